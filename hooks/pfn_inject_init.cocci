@@ -1,0 +1,13 @@
+// The hugepage files join the injector's directory, and go with it.
+// file: mm/hwpoison-inject.c
+// hunks: 1
+@@
+expression E1, E2;
+@@
+  pfn_inject_init(...)
+  {
+  ...
+  hwpoison_dir = debugfs_create_dir(E1, E2);
++ hugepoison_inject_init(hwpoison_dir);
+  ...
+  }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: injecting them.
+ *
+ * Included at the end of the stock file of this name, whose debugfs files work
+ * on hugepages by page frame number; these add what cannot be said with one.
+ */
+#ifdef CONFIG_HUGEPOISON
+#include <linux/uaccess.h>
+
+/* "SIZE NODE [SUBPAGE]", as in "2M 1 5"; every field is checked before use. */
+static int hugepoison_parse_free(char *text, unsigned long *size, int *nid,
+				 unsigned long *subpage)
+{
+	char *field[3], *end;
+	int nr = 0;
+
+	while (text) {
+		char *word = strsep(&text, " \t\n");
+
+		if (!*word)
+			continue;
+		if (nr == ARRAY_SIZE(field))
+			return -EINVAL;
+		field[nr++] = word;
+	}
+	if (nr < 2)
+		return -EINVAL;
+
+	*size = memparse(field[0], &end);
+	*subpage = 0;
+	if (*end || kstrtoint(field[1], 0, nid))
+		return -EINVAL;
+	if (nr == 3 && kstrtoul(field[2], 0, subpage))
+		return -EINVAL;
+	if (*subpage >= *size >> PAGE_SHIFT)
+		return -EINVAL;
+	if (*nid != NUMA_NO_NODE &&
+	    (*nid < 0 || *nid >= MAX_NUMNODES || !node_online(*nid)))
+		return -EINVAL;
+	return 0;
+}
+
+static ssize_t corrupt_free_write(struct file *file, const char __user *buf,
+				  size_t count, loff_t *ppos)
+{
+	unsigned long size, subpage;
+	int nid, ret;
+	char *text;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (count > 100)
+		return -EINVAL;
+	text = memdup_user_nul(buf, count);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+
+	ret = hugepoison_parse_free(text, &size, &nid, &subpage);
+	kfree(text);
+	if (!ret)
+		ret = hugepoison_corrupt_free(size, nid, subpage);
+	return ret ? ret : count;
+}
+
+static const struct file_operations corrupt_free_fops = {
+	.owner = THIS_MODULE,
+	.open = nonseekable_open,
+	.write = corrupt_free_write,
+};
+
+/**
+ * hugepoison_inject_init - add the hugepage files to the injector's directory
+ * @dir: hwpoison/ in debugfs; whoever removes it removes them with it
+ *
+ * Context: Module initialisation.
+ */
+void hugepoison_inject_init(struct dentry *dir)
+{
+	debugfs_create_file("corrupt-free-hugepage", 0200, dir, NULL,
+			    &corrupt_free_fops);
+	debugfs_create_u64("corrupt-filter-hugepage-size", 0600, dir,
+			   &hugepoison_filter_size);
+	debugfs_create_u64("corrupt-filter-hugetlb-cgroup", 0600, dir,
+			   &hugepoison_filter_cgroup);
+}
+#endif /* CONFIG_HUGEPOISON */

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: the reverse map.
+ *
+ * Included at the end of the stock file of this name. First half: take a
+ * poisoned hugepage away from every mapper. Second half: count the mappings of
+ * a hugepage that is mapped below its size.
+ */
+#ifdef CONFIG_HUGEPOISON
+
+/*
+ * Replace a mapping of @folio by a hwpoison entry.
+ *
+ * The page table may be shared with other processes (shared mappings, 1 GiB
+ * aligned). Then the first mapper visited changes the entry of all of them,
+ * and each of the others finds it changed. Their TLBs still have to be
+ * flushed, and flushing by mapper is what this function is called for.
+ */
+static void hugepage_poison_entry(struct folio *folio,
+				  struct vm_area_struct *vma,
+				  unsigned long address, pte_t *ptep)
+{
+	struct hstate *h = hstate_vma(vma);
+	struct mm_struct *mm = vma->vm_mm;
+	pte_t entry = swp_entry_to_pte(make_hwpoison_entry(&folio->page));
+	spinlock_t *ptl = huge_pte_lock(h, mm, ptep);
+	pte_t old = huge_ptep_get(mm, address, ptep);
+
+	if (!pte_present(old) || pte_pfn(old) != folio_pfn(folio)) {
+		bool shared = !huge_pte_none(old) && pte_same(old, entry);
+
+		spin_unlock(ptl);
+		if (shared)
+			flush_hugetlb_tlb_range(vma, address,
+						address + huge_page_size(h));
+		return;
+	}
+
+	old = huge_ptep_clear_flush(vma, address, ptep);
+	set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
+	if (huge_pte_dirty(old))
+		folio_mark_dirty(folio);
+	hugetlb_count_sub(folio_nr_pages(folio), mm);
+	hugetlb_remove_rmap(folio);
+	spin_unlock(ptl);
+	folio_put(folio);
+}
+
+/* One step of the reverse map walk: @arg is unused, and no step ends the walk. */
+static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
+			       unsigned long address, void *arg)
+{
+	unsigned long size = folio_size(folio);
+	struct mmu_notifier_range range;
+	pte_t *ptep;
+
+	if (!is_vm_hugetlb_page(vma))
+		return true;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
+				address, address + size);
+	mmu_notifier_invalidate_range_start(&range);
+	flush_cache_range(vma, address, address + size);
+	ptep = hugetlb_walk(vma, address, size);
+	if (ptep)
+		hugepage_poison_entry(folio, vma, address, ptep);
+	mmu_notifier_invalidate_range_end(&range);
+	return true;
+}
+
+/**
+ * hugepage_unmap_poisoned - put hwpoison entries in place of every mapping of
+ *			     a poisoned hugepage
+ * @folio: the folio that the error handler wants unmapped
+ *
+ * Stock unmaps hugepages through try_to_unmap(), which has to unshare page
+ * tables and therefore needs the hugetlb VMA lock of each mapper. It can only
+ * try for it, and page faults elsewhere in the same mapping make it fail: the
+ * raw page stays mapped and the mappers are killed. This walk needs no VMA
+ * lock, because it unshares nothing. It is safe because
+ *  1. i_mmap_rwsem is held for writing (anonymous: the page table is never
+ *     shared), so page tables are neither shared nor unshared meanwhile;
+ *  2. the entry changes under its page table lock, as every other change;
+ *  3. the folio lock keeps faults from mapping the folio anew behind the walk
+ *     (they find it poisoned once they get the lock), and fork inserts the
+ *     child's VMA behind the parent's before it copies an entry;
+ *  4. waiting for i_mmap_rwsem under the folio lock is what collect_procs()
+ *     did a moment ago.
+ *
+ * Context: Process context, may sleep; folio lock held.
+ * Return: false when @folio is no hugepage and the caller has to unmap it;
+ * true when no mapping is left. A caller that counts (folio_mapped()) may
+ * still find some where a mapper's page tables did not tell of them.
+ */
+bool hugepage_unmap_poisoned(struct folio *folio)
+{
+	struct rmap_walk_control rwc = {
+		.rmap_one = hugepage_unmap_one,
+		.anon_lock = folio_lock_anon_vma_read,
+	};
+	struct address_space *mapping;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!folio_test_hugetlb(folio))
+		return false;
+
+	mapping = folio_mapping(folio);
+	if (!mapping) {
+		rmap_walk(folio, &rwc);
+		return true;
+	}
+	i_mmap_lock_write(mapping);
+	rmap_walk_locked(folio, &rwc);
+	i_mmap_unlock_write(mapping);
+	return true;
+}
+
+/*
+ * Hugepages mapped below their size. _large_mapcount counts every such
+ * mapping, whatever its size, and is all there is: it says whether the
+ * hugepage is mapped, and page_vma_mapped_walk() finds where.
+ */
+DEFINE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
+
+/**
+ * hugepage_may_add_rmap - whether a hugepage takes more mappings below its size
+ * @folio: the hugepage
+ * @nr_pages: mappings to be added
+ *
+ * Each mapping holds a reference and a count in signed 32 bits; 8192 mappers
+ * of all the base pages of a 1 GiB page would overflow them. Stop at half of
+ * the range: the other half is more than all CPUs can add between this check
+ * and their adding.
+ *
+ * Context: Any; folio lock held against the error handler.
+ * Return: false when the caller has to give up with VM_FAULT_OOM.
+ */
+bool hugepage_may_add_rmap(struct folio *folio, int nr_pages)
+{
+	const int limit = INT_MAX / 2 - nr_pages;
+
+	return folio_ref_count(folio) < limit &&
+	       atomic_read(&folio->_large_mapcount) < limit;
+}
+
+/**
+ * hugepage_add_file_rmap - count mappings of a shared hugepage below its size
+ * @folio: the hugepage, in the page cache
+ * @nr_pages: mappings added, each of one base page or of one PMD block
+ *
+ * Context: Page table lock held; the caller has a reference for each mapping.
+ */
+void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
+{
+	VM_WARN_ON_FOLIO(!folio_test_hugetlb(folio), folio);
+	VM_WARN_ON_FOLIO(nr_pages <= 0, folio);
+
+	atomic_add(nr_pages, &folio->_large_mapcount);
+}
+
+/**
+ * hugepage_add_anon_rmap - count mappings of a private hugepage below its size
+ * @folio: the hugepage; hugetlb_add_new_anon_rmap() made it anonymous
+ * @page: the first base page mapped
+ * @nr_pages: base pages mapped, in a row
+ * @vma: the mapping, private
+ * @address: where in @vma the first base page is mapped
+ *
+ * PageAnonExclusive is kept in the head page, for the whole hugepage: the
+ * tails may be read-only (HVO), and fork shares or copies it as a whole.
+ *
+ * Context: Page table lock held; the caller has a reference for each mapping.
+ */
+void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
+			    int nr_pages, struct vm_area_struct *vma,
+			    unsigned long address)
+{
+	VM_WARN_ON_FOLIO(!folio_test_hugetlb(folio), folio);
+	VM_WARN_ON_FOLIO(!folio_test_anon(folio), folio);
+	VM_WARN_ON_FOLIO(nr_pages <= 0, folio);
+	VM_WARN_ON_FOLIO(folio_page_idx(folio, page) + nr_pages >
+			 folio_nr_pages(folio), folio);
+	VM_WARN_ON_FOLIO(folio->index + folio_page_idx(folio, page) !=
+			 linear_page_index(vma, address), folio);
+
+	atomic_add(nr_pages, &folio->_large_mapcount);
+}
+
+/**
+ * hugepage_try_dup_anon_rmap - share a private hugepage mapped below its size
+ *				with a child
+ * @folio: the hugepage
+ * @nr_pages: mappings to duplicate
+ * @src_vma: the parent's mapping
+ *
+ * The same bargain as hugetlb_try_dup_anon_rmap() makes at the hugepage's own
+ * size: a page that a device may be writing to has to be copied at once.
+ *
+ * Context: Page table lock and @src_vma's mm->write_protect_seq held.
+ * Return: 0, or -EBUSY when the child needs a copy; then nothing has changed.
+ */
+int hugepage_try_dup_anon_rmap(struct folio *folio, int nr_pages,
+			       struct vm_area_struct *src_vma)
+{
+	VM_WARN_ON_FOLIO(!folio_test_anon(folio), folio);
+
+	if (PageAnonExclusive(&folio->page)) {
+		if (folio_needs_cow_for_dma(src_vma, folio))
+			return -EBUSY;
+		ClearPageAnonExclusive(&folio->page);
+	}
+	atomic_add(nr_pages, &folio->_large_mapcount);
+	return 0;
+}
+
+/**
+ * hugepage_remove_rmap - uncount mappings of a hugepage below its size
+ * @folio: the hugepage
+ * @nr_pages: mappings taken away
+ *
+ * Context: Page table lock held. The caller drops the references after it.
+ */
+void hugepage_remove_rmap(struct folio *folio, int nr_pages)
+{
+	VM_WARN_ON_FOLIO(!folio_test_hugetlb(folio), folio);
+	VM_WARN_ON_FOLIO(atomic_read(&folio->_large_mapcount) + 1 < nr_pages,
+			 folio);
+
+	atomic_sub(nr_pages, &folio->_large_mapcount);
+}
+
+#ifdef CONFIG_HUGEPOISON_KUNIT_TEST
+#include "tests/rmap.c"
+#endif
+#endif /* CONFIG_HUGEPOISON */

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit: the marks, the records and the accounting of memory errors in
+ * hugepages. Included by hugepoison/memory-failure.c.
+ */
+#include <kunit/test.h>
+
+/* A hugepage of the default size, from the pool or beside it, for this test. */
+static struct folio *hugepoison_test_folio(struct kunit *test)
+{
+	struct folio *folio =
+		alloc_hugetlb_folio_nodemask(&default_hstate, 0, NULL,
+					     GFP_KERNEL, true);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	return folio;
+}
+
+static unsigned long hugepoison_test_marks(struct folio *folio)
+{
+	unsigned long i, marks = 0;
+
+	for (i = 0; i < folio_nr_pages(folio); i++)
+		marks += PageHWPoison(folio_page(folio, i));
+	return marks;
+}
+
+/* All subpages are marked at once and cleared at once, under HVO as well. */
+static void hugepoison_test_mark(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long nr = folio_nr_pages(folio);
+
+	kunit_info(test, "vmemmap %s\n",
+		   folio_test_hugetlb_vmemmap_optimized(folio) ?
+		   "optimized" : "complete");
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), 0UL);
+
+	mutex_lock(&mf_mutex);
+	folio_set_hwpoison(folio);
+	hugepoison_mark(folio, true);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), nr);
+
+	/* under HVO the head page's own flag shows in its copies: clear first */
+	folio_clear_hwpoison(folio);
+	hugepoison_mark(folio, false);
+	mutex_unlock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), 0UL);
+	folio_put(folio);
+}
+
+/* The errors of a hugepage are forgotten one by one, or all together. */
+static void hugepoison_test_forget(struct kunit *test)
+{
+	static const unsigned int at[] = { 0, 5, 511 };
+	struct folio *folio = hugepoison_test_folio(test);
+	int i;
+
+	spin_lock_irq(&hugetlb_lock);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		hugetlb_update_hwpoison(folio, folio_page(folio, at[i]));
+	KUNIT_EXPECT_TRUE(test, hugepoison_is_raw(folio, folio_page(folio, 5)));
+	KUNIT_EXPECT_FALSE(test, hugepoison_is_raw(folio, folio_page(folio, 6)));
+
+	KUNIT_EXPECT_EQ(test, hugepoison_forget(folio, folio_page(folio, 5)),
+			2UL);
+	KUNIT_EXPECT_FALSE(test, hugepoison_is_raw(folio, folio_page(folio, 5)));
+	KUNIT_EXPECT_TRUE(test, hugepoison_is_raw(folio, folio_page(folio, 0)));
+	KUNIT_EXPECT_TRUE(test,
+			  hugepoison_is_raw(folio, folio_page(folio, 511)));
+
+	KUNIT_EXPECT_EQ(test, hugepoison_forget(folio, NULL), 0UL);
+	KUNIT_EXPECT_FALSE(test, hugepoison_is_raw(folio, folio_page(folio, 0)));
+	folio_clear_hwpoison(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	folio_put(folio);
+}
+
+/* A record is found by any page of its hugepage, and there is one of each. */
+static void hugepoison_test_records(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long pfn = folio_pfn(folio);
+	struct hugepoison_record *record;
+
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_NULL(test, hugepoison_find(pfn));
+	record = hugepoison_add(pfn, folio_order(folio));
+	KUNIT_EXPECT_NOT_NULL(test, record);
+	KUNIT_EXPECT_NULL(test, hugepoison_add(pfn, folio_order(folio)));
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_find(pfn), record);
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_find(pfn + 511), record);
+	if (record)
+		hugepoison_erase(record);
+	KUNIT_EXPECT_NULL(test, hugepoison_find(pfn));
+	mutex_unlock(&mf_mutex);
+	folio_put(folio);
+}
+
+/* Whatever is counted is counted back, across the bounds of memory blocks. */
+static void hugepoison_test_account(struct kunit *test)
+{
+	static const long nr[] = { 1, 512, 262144 };
+	long before = atomic_long_read(&num_poisoned_pages);
+	struct hugepoison_record record = { };
+	int i;
+
+	mutex_lock(&mf_mutex);
+	for (i = 0; i < ARRAY_SIZE(nr); i++) {
+		hugepoison_account(&record, 12345, nr[i]);
+		KUNIT_EXPECT_EQ(test, record.nr_bad, nr[i]);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+				before + nr[i]);
+		hugepoison_account(&record, 12345, -nr[i]);
+		KUNIT_EXPECT_EQ(test, record.nr_bad, 0L);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+				before);
+	}
+	mutex_unlock(&mf_mutex);
+}
+
+/* The way through the handler and back: contained whole, then all as before. */
+static void hugepoison_test_contain(struct kunit *test)
+{
+	long before = atomic_long_read(&num_poisoned_pages);
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long nr = folio_nr_pages(folio);
+	struct hugepoison_record *record;
+	int ret = 0;
+
+	folio_set_hugetlb_migratable(folio);
+	/* our reference is one more user: the handler says so, and contains it */
+	KUNIT_EXPECT_EQ(test, memory_failure(folio_pfn(folio) + 7,
+					     MF_SW_SIMULATED), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			before + (long)nr);
+
+	/* a second error costs nothing more */
+	KUNIT_EXPECT_EQ(test, memory_failure(folio_pfn(folio) + 8,
+					     MF_SW_SIMULATED), -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			before + (long)nr);
+
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
+	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 7, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_find(folio_pfn(folio));
+	mutex_unlock(&mf_mutex);
+	KUNIT_EXPECT_NULL(test, record);
+}
+
+/* Every outcome has a file name of its own and something to say. */
+static void hugepoison_test_actions(struct kunit *test)
+{
+	int i, j;
+
+	for (i = 0; i < NR_HUGEPOISON_OUTCOMES; i++) {
+		KUNIT_ASSERT_NOT_NULL(test, hugepoison_actions[i].name);
+		KUNIT_EXPECT_NOT_NULL(test, hugepoison_actions[i].what);
+		for (j = 0; j < i; j++)
+			KUNIT_EXPECT_STRNEQ(test, hugepoison_actions[i].name,
+					    hugepoison_actions[j].name);
+	}
+}
+
+static struct kunit_case hugepoison_failure_cases[] = {
+	KUNIT_CASE(hugepoison_test_mark),
+	KUNIT_CASE(hugepoison_test_forget),
+	KUNIT_CASE(hugepoison_test_records),
+	KUNIT_CASE(hugepoison_test_account),
+	KUNIT_CASE(hugepoison_test_contain),
+	KUNIT_CASE(hugepoison_test_actions),
+	{}
+};
+
+static struct kunit_suite hugepoison_failure_suite = {
+	.name = "hugepoison-memory-failure",
+	.test_cases = hugepoison_failure_cases,
+};
+
+kunit_test_suite(hugepoison_failure_suite);

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit: the reverse map of hugepages. Included by hugepoison/rmap.c.
+ */
+#include <kunit/test.h>
+#include <linux/mman.h>
+
+static struct folio *hugepage_test_folio(struct kunit *test)
+{
+	struct folio *folio =
+		alloc_hugetlb_folio_nodemask(&default_hstate, 0, NULL,
+					     GFP_KERNEL, true);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	return folio;
+}
+
+/* The generic calls count a hugepage in one place and leave its pages alone. */
+static void hugepage_test_file_rmap(struct kunit *test)
+{
+	struct folio *folio = hugepage_test_folio(test);
+	struct page *page = folio_page(folio, 3);
+	int tail = atomic_read(&page->_mapcount);
+
+	static_branch_inc(&hugepage_small_rmap_key);
+	folio_add_file_rmap_ptes(folio, page, 5, NULL);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 5);
+	folio_dup_file_rmap_ptes(folio, page, 5);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 10);
+	KUNIT_EXPECT_TRUE(test, folio_mapped(folio));
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
+	KUNIT_EXPECT_EQ(test, atomic_read(&page->_mapcount), tail);
+	KUNIT_EXPECT_EQ(test, folio_entire_mapcount(folio), 0);
+
+	folio_remove_rmap_ptes(folio, page, 5, NULL);
+	folio_remove_rmap_ptes(folio, page, 5, NULL);
+	static_branch_dec(&hugepage_small_rmap_key);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	folio_put(folio);
+}
+
+/* A private hugepage is exclusive or shared as a whole. */
+static void hugepage_test_anon_rmap(struct kunit *test)
+{
+	struct mm_struct *mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
+	struct folio *folio = hugepage_test_folio(test);
+	struct vm_area_struct vma = { .vm_mm = mm, .vm_start = SZ_1G };
+	unsigned long mapping = PAGE_MAPPING_ANON;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	seqcount_init(&mm->write_protect_seq);
+	folio->mapping = (void *)mapping;
+	folio->index = 0;
+	hugepage_add_anon_rmap(folio, folio_page(folio, 2), 3, &vma,
+			       SZ_1G + 2 * PAGE_SIZE);
+	SetPageAnonExclusive(&folio->page);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 3);
+
+	/* what a device may write to is copied at fork, nothing is shared */
+	raw_write_seqcount_begin(&mm->write_protect_seq);
+	set_bit(MMF_HAS_PINNED, &mm->flags);
+	atomic_inc(&folio->_pincount);
+	KUNIT_EXPECT_EQ(test, hugepage_try_dup_anon_rmap(folio, 3, &vma),
+			-EBUSY);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 3);
+	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(&folio->page));
+
+	atomic_dec(&folio->_pincount);
+	KUNIT_EXPECT_EQ(test, hugepage_try_dup_anon_rmap(folio, 3, &vma), 0);
+	raw_write_seqcount_end(&mm->write_protect_seq);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 6);
+	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
+
+	hugepage_remove_rmap(folio, 6);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	folio->mapping = NULL;
+	folio_put(folio);
+}
+
+/* Far below the overflow there is no more mapping. */
+static void hugepage_test_limit(struct kunit *test)
+{
+	struct folio *folio = hugepage_test_folio(test);
+	int mapcount = atomic_read(&folio->_large_mapcount);
+
+	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
+	/* 1000 mappers of all base pages of a 1 GiB page are well within */
+	atomic_set(&folio->_large_mapcount, 1000 * 262144);
+	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
+	atomic_set(&folio->_large_mapcount, INT_MAX / 2 - 512);
+	KUNIT_EXPECT_FALSE(test, hugepage_may_add_rmap(folio, 512));
+	atomic_set(&folio->_large_mapcount, mapcount);
+
+	folio_ref_add(folio, INT_MAX / 2);
+	KUNIT_EXPECT_FALSE(test, hugepage_may_add_rmap(folio, 1));
+	folio_ref_sub(folio, INT_MAX / 2);
+	folio_put(folio);
+}
+
+/* The folio mapped at @address of this test's mm, NULL where an entry is bad. */
+static struct folio *hugepage_test_entry(unsigned long address, pte_t *entry)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	struct folio *folio = NULL;
+	pte_t *ptep;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, address);
+	hugetlb_vma_lock_read(vma);
+	ptep = hugetlb_walk(vma, address, huge_page_size(hstate_vma(vma)));
+	*entry = huge_ptep_get(mm, address, ptep);
+	if (pte_present(*entry))
+		folio = page_folio(pte_page(*entry));
+	hugetlb_vma_unlock_read(vma);
+	mmap_read_unlock(mm);
+	return folio;
+}
+
+static void hugepage_test_expect_poisoned(struct kunit *test,
+					  unsigned long address,
+					  struct folio *folio)
+{
+	pte_t entry;
+
+	KUNIT_EXPECT_NULL(test, hugepage_test_entry(address, &entry));
+	KUNIT_EXPECT_TRUE(test, is_hugetlb_entry_hwpoisoned(entry));
+	KUNIT_EXPECT_EQ(test, swp_offset_pfn(pte_to_swp_entry(entry)),
+			folio_pfn(folio));
+}
+
+/* Every mapping gets a hwpoison entry, and all that was counted is uncounted. */
+static void hugepage_test_unmap(struct kunit *test, unsigned long flags)
+{
+	struct hstate *h = &default_hstate;
+	unsigned long size = huge_page_size(h), address[2], overcommit;
+	int refs, nr = flags & MAP_SHARED ? 2 : 1, i;
+	struct folio *folio = NULL;
+	struct file *file;
+	pte_t entry;
+
+	overcommit = h->nr_overcommit_huge_pages;
+	h->nr_overcommit_huge_pages = overcommit + 2;
+	file = hugetlb_file_setup("hugepage_test", size, VM_NORESERVE,
+				  HUGETLB_ANONHUGE_INODE, ilog2(size));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	for (i = 0; i < nr; i++) {
+		address[i] = kunit_vm_mmap(test, file, 0, size,
+					   PROT_READ | PROT_WRITE,
+					   flags | MAP_NORESERVE, 0);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address[i]));
+		KUNIT_ASSERT_EQ(test, put_user((char)i, (char __user *)address[i]),
+				0);
+	}
+
+	folio = hugepage_test_entry(address[0], &entry);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), nr);
+	refs = folio_ref_count(folio);
+	folio_get(folio);
+	folio_lock(folio);
+	KUNIT_EXPECT_TRUE(test, hugepage_unmap_poisoned(folio));
+	folio_unlock(folio);
+
+	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), refs + 1 - nr);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&current->mm->hugetlb_usage), 0L);
+	for (i = 0; i < nr; i++) {
+		hugepage_test_expect_poisoned(test, address[i], folio);
+		vm_munmap(address[i], size);
+	}
+	folio_put(folio);
+	fput(file);
+	h->nr_overcommit_huge_pages = overcommit;
+}
+
+static void hugepage_test_unmap_shared(struct kunit *test)
+{
+	hugepage_test_unmap(test, MAP_SHARED);
+}
+
+static void hugepage_test_unmap_private(struct kunit *test)
+{
+	hugepage_test_unmap(test, MAP_PRIVATE);
+}
+
+/* What is no hugepage is left to stock. */
+static void hugepage_test_unmap_other(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	lock_page(page);
+	KUNIT_EXPECT_FALSE(test, hugepage_unmap_poisoned(page_folio(page)));
+	unlock_page(page);
+	__free_page(page);
+}
+
+static struct kunit_case hugepage_rmap_cases[] = {
+	KUNIT_CASE(hugepage_test_file_rmap),
+	KUNIT_CASE(hugepage_test_anon_rmap),
+	KUNIT_CASE(hugepage_test_limit),
+	KUNIT_CASE(hugepage_test_unmap_shared),
+	KUNIT_CASE(hugepage_test_unmap_private),
+	KUNIT_CASE(hugepage_test_unmap_other),
+	{}
+};
+
+static struct kunit_suite hugepage_rmap_suite = {
+	.name = "hugepoison-rmap",
+	.test_cases = hugepage_rmap_cases,
+};
+
+kunit_test_suite(hugepage_rmap_suite);
