@@ -316,11 +316,15 @@ static bool hugepoison_keep_raw(struct hugepoison_error *err)
 static enum hugepoison_outcome me_free_hugepage(struct hugepoison_error *err)
 {
 	enum hugepoison_outcome outcome = HUGEPOISON_DEQUEUED;
-	int ret = dissolve_free_hugetlb_folio(err->folio);
+	int ret = -EBUSY;
 
-	if (ret) {
-		outcome = HUGEPOISON_REPLACED;
-		ret = hugepoison_pool_replace(err->folio);
+	/* without a reliable list of raw pages none may be given back */
+	if (!folio_test_hugetlb_raw_hwp_unreliable(err->folio)) {
+		ret = dissolve_free_hugetlb_folio(err->folio);
+		if (ret) {
+			outcome = HUGEPOISON_REPLACED;
+			ret = hugepoison_pool_replace(err->folio);
+		}
 	}
 	if (!ret)
 		return hugepoison_keep_raw(err) ? outcome : HUGEPOISON_FAILED;
@@ -348,26 +352,45 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
+ * References beyond @expected belong to users that the reverse map cannot take
+ * the page from. A fault that waited for the folio lock holds one as well; it
+ * finds the poison now and lets go, so those who mean to stay are told by time.
+ */
+static int hugepoison_users(struct folio *folio, int expected)
+{
+	int tries, users;
+
+	for (tries = 0; tries < 20; tries++) {
+		users = folio_ref_count(folio) - expected;
+		if (users <= 0)
+			return 0;
+		usleep_range(500, 1000);
+	}
+	return users;
+}
+
+/*
  * An in-use hugepage, unmapped. One of a file stays in the page cache, where
- * it blocks every old and new mapping. References beyond the page cache's and
- * ours belong to a user that the reverse map cannot take the page from.
+ * it blocks every old and new mapping.
  */
 static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 {
 	struct folio *folio = err->folio;
 	bool file = folio_mapping(folio);
-	int expected = 1 + (file ? folio_nr_pages(folio) : 0);
-	int users = folio_ref_count(folio) - expected;
 	bool mapped = folio_mapped(folio);
+	int users;
 
 	folio_unlock(folio);
 	if (mapped)
 		return HUGEPOISON_FAILED;
-	if (users > 0) {
+	users = hugepoison_users(folio, 1 + (file ? folio_nr_pages(folio) : 0));
+	if (users) {
 		pr_err("%#lx: still referenced by %d users\n", err->pfn, users);
 		return HUGEPOISON_PINNED;
 	}
-	return file ? HUGEPOISON_CONTAINED : me_private_hugepage(err);
+	if (file || folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return HUGEPOISON_CONTAINED;
+	return me_private_hugepage(err);
 }
 
 /*
@@ -445,7 +468,8 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 /*
  * Record the raw page and get hold of the hugepage. One that is on its way
  * between free and in use, or isolated for migration, will be either soon: it
- * is worth some tens of milliseconds to be able to contain it.
+ * is worth some tens of milliseconds to be able to contain it. One that is
+ * contained stays neither; there is nothing to wait for.
  *
  * Return: stock's MF_HUGETLB_*.
  */
@@ -458,6 +482,8 @@ static int hugepoison_get(struct hugepoison_error *err)
 						 &err->migratable_cleared);
 		if (ret != MF_HUGETLB_RETRY)
 			return ret;
+		if (folio_test_hwpoison(page_folio(err->page)))
+			break;
 		usleep_range(1000, 5000);
 	}
 	return get_huge_page_for_hwpoison(err->pfn, err->flags | MF_NO_RETRY,

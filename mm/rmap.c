@@ -40,7 +40,9 @@ static void hugepage_poison_entry(struct folio *folio,
 	set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
 	if (huge_pte_dirty(old))
 		folio_mark_dirty(folio);
-	hugetlb_count_sub(folio_nr_pages(folio), mm);
+	/* in a shared table the entry may be on another mapper's account */
+	if (atomic_long_read(&mm->hugetlb_usage) >= folio_nr_pages(folio))
+		hugetlb_count_sub(folio_nr_pages(folio), mm);
 	hugetlb_remove_rmap(folio);
 	spin_unlock(ptl);
 	folio_put(folio);

@@ -160,6 +160,40 @@ static void hugepoison_test_contain(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, record);
 }
 
+/* Which pages are bad got lost: the hugepage is never given back in pieces. */
+static void hugepoison_test_unreliable(struct kunit *test)
+{
+	long before = atomic_long_read(&num_poisoned_pages);
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long nr = folio_nr_pages(folio);
+	struct hugepoison_error err = {
+		.flags = MF_SW_SIMULATED,
+		.pfn = folio_pfn(folio) + 3,
+		.page = folio_page(folio, 3),
+	};
+	int ret = 0;
+
+	folio_set_hwpoison(folio);
+	folio_set_hugetlb_raw_hwp_unreliable(folio);
+	mutex_lock(&mf_mutex);
+	/* this test's only reference becomes the handler's */
+	KUNIT_EXPECT_EQ(test, hugepoison_contain(&err, false), 0);
+	mutex_unlock(&mf_mutex);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			before + (long)nr);
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
+	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+
+	/* as if the list were there: leave nothing behind */
+	folio_clear_hugetlb_raw_hwp_unreliable(folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+}
+
 /* Every outcome has a file name of its own and something to say. */
 static void hugepoison_test_actions(struct kunit *test)
 {
@@ -180,6 +214,7 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_records),
 	KUNIT_CASE(hugepoison_test_account),
 	KUNIT_CASE(hugepoison_test_contain),
+	KUNIT_CASE(hugepoison_test_unreliable),
 	KUNIT_CASE(hugepoison_test_actions),
 	{}
 };
