@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Private mappings: an error hits those that share the page, and none that has
+ * made a copy of its own.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+
+#define SEED	0xc0c0
+
+/* --- two processes, one copy each --------------------------------------- */
+
+FIXTURE(copies) {
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_mapper parent, child;
+};
+
+FIXTURE_VARIANT(copies) {
+	unsigned long size;
+	bool hit_parent;	/* else the child's copy has the error */
+};
+
+FIXTURE_VARIANT_ADD(copies, 2M_of_parent) { .size = HP_2M, .hit_parent = true };
+FIXTURE_VARIANT_ADD(copies, 2M_of_child) { .size = HP_2M, .hit_parent = false };
+FIXTURE_VARIANT_ADD(copies, 1G_of_parent) { .size = HP_1G, .hit_parent = true };
+FIXTURE_VARIANT_ADD(copies, 1G_of_child) { .size = HP_1G, .hit_parent = false };
+
+FIXTURE_SETUP(copies)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, variant->size, 1));
+	hp_stamp(self->map.addr, variant->size, SEED);
+	hp_mapper_self(&self->parent, &self->map);
+	ASSERT_EQ(0, hp_mapper_start(&self->child, &self->map, false));
+}
+
+FIXTURE_TEARDOWN(copies)
+{
+	hp_mapper_stop(&self->child);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+TEST_F_TIMEOUT(copies, only_its_own, 120)
+{
+	struct hp_mapper *hit = variant->hit_parent ? &self->parent : &self->child;
+	struct hp_mapper *spared = variant->hit_parent ? &self->child : &self->parent;
+	char *at = self->map.addr;
+	char *raw = at + variant->size - 3 * HP_BASE;
+	unsigned long pfn;
+	struct hp_sigbus bus;
+
+	hp_ask(&self->child, HP_OP_STAMP, at, SEED + 1);
+	ASSERT_NE(hp_ask(hit, HP_OP_PFN, raw, 0).value,
+		  hp_ask(spared, HP_OP_PFN, raw, 0).value);
+	pfn = hp_ask(hit, HP_OP_PFN, raw, 0).value;
+	ASSERT_NE(HP_NO_PFN, pfn);
+
+	EXPECT_EQ(0, hp_inject(pfn));
+
+	bus = hp_ask(hit, HP_OP_READ, at, 0).bus;
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(at, bus.addr);
+	EXPECT_EQ(0, hp_ask(spared, HP_OP_DAMAGE, at,
+			    variant->hit_parent ? SEED + 1 : SEED).value);
+	hp_ask(spared, HP_OP_STAMP, at, SEED + 2);
+	EXPECT_EQ(0, hp_ask(spared, HP_OP_DAMAGE, at, SEED + 2).value);
+	EXPECT_EQ(0, hp_ask(hit, HP_OP_SIGNALS, NULL, 0).value);
+	EXPECT_EQ(0, hp_ask(spared, HP_OP_SIGNALS, NULL, 0).value);
+
+	EXPECT_EQ(0, hp_mapper_stop(&self->child));
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison(pfn));
+}
+
+/* --- a private mapping of a file ----------------------------------------- */
+
+FIXTURE(file) {
+	struct hp_test test;
+	struct hp_map map;	/* shared */
+	char *private;		/* of the same file */
+	unsigned long pfn;	/* in the page cache */
+};
+
+FIXTURE_VARIANT(file) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(file, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(file, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(file)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, variant->size, 1));
+	hp_stamp(self->map.addr, variant->size, SEED);
+	self->private = mmap(NULL, variant->size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE, self->map.fd, 0);
+	ASSERT_NE(MAP_FAILED, self->private);
+	self->pfn = hp_pfn(self->map.addr + 5 * HP_BASE);
+	ASSERT_NE(HP_NO_PFN, self->pfn);
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static void expect_blocked(struct __test_metadata *_metadata, char *addr, unsigned long size)
+{
+	struct hp_sigbus bus = hp_touch(addr, HP_READ);
+
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(addr, bus.addr);
+	EXPECT_EQ(__builtin_ctzl(size), bus.lsb);
+}
+
+/* Not copied yet: the private mapping reads the file's own page. */
+TEST_F_TIMEOUT(file, before_copy, 60)
+{
+	ASSERT_EQ(0, hp_damage(self->private, variant->size, SEED));
+	ASSERT_EQ(self->pfn, hp_pfn(self->private + 5 * HP_BASE));
+
+	EXPECT_EQ(0, hp_inject(self->pfn));
+
+	expect_blocked(_metadata, self->map.addr, variant->size);
+	expect_blocked(_metadata, self->private, variant->size);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private, HP_WRITE).code) {
+		TH_LOG("a copy was made of a page with an error in it");
+	}
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+/* Never touched before the error: the fault finds the file's page. */
+TEST_F_TIMEOUT(file, untouched, 60)
+{
+	ASSERT_EQ(HP_NO_PFN, hp_pfn(self->private));
+
+	EXPECT_EQ(0, hp_inject(self->pfn));
+
+	expect_blocked(_metadata, self->private + 5 * HP_BASE, variant->size);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private, HP_WRITE).code);
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+/* The private copy is a hugepage of its own by now. */
+TEST_F_TIMEOUT(file, after_copy, 60)
+{
+	hp_stamp(self->private, variant->size, SEED + 1);
+	ASSERT_NE(self->pfn, hp_pfn(self->private + 5 * HP_BASE));
+
+	EXPECT_EQ(0, hp_inject(self->pfn));
+
+	expect_blocked(_metadata, self->map.addr, variant->size);
+	EXPECT_EQ(0, hp_damage(self->private, variant->size, SEED + 1));
+	hp_stamp(self->private, variant->size, SEED + 2);
+	EXPECT_EQ(0, hp_damage(self->private, variant->size, SEED + 2));
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+TEST_HARNESS_MAIN

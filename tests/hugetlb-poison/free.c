@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An error in a free hugepage: it leaves its pool and is never handed out.
+ * One that is reserved is replaced, or held back where nothing can replace it.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+
+/* The page frame that the handler reports an error of a kind in. */
+static unsigned long reported_pfn(struct hp_log *log, const char *kind)
+{
+	const char *at = hp_log_find(log, "recovery action for %s: Recovered", kind);
+	const char *name = "Memory failure: ";
+
+	if (!at)
+		return HP_NO_PFN;
+	while (at > log->text && at[-1] != '\n')
+		at--;
+	for (at--; at > log->text && at[-1] != '\n'; at--)
+		;
+	at = strstr(at, name);
+	return at ? strtoul(at + strlen(name), NULL, 0) : HP_NO_PFN;
+}
+
+/* Take all free hugepages of a size, one mapping. */
+static int map_pool(struct hp_map *map, unsigned long size)
+{
+	struct hp_state now;
+
+	hp_read_state(&now);
+	return hp_map(map, HP_MEMFD, size, *hp_at(&now, HP_FREE, size, HP_ALL));
+}
+
+/* Hands out every hugepage of the pool and looks for a page frame among them. */
+static long handed_out(unsigned long size, unsigned long pfn)
+{
+	unsigned long head = pfn & -(size / HP_BASE);
+	struct hp_map all;
+	long found = 0;
+
+	if (map_pool(&all, size))
+		return -1;
+	for (unsigned long i = 0; i < all.nr; i++) {
+		char *at = all.addr + i * size;
+
+		if (hp_touch(at, HP_WRITE).code)
+			found = -1;
+		else if (hp_pfn(at) == head)
+			found++;
+	}
+	hp_map_free(&all);
+	return found;
+}
+
+/* --- free and nobody's ---------------------------------------------------- */
+
+FIXTURE(spare) {
+	struct hp_test test;
+	unsigned long pfn;
+};
+
+enum via { CORRUPT_FREE, CORRUPT_PFN };
+
+FIXTURE_VARIANT(spare) {
+	unsigned long size;
+	int node;
+	enum hp_place place;
+	enum via via;
+};
+
+#define SPARE(sz, nid, place_name, place_id)					\
+	FIXTURE_VARIANT_ADD(spare, sz##_node##nid##_##place_name##_by_size) {	\
+		.size = HP_##sz, .node = nid, .place = place_id,		\
+		.via = CORRUPT_FREE,						\
+	};									\
+	FIXTURE_VARIANT_ADD(spare, sz##_node##nid##_##place_name##_by_pfn) {	\
+		.size = HP_##sz, .node = nid, .place = place_id,		\
+		.via = CORRUPT_PFN,						\
+	}
+
+SPARE(2M, 0, head, HP_HEAD);
+SPARE(2M, 1, middle, HP_MIDDLE);
+SPARE(2M, 0, tail, HP_TAIL);
+SPARE(1G, 1, head, HP_HEAD);
+SPARE(1G, 0, middle, HP_MIDDLE);
+SPARE(1G, 1, tail, HP_TAIL);
+
+FIXTURE_SETUP(spare)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(spare)
+{
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static int inject(const FIXTURE_VARIANT(spare) *variant)
+{
+	unsigned long subpage = hp_subpage(variant->size, variant->place);
+	unsigned long head;
+
+	if (variant->via == CORRUPT_FREE)
+		return hp_inject_free(variant->size, variant->node, subpage);
+	head = hp_find_free(variant->size, variant->node);
+	return head == HP_NO_PFN ? -ENOENT : hp_inject(head + subpage);
+}
+
+TEST_F_TIMEOUT(spare, leaves_pool, 120)
+{
+	struct hp_state want = self->test.before;
+	unsigned long nr = variant->size / HP_BASE;
+
+	ASSERT_EQ(0, inject(variant));
+
+	self->pfn = reported_pfn(&self->test.log, "free huge page");
+	ASSERT_NE(HP_NO_PFN, self->pfn);
+	hp_note_poisoned(self->pfn);
+	EXPECT_EQ(hp_subpage(variant->size, variant->place), self->pfn % nr);
+	EXPECT_EQ(variant->node, hp_pfn_node(self->pfn));
+
+	hp_add(&want, HP_NR, variant->size, variant->node, -1);
+	hp_add(&want, HP_FREE, variant->size, variant->node, -1);
+	hp_add(&want, HP_BAD, variant->size, variant->node, 1);
+	hp_add(&want, HP_DEQUEUED, variant->size, variant->node, 1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, HP_BASE >> 10);
+	hp_add(&want, HP_MF_TOTAL, 0, variant->node, 1);
+	hp_add(&want, HP_MF_RECOVERED, 0, variant->node, 1);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+
+	/* Only the raw page is out of use, the rest is ordinary memory. */
+	EXPECT_EQ(1, hp_count_flagged(self->pfn & -nr, nr, HP_KPF_HWPOISON));
+	EXPECT_EQ(HP_KPF_HWPOISON,
+		  hp_pageflags(self->pfn) & (HP_KPF_HWPOISON | HP_KPF_HUGE));
+	EXPECT_EQ(0, handed_out(variant->size, self->pfn));
+
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+	hp_add(&want, HP_BAD, variant->size, variant->node, -1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, -(long)(HP_BASE >> 10));
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	EXPECT_EQ(0, hp_pageflags(self->pfn) & HP_KPF_HWPOISON);
+}
+
+/* --- free, but promised --------------------------------------------------- */
+
+FIXTURE(promised) {
+	struct hp_test test;
+	struct hp_map all;	/* reserves every free hugepage, touches none */
+	unsigned long pfn;
+};
+
+FIXTURE_SETUP(promised)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(promised)
+{
+	hp_map_free(&self->all);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* A small hugepage is replaced by a fresh one: the promise is kept. */
+TEST_F(promised, 2M_is_replaced)
+{
+	struct hp_state want;
+	int touched = 0;
+
+	ASSERT_EQ(0, map_pool(&self->all, HP_2M));
+	hp_read_state(&want);
+	ASSERT_EQ(*hp_at(&want, HP_FREE, HP_2M, HP_ALL), *hp_at(&want, HP_RESV, HP_2M, HP_ALL));
+
+	ASSERT_EQ(0, hp_inject_free(HP_2M, 1, 5));
+
+	self->pfn = reported_pfn(&self->test.log, "free huge page");
+	ASSERT_NE(HP_NO_PFN, self->pfn);
+	hp_note_poisoned(self->pfn);
+	hp_add(&want, HP_REPLACED, HP_2M, 1, 1);
+	hp_add(&want, HP_BAD, HP_2M, 1, 1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, HP_BASE >> 10);
+	hp_add(&want, HP_MF_TOTAL, 0, 1, 1);
+	hp_add(&want, HP_MF_RECOVERED, 0, 1, 1);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+
+	for (unsigned long i = 0; i < self->all.nr; i++)
+		touched += !hp_touch(self->all.addr + i * HP_2M, HP_WRITE).code;
+	EXPECT_EQ(self->all.nr, touched);
+
+	hp_map_free(&self->all);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+/* Where nothing can replace it the error is held back all the same. */
+TEST_F_TIMEOUT(promised, 1G_is_isolated, 60)
+{
+	const long lost = HP_1G / HP_BASE;
+	struct hp_state want;
+	struct hp_map more;
+	unsigned long touched = 0;
+
+	ASSERT_EQ(0, map_pool(&self->all, HP_1G));
+	ASSERT_LE(2, self->all.nr);
+	hp_read_state(&want);
+
+	ASSERT_EQ(0, hp_inject_free(HP_1G, 1, 7));
+
+	self->pfn = reported_pfn(&self->test.log, "free huge page");
+	ASSERT_NE(HP_NO_PFN, self->pfn);
+	hp_note_poisoned(self->pfn);
+	hp_add(&want, HP_FREE, HP_1G, 1, -1);
+	hp_add(&want, HP_ISOLATED, HP_1G, 1, 1);
+	hp_add(&want, HP_POISONED, HP_1G, 1, 1);
+	hp_add(&want, HP_BAD, HP_1G, 1, lost);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, lost * (HP_BASE >> 10));
+	hp_add(&want, HP_MF_TOTAL, 0, 1, 1);
+	hp_add(&want, HP_MF_RECOVERED, 0, 1, 1);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+
+	/* More is promised than there is: nobody else gets anything. */
+	EXPECT_EQ(-ENOMEM, hp_map(&more, HP_MEMFD, HP_1G, 1));
+	hp_map_free(&more);
+	for (unsigned long i = 0; i < self->all.nr; i++) {
+		char *at = self->all.addr + i * HP_1G;
+
+		if (!hp_touch(at, HP_WRITE).code) {
+			EXPECT_NE(self->pfn & -lost, hp_pfn(at));
+			touched++;
+		}
+	}
+	EXPECT_EQ(self->all.nr - 1, touched);
+
+	hp_map_free(&self->all);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The kernel's side of the tests: counters, page frames, injection, the log. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hp.h"
+
+#define SETTLE_MS	3000	/* how long a counter may take to get right */
+
+/* --- files of one value ------------------------------------------------ */
+
+/* Returns the text's length, or -errno. */
+int hp_read_text(const char *path, char *text, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, len - 1);
+	if (n < 0)
+		n = -errno;
+	else
+		text[n] = '\0';
+	close(fd);
+	return n;
+}
+
+/* Returns the number in a file, -1 where there is no such file. */
+long hp_read_long(const char *fmt, ...)
+{
+	char path[256], text[64];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(path, sizeof(path), fmt, args);
+	va_end(args);
+	if (hp_read_text(path, text, sizeof(text)) <= 0)
+		return -1;
+	return strtol(text, NULL, 0);
+}
+
+/* Writes in one go, as these files want it. Returns 0 or -errno. */
+int hp_write(const char *path, const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+	int len, fd, ret = 0;
+
+	va_start(args, fmt);
+	len = vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, len) != len)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* --- counters ---------------------------------------------------------- */
+
+enum home { POOL, OURS, MF, MEMINFO };
+
+static const struct {
+	const char *file;
+	enum home home;
+	bool gauge;		/* goes back when all is undone */
+} whats[HP_WHATS] = {
+	[HP_NR]		= { "nr_hugepages", POOL, true },
+	[HP_FREE]	= { "free_hugepages", POOL, true },
+	[HP_RESV]	= { "resv_hugepages", POOL, true },
+	[HP_SURPLUS]	= { "surplus_hugepages", POOL, true },
+	[HP_BAD]	= { "mce_bad_pages", OURS, true },
+	[HP_POISONED]	= { "poisoned_hugepages", OURS, true },
+	[HP_CONTAINED]	= { "contained", OURS, false },
+	[HP_DEQUEUED]	= { "dequeued", OURS, false },
+	[HP_RELEASED]	= { "released", OURS, false },
+	[HP_REPLACED]	= { "replaced", OURS, false },
+	[HP_ISOLATED]	= { "isolated", OURS, false },
+	[HP_PINNED]	= { "pinned", OURS, false },
+	[HP_REPEATED]	= { "repeated", OURS, false },
+	[HP_FAILED]	= { "failed", OURS, false },
+	[HP_UNPOISONED]	= { "unpoisoned", OURS, false },
+	[HP_MF_TOTAL]	= { "total", MF, false },
+	[HP_MF_IGNORED]	= { "ignored", MF, false },
+	[HP_MF_FAILED]	= { "failed", MF, false },
+	[HP_MF_DELAYED]	= { "delayed", MF, false },
+	[HP_MF_RECOVERED] = { "recovered", MF, false },
+	[HP_CORRUPTED]	= { "HardwareCorrupted", MEMINFO, true },
+};
+
+static const unsigned long sizes[HP_SIZES] = { HP_2M, HP_1G };
+
+static long read_pool(const char *file, unsigned long size, int node)
+{
+	if (node == HP_ALL)
+		return hp_read_long("/sys/kernel/mm/hugepages/hugepages-%lukB/%s",
+				    size >> 10, file);
+	return hp_read_long("/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/%s",
+			    node, size >> 10, file);
+}
+
+static long read_ours(const char *file, unsigned long size, int node)
+{
+	if (node == HP_ALL)
+		return hp_read_long(HP_SYSFS "hugepages-%lukB/%s", size >> 10, file);
+	return hp_read_long(HP_SYSFS "node%d/hugepages-%lukB/%s", node, size >> 10, file);
+}
+
+static long read_meminfo(const char *field)
+{
+	static char text[8192];
+	char *at;
+
+	if (hp_read_text("/proc/meminfo", text, sizeof(text)) <= 0)
+		return -1;
+	at = strstr(text, field);
+	return at ? strtol(at + strlen(field) + 1, NULL, 10) : -1;
+}
+
+static long read_what(enum hp_what what, int size, int node)
+{
+	const char *file = whats[what].file;
+
+	switch (whats[what].home) {
+	case POOL:
+		return read_pool(file, sizes[size], node);
+	case OURS:
+		return read_ours(file, sizes[size], node);
+	case MF:
+		if (size || node == HP_ALL)
+			return -1;
+		return hp_read_long("/sys/devices/system/node/node%d/memory_failure/%s",
+				    node, file);
+	case MEMINFO:
+		return size || node != HP_ALL ? -1 : read_meminfo(file);
+	}
+	return -1;
+}
+
+/* Where @state keeps a number; it has no size where @size is 0. */
+long *hp_at(struct hp_state *state, enum hp_what what, unsigned long size, int node)
+{
+	return &state->v[what][size == HP_1G][node + 1];
+}
+
+/* Change what is expected of a node, and of all nodes where there is a sum. */
+void hp_add(struct hp_state *state, enum hp_what what, unsigned long size, int node,
+	    long by)
+{
+	*hp_at(state, what, size, node) += by;
+	if (node != HP_ALL && whats[what].home != MF)
+		*hp_at(state, what, size, HP_ALL) += by;
+}
+
+void hp_read_state(struct hp_state *state)
+{
+	for (int what = 0; what < HP_WHATS; what++)
+		for (int size = 0; size < HP_SIZES; size++)
+			for (int node = HP_ALL; node < HP_NODES; node++)
+				state->v[what][size][node + 1] =
+					node < hp_nodes() ? read_what(what, size, node) : -1;
+}
+
+static const char * const size_name[][HP_SIZES] = {
+	[POOL]		= { "2M ", "1G " },
+	[OURS]		= { "2M ", "1G " },
+	[MF]		= { "memory_failure/", "" },
+	[MEMINFO]	= { "", "" },
+};
+
+static void report(int what, int size, int node, long want, long is)
+{
+	char where[16] = "all nodes";
+
+	if (node != HP_ALL)
+		snprintf(where, sizeof(where), "node %d", node);
+	printf("# %s%s, %s: want %ld, is %ld%s\n", size_name[whats[what].home][size],
+	       whats[what].file, where, want, is, is == -1 ? " (no such file)" : "");
+}
+
+static int compare(const struct hp_state *want, const struct hp_state *is,
+		   enum hp_which which, bool tell)
+{
+	int wrong = 0;
+
+	for (int what = 0; what < HP_WHATS; what++) {
+		if (which == HP_GAUGES && !whats[what].gauge)
+			continue;
+		for (int size = 0; size < HP_SIZES; size++)
+			for (int i = 0; i <= HP_NODES; i++) {
+				long w = want->v[what][size][i], v = is->v[what][size][i];
+
+				if (w == v)
+					continue;
+				wrong++;
+				if (tell)
+					report(what, size, i - 1, w, v);
+			}
+	}
+	return wrong;
+}
+
+/*
+ * Compare with what the kernel says now, giving it a moment: some hugepages
+ * are freed by a worker. Returns how many numbers are wrong, after printing
+ * each.
+ */
+int hp_check(const struct hp_state *want, enum hp_which which)
+{
+	struct hp_state is;
+
+	for (int ms = 0; ms < SETTLE_MS; ms += 50) {
+		hp_read_state(&is);
+		if (!compare(want, &is, which, false))
+			return 0;
+		usleep(50 * 1000);
+	}
+	return compare(want, &is, which, true);
+}
+
+/* Nodes are numbered from 0 without holes in the guest. */
+int hp_nodes(void)
+{
+	static int nodes;
+	char path[64];
+
+	while (nodes < HP_NODES) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", nodes);
+		if (access(path, F_OK))
+			break;
+		nodes++;
+	}
+	return nodes;
+}
+
+static void refill_node(unsigned long size, int node, long want)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/nr_hugepages",
+		 node, size >> 10);
+	for (int try = 0; try < 5; try++) {
+		if (hp_read_long("%s", path) >= want)
+			return;
+		if (try)
+			hp_write("/proc/sys/vm/compact_memory", "1");
+		hp_write(path, "%ld", want);
+	}
+}
+
+/* Give each pool the hugepages back that errors took. */
+void hp_refill(const struct hp_state *before)
+{
+	for (int size = 0; size < HP_SIZES; size++)
+		for (int node = 0; node < hp_nodes(); node++)
+			refill_node(sizes[size], node, before->v[HP_NR][size][node + 1]);
+}
+
+/* --- page frames ------------------------------------------------------- */
+
+static int pread_u64(const char *path, unsigned long *to, unsigned long nr, unsigned long index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = nr * sizeof(*to);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, to, len, index * sizeof(*to));
+	close(fd);
+	return n == (ssize_t)len ? 0 : -EIO;
+}
+
+/* The page frame behind an address of ours, HP_NO_PFN where none is present. */
+unsigned long hp_pfn(const void *addr)
+{
+	unsigned long entry;
+
+	if (pread_u64("/proc/self/pagemap", &entry, 1, (unsigned long)addr / HP_BASE))
+		return HP_NO_PFN;
+	if (!(entry >> 63))
+		return HP_NO_PFN;
+	return entry & ((1ULL << 55) - 1);
+}
+
+unsigned long hp_pageflags(unsigned long pfn)
+{
+	unsigned long flags;
+
+	return pread_u64("/proc/kpageflags", &flags, 1, pfn) ? 0 : flags;
+}
+
+/* How many of @nr page frames from @pfn have a flag. */
+unsigned long hp_count_flagged(unsigned long pfn, unsigned long nr, unsigned long flag)
+{
+	unsigned long *flags = malloc(nr * sizeof(*flags));
+	unsigned long count = 0;
+
+	if (flags && !pread_u64("/proc/kpageflags", flags, nr, pfn))
+		for (unsigned long i = 0; i < nr; i++)
+			count += !!(flags[i] & flag);
+	free(flags);
+	return count;
+}
+
+/* Memory blocks are linked from the directory of their node. */
+int hp_pfn_node(unsigned long pfn)
+{
+	char text[32], path[96];
+	unsigned long block;
+
+	if (hp_read_text("/sys/devices/system/memory/block_size_bytes", text, sizeof(text)) <= 0)
+		return -1;
+	block = pfn * HP_BASE / strtoul(text, NULL, 16);
+	for (int node = 0; node < hp_nodes(); node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory%lu",
+			 node, block);
+		if (!access(path, F_OK))
+			return node;
+	}
+	return -1;
+}
+
+static bool is_free_hugepage(unsigned long pfn, unsigned long size)
+{
+	unsigned long nr = size / HP_BASE;
+	unsigned long flags = hp_pageflags(pfn), mapcount;
+
+	if ((flags & (HP_KPF_HUGE | HP_KPF_HEAD)) != (HP_KPF_HUGE | HP_KPF_HEAD))
+		return false;
+	if (flags & HP_KPF_HWPOISON)
+		return false;
+	/* Its last page is a tail, and the next is the head of something else. */
+	if (!(hp_pageflags(pfn + nr - 1) & HP_KPF_TAIL) ||
+	    hp_pageflags(pfn + nr) & HP_KPF_TAIL)
+		return false;
+	return !pread_u64("/proc/kpagecount", &mapcount, 1, pfn) && !mapcount;
+}
+
+/*
+ * The head of a hugepage that nobody maps. While the test holds none unmapped
+ * in a file, that is a free one.
+ */
+unsigned long hp_find_free(unsigned long size, int node)
+{
+	unsigned long nr = size / HP_BASE, pfn;
+	unsigned long flags;
+
+	for (pfn = nr; !pread_u64("/proc/kpageflags", &flags, 1, pfn); pfn += nr)
+		if (is_free_hugepage(pfn, size) && hp_pfn_node(pfn) == node)
+			return pfn;
+	return HP_NO_PFN;
+}
+
+/* --- errors ------------------------------------------------------------ */
+
+static unsigned long poisoned[4096];
+static unsigned int nr_poisoned;
+
+/* For hp_undo(). Threads may call it. */
+void hp_note_poisoned(unsigned long pfn)
+{
+	unsigned int i = __atomic_fetch_add(&nr_poisoned, 1, __ATOMIC_RELAXED);
+
+	poisoned[i % ARRAY_SIZE(poisoned)] = pfn;
+}
+
+/* An error as a scrubber finds it (action optional). Returns 0 or -errno. */
+int hp_inject(unsigned long pfn)
+{
+	hp_note_poisoned(pfn);
+	return hp_write(HP_DEBUGFS "corrupt-pfn", "%#lx", pfn);
+}
+
+int hp_unpoison(unsigned long pfn)
+{
+	return hp_write(HP_DEBUGFS "unpoison-pfn", "%#lx", pfn);
+}
+
+/* An error in a free hugepage of the kernel's choice; @subpage < 0: none named. */
+int hp_inject_free(unsigned long size, int node, long subpage)
+{
+	const char *name = size == HP_1G ? "1G" : "2M";
+
+	if (subpage < 0)
+		return hp_write(HP_DEBUGFS "corrupt-free-hugepage", "%s %d", name, node);
+	return hp_write(HP_DEBUGFS "corrupt-free-hugepage", "%s %d %ld", name, node, subpage);
+}
+
+static void undo_one(unsigned long pfn)
+{
+	unsigned long head;
+
+	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison(pfn))
+		return;
+	/* A kernel that knows of the head only. */
+	for (int i = 0; i < HP_SIZES; i++) {
+		head = pfn & -(sizes[i] / HP_BASE);
+		if (hp_pageflags(head) & HP_KPF_HUGE && !hp_unpoison(head))
+			return;
+	}
+}
+
+/* What a failed test left behind. A test that passed has undone its own. */
+void hp_undo(void)
+{
+	unsigned int nr = nr_poisoned < ARRAY_SIZE(poisoned) ? nr_poisoned : ARRAY_SIZE(poisoned);
+
+	for (unsigned int i = 0; i < nr; i++)
+		undo_one(poisoned[i]);
+	nr_poisoned = 0;
+}
+
+/* --- the kernel's log -------------------------------------------------- */
+
+/* From here on. */
+int hp_log_open(struct hp_log *log)
+{
+	log->text = NULL;
+	log->len = 0;
+	log->fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (log->fd < 0)
+		return -errno;
+	return lseek(log->fd, 0, SEEK_END) < 0 ? -errno : 0;
+}
+
+void hp_log_close(struct hp_log *log)
+{
+	close(log->fd);
+	free(log->text);
+}
+
+static void append(struct hp_log *log, const char *text)
+{
+	size_t len = strlen(text);
+	char *bigger = realloc(log->text, log->len + len + 1);
+
+	if (!bigger)
+		return;
+	memcpy(bigger + log->len, text, len + 1);
+	log->text = bigger;
+	log->len += len;
+}
+
+/* A record is "priority,sequence,time,flags;text\n". */
+static void pull(struct hp_log *log)
+{
+	char record[8192], *text;
+	ssize_t n;
+
+	for (;;) {
+		n = read(log->fd, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE)	/* some were overwritten */
+			continue;
+		if (n <= 0)
+			return;
+		record[n] = '\0';
+		text = strchr(record, ';');
+		if (text)
+			append(log, text + 1);
+	}
+}
+
+/* Everything said so far is known; go on from here. */
+void hp_log_forget(struct hp_log *log)
+{
+	pull(log);
+	free(log->text);
+	log->text = NULL;
+	log->len = 0;
+}
+
+/* Returns the text behind the first occurrence of a phrase, or NULL. */
+const char *hp_log_find(struct hp_log *log, const char *fmt, ...)
+{
+	char phrase[256];
+	const char *at;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(phrase, sizeof(phrase), fmt, args);
+	va_end(args);
+	pull(log);
+	at = log->text ? strstr(log->text, phrase) : NULL;
+	return at ? at + strlen(phrase) : NULL;
+}
+
+static const char * const complaints[] = {
+	"BUG:", "kernel BUG at", "WARNING:", "Bad page", "Bad rss", "Oops",
+	"general protection", "INFO: task", "INFO: rcu", "refcount_t:",
+	"corruption", "Kernel panic", "suspicious RCU", "memory leak",
+};
+
+static bool is_complaint(const char *line)
+{
+	/* This is how the handler reports each and every error. */
+	if (strstr(line, "due to hardware memory corruption"))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(complaints); i++)
+		if (strstr(line, complaints[i]))
+			return true;
+	return false;
+}
+
+/* Prints and counts what should never be in the log. */
+int hp_log_complaints(struct hp_log *log)
+{
+	char *copy, *line, *rest;
+	int nr = 0;
+
+	pull(log);
+	if (!log->text)
+		return 0;
+	copy = strdup(log->text);
+	rest = copy;
+	while ((line = strsep(&rest, "\n"))) {
+		if (!is_complaint(line))
+			continue;
+		printf("# the kernel says: %s\n", line);
+		nr++;
+	}
+	free(copy);
+	return nr;
+}
+
+/* --- fixtures ---------------------------------------------------------- */
+
+/* Returns 0 or -errno, after saying what is missing. */
+int hp_test_begin(struct hp_test *test)
+{
+	int ret = hp_log_open(&test->log);
+
+	if (ret) {
+		printf("# cannot read /dev/kmsg: %s. Run this as root.\n", strerror(-ret));
+		return ret;
+	}
+	if (access(HP_DEBUGFS "corrupt-pfn", W_OK)) {
+		ret = -errno;
+		printf("# no " HP_DEBUGFS "corrupt-pfn: needs root and CONFIG_HWPOISON_INJECT\n");
+		return ret;
+	}
+	hp_read_state(&test->before);
+	return 0;
+}
+
+/* Returns how much is left over, after printing it. */
+int hp_test_end(struct hp_test *test)
+{
+	int left;
+
+	hp_undo();
+	hp_refill(&test->before);
+	left = hp_check(&test->before, HP_GAUGES);
+	left += hp_log_complaints(&test->log);
+	hp_log_close(&test->log);
+	return left;
+}
