@@ -12,6 +12,7 @@
  * hugepoison_pool_replace - put a fresh hugepage into the pool for a free,
  *			     poisoned one
  * @folio: the poisoned hugepage, on its pool's free list
+ * @order: its order; the pool may give it up while we look
  *
  * For the hugepage that cannot simply be dissolved because it is promised: a
  * fresh one from the same node takes its place first, so the number of free
@@ -20,12 +21,13 @@
  * the lock of the error handler.
  *
  * Context: Process context, may sleep and allocate; takes hugetlb_lock.
- * Return: 0 with @folio dissolved into the buddy allocator, -EBUSY when it is
- * no longer free, -ENOMEM when the node has no fresh hugepage to give.
+ * Return: 0 with @folio dissolved into the buddy allocator, by us or by
+ * somebody else, -EBUSY when it is no longer free, -ENOMEM when the node has no
+ * fresh hugepage to give.
  */
-int hugepoison_pool_replace(struct folio *folio)
+int hugepoison_pool_replace(struct folio *folio, unsigned int order)
 {
-	struct hstate *h = folio_hstate(folio);
+	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
 	LIST_HEAD(isolated);
 	int ret;
 

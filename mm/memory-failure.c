@@ -319,11 +319,12 @@ static enum hugepoison_outcome me_free_hugepage(struct hugepoison_error *err)
 	int ret = -EBUSY;
 
 	/* without a reliable list of raw pages none may be given back */
-	if (!folio_test_hugetlb_raw_hwp_unreliable(err->folio)) {
+	if (!folio_test_hugetlb(err->folio) ||
+	    !folio_test_hugetlb_raw_hwp_unreliable(err->folio)) {
 		ret = dissolve_free_hugetlb_folio(err->folio);
 		if (ret) {
 			outcome = HUGEPOISON_REPLACED;
-			ret = hugepoison_pool_replace(err->folio);
+			ret = hugepoison_pool_replace(err->folio, err->order);
 		}
 	}
 	if (!ret)

@@ -27,7 +27,7 @@ extern u64 hugepoison_filter_size;
 extern u64 hugepoison_filter_cgroup;
 
 /* mm/hugepoison/hugetlb.c: the pool */
-int hugepoison_pool_replace(struct folio *folio);
+int hugepoison_pool_replace(struct folio *folio, unsigned int order);
 bool hugepoison_pool_isolate(struct folio *folio);
 struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 

@@ -80,7 +80,7 @@ static void hugepoison_test_replace(struct kunit *test)
 	struct folio *folio = hugepoison_test_grow(test), *fresh;
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
 
-	KUNIT_EXPECT_EQ(test, hugepoison_pool_replace(folio), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_pool_replace(folio, HPAGE_PMD_ORDER), 0);
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
 	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(folio));
