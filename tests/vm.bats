@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# scripts/vm tells the truth about what happened in the guest. KERNEL names the
+# kernel to boot (default: the stock one, the harness needs nothing of ours).
+
+bats_require_minimum_version 1.5.0
+
+setup()
+{
+	cd "$BATS_TEST_TMPDIR" || return
+	crash=/sys/kernel/debug/provoke-crash/DIRECT
+}
+
+vm()
+{
+	"$BATS_TEST_DIRNAME/../scripts/vm" --kernel "${KERNEL:-stock}" --timeout 240 "$@"
+}
+
+assert_says()
+{
+	[[ $output == *"$1"* ]] || { echo "no '$1' in: $output"; return 1; }
+}
+
+@test "the command's exit status comes back" {
+	run -0 vm -- true
+	run -3 vm -- sh -c 'exit 3'
+	run -127 vm -- no-such-program
+}
+
+@test "stdout and stderr come back on their own, whole and unmixed" {
+	run -0 --separate-stderr vm -- sh -c 'echo to-stdout; echo to-stderr >&2; seq 20000'
+	[ "${lines[0]}" = to-stdout ]
+	[ "${lines[20000]}" = 20000 ]
+	[ ${#lines[@]} = 20001 ]
+	# shellcheck disable=SC2154 # run sets it
+	[ "$stderr" = to-stderr ]
+}
+
+@test "arguments and the working directory pass through unharmed" {
+	mkdir "a b'c"
+	cd "a b'c"
+	# shellcheck disable=SC2016 # the guest's shell shall expand it
+	run -0 vm --env VARIABLE='x  "y"' -- sh -c 'pwd; printf "<%s>\n" "$VARIABLE" "$@"' sh \
+		'$HOME *' '' "it's" $'two\nlines'
+	assert_says "$PWD"
+	assert_says '<x  "y">'
+	# shellcheck disable=SC2016
+	assert_says '<$HOME *>'
+	assert_says '<>'
+	assert_says "<it's>"
+	assert_says $'<two\nlines>'
+}
+
+@test "the host's files are read and never changed, except in the scratch directory" {
+	echo from-host > file
+	mkdir scratch
+	# shellcheck disable=SC2016
+	run -0 vm --scratch scratch -- sh -c 'cat file; echo changed > file; cat file
+		echo kept > "$SCRATCH/result"; rm -f /etc/hostname; echo gone > /usr/lib/new-file'
+	assert_says from-host
+	assert_says changed
+	[ "$(cat file)" = from-host ]
+	[ "$(cat scratch/result)" = kept ]
+	[ -e /etc/hostname ]
+	[ ! -e /usr/lib/new-file ]
+}
+
+@test "two nodes, both pools, and the file systems of a running system" {
+	# shellcheck disable=SC2016
+	run -0 vm --cpus 2 -- sh -c 'cd /sys/devices/system/node
+		grep -H . node*/hugepages/*/nr_hugepages node*/cpulist
+		stat -f -c "%n %T %S" /dev/hugepages /dev/hugepages-1G /dev/shm /sys/fs/cgroup
+		ls /sys/kernel/debug/hwpoison; echo data > /dev/fd/1; cat /sys/class/net/lo/flags'
+	assert_says node0/hugepages/hugepages-2048kB/nr_hugepages:64
+	assert_says node1/hugepages/hugepages-2048kB/nr_hugepages:64
+	assert_says node0/hugepages/hugepages-1048576kB/nr_hugepages:1
+	assert_says node1/hugepages/hugepages-1048576kB/nr_hugepages:1
+	assert_says node1/cpulist:1
+	assert_says '/dev/hugepages hugetlbfs 2097152'
+	assert_says '/dev/hugepages-1G hugetlbfs 1073741824'
+	assert_says corrupt-pfn
+	assert_says 0x9
+}
+
+@test "options change the machine" {
+	run -0 vm --nodes 1 --memory 1G --cpus 1 --pool-1g 0 --pool-2m 10 \
+		--append 'hugetlb_free_vmemmap=on' -- sh -c 'nproc; ls -d /sys/devices/system/node/node*
+		cat /proc/sys/vm/nr_hugepages /proc/sys/vm/hugetlb_optimize_vmemmap; free -m'
+	[ "${lines[0]}" = 1 ]
+	[ "${lines[1]}" = /sys/devices/system/node/node0 ]
+	[ "${lines[2]}" = 10 ]
+	[ "${lines[3]}" = 1 ]
+}
+
+@test "counting instructions works" {
+	run -0 vm --icount -- nproc
+	[ "$output" = 1 ]
+}
+
+@test "what the command leaves running does not delay the end" {
+	run -0 vm --timeout 60 -- sh -c 'sleep 1000 & setsid sleep 1000 & echo started'
+	assert_says started
+}
+
+# The command itself ends well in all of these.
+@test "a kernel warning is a failure" {
+	run -1 vm -- sh -c "echo WARNING > $crash"
+	assert_says 'vm: FAILED: the kernel reported:'
+	assert_says "the command's exit status: 0"
+	assert_says 'console.log'
+	assert_says 'WARNING: CPU:'
+}
+
+@test "a warning that is expected by name is none, another one still is" {
+	run -0 vm --allow 'WARNING: CPU: .* lkdtm_WARNING' --allow 'cut here' -- \
+		sh -c "echo WARNING > $crash"
+	run -1 vm --allow 'cut here' --allow 'something else' -- sh -c "echo WARNING > $crash"
+}
+
+@test "an oops, a panic and a BUG are failures" {
+	run -1 vm -- sh -c "echo PANIC > $crash; sleep 100"
+	assert_says 'Kernel panic'
+	run -1 vm -- sh -c "echo BUG > $crash; sleep 100"
+	assert_says 'kernel BUG at'
+	run -1 vm -- sh -c "echo EXCEPTION > $crash; sleep 100"
+	assert_says 'NULL pointer'
+	run -1 vm -- sh -c "echo c > /proc/sysrq-trigger; sleep 100"
+	assert_says 'sysrq'
+}
+
+@test "a guest that goes without a word is a failure" {
+	run -1 vm -- sh -c 'echo b > /proc/sysrq-trigger; sleep 100'
+	assert_says 'ended without a result'
+}
+
+@test "a hang ends with the time, and says where the kernel was" {
+	run -124 vm --timeout 25 -- sh -c "echo HARDLOCKUP > $crash"
+	assert_says 'not done after 25 s'
+	assert_says 'lkdtm_HARDLOCKUP'
+	run -124 vm --timeout 15 -- sleep 1000
+	assert_says 'not done after 15 s'
+}
+
+@test "silence ends the guest if asked for" {
+	run -124 vm --silence 8 -- sleep 1000
+	assert_says 'silent for 8 s'
+}
+
+@test "a handled memory error is no failure" {
+	# shellcheck disable=SC2016
+	run -0 vm -- sh -c 'echo 0x8000 > /sys/kernel/debug/hwpoison/corrupt-pfn; dmesg | tail -n 5'
+	assert_says 'Memory failure: 0x8000'
+}
+
+@test "words of failure in a program's own output are none" {
+	run -0 vm -- sh -c 'echo "WARNING: CPU: 0 Kernel panic - not syncing BUG: "'
+}
+
+@test "two guests at a time do not meet" {
+	vm -- sh -c 'sleep 3; echo first' > first & first=$!
+	vm -- sh -c 'sleep 3; echo second; exit 7' > second & second=$!
+	wait $first
+	status=0
+	wait $second || status=$?
+	[ $status = 7 ]
+	[ "$(cat first)" = first ]
+	[ "$(cat second)" = second ]
+}
+
+@test "an interrupt ends the guest" {
+	"$BATS_TEST_DIRNAME/../scripts/vm" --kernel "${KERNEL:-stock}" -- \
+		sh -c 'echo ready; sleep 1000' > out & pid=$!
+	for _ in $(seq 100); do
+		grep -q ready out && break
+		sleep 0.3
+	done
+	qemu=$(pgrep -P $pid)
+	[ "$qemu" ]
+	# Background jobs have SIGINT ignored, so the other one.
+	kill -TERM $pid
+	status=0
+	wait $pid || status=$?
+	[ $status = 143 ]
+	run -1 kill -0 "$qemu"
+}
+
+@test "wrong usage is told before anything happens" {
+	run -2 vm --memory much -- true
+	assert_says 'is no size'
+	run -2 vm --memory 1G -- true
+	assert_says 'too few for'
+	run -2 vm --kernel no/such/image -- true
+	assert_says 'no kernel image'
+	run -2 vm --scratch no-such-directory -- true
+	assert_says 'no such directory'
+	run -2 vm --allow '(' -- true
+	run -2 vm --no-such-option -- true
+	run -2 vm < /dev/null
+	assert_says 'no terminal'
+}
