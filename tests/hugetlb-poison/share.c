@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An error in a hugepage whose page table two processes share: both lose it.
+ *
+ * A shared mapping that covers an aligned GiB has one page table for all who
+ * map it. The error handler changes the one entry, and has to make every
+ * sharer's TLB forget what it was.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+
+#define AT	((char *)0x10000000000UL)	/* an aligned GiB, nothing is there */
+#define LENGTH	HP_1G
+#define VICTIM	3				/* which of its hugepages */
+#define RAW	77				/* which of the hugepage's base pages */
+
+FIXTURE(share) {
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_mapper mapper[2];
+	unsigned long pfn;
+};
+
+FIXTURE_SETUP(share)
+{
+	struct hp_map *map = &self->map;
+	char *victim = AT + VICTIM * HP_2M;
+
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M,
+				.nr = LENGTH / HP_2M };
+	map->fd = memfd_create("share", MFD_HUGETLB | MFD_HUGE_2MB);
+	ASSERT_LE(0, map->fd);
+	ASSERT_EQ(0, ftruncate(map->fd, LENGTH));
+	map->addr = mmap(AT, LENGTH, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
+	ASSERT_EQ(AT, map->addr);
+
+	hp_stamp(victim, HP_2M, 1);
+	hp_stamp(victim + HP_2M, HP_2M, 2);
+	self->pfn = hp_pfn(victim + RAW * HP_BASE);
+	ASSERT_NE(HP_NO_PFN, self->pfn);
+	hp_mapper_self(&self->mapper[0], map);
+	ASSERT_EQ(0, hp_mapper_start(&self->mapper[1], map, false));
+}
+
+FIXTURE_TEARDOWN(share)
+{
+	hp_mapper_stop(&self->mapper[1]);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* How many page table entries map a page: one, when the table is shared. */
+static long mapcount(unsigned long pfn)
+{
+	unsigned long count = 0;
+	int fd = open("/proc/kpagecount", O_RDONLY);
+
+	if (fd < 0 || pread(fd, &count, sizeof(count), pfn * sizeof(count)) < 0)
+		count = -1;
+	close(fd);
+	return count;
+}
+
+/* What /proc/PID/status says of hugepages, in kB. */
+static long hugetlb_kb(pid_t pid)
+{
+	char path[64], text[4096], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (hp_read_text(path, text, sizeof(text)) < 0)
+		return -1;
+	at = strstr(text, "HugetlbPages:");
+	return at ? strtol(at + strlen("HugetlbPages:"), NULL, 10) : -1;
+}
+
+TEST_F(share, both_lose_it)
+{
+	char *raw = AT + VICTIM * HP_2M + RAW * HP_BASE;
+	char *next = AT + (VICTIM + 1) * HP_2M;
+
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, hp_ask(&self->mapper[i], HP_OP_READ, raw, 0).bus.code);
+	ASSERT_EQ(1, mapcount(self->pfn)) {
+		TH_LOG("the page table is not shared");
+	}
+
+	EXPECT_EQ(0, hp_inject(self->pfn));
+	EXPECT_EQ(0, mapcount(self->pfn));
+	for (int i = 0; i < 2; i++) {
+		struct hp_answer answer = hp_ask(&self->mapper[i], HP_OP_READ, raw, 0);
+
+		EXPECT_EQ(BUS_MCEERR_AR, answer.bus.code);
+		EXPECT_EQ((long)HP_NO_PFN,
+			  hp_ask(&self->mapper[i], HP_OP_PFN, raw, 0).value);
+		EXPECT_EQ(0, hp_ask(&self->mapper[i], HP_OP_DAMAGE, next, 2).value);
+	}
+
+	/* whose account the entry was on is anybody's guess, but none wraps */
+	EXPECT_GE(LENGTH / 1024, (unsigned long)hugetlb_kb(getpid()));
+	EXPECT_GE(LENGTH / 1024, (unsigned long)hugetlb_kb(self->mapper[1].pid));
+
+	hp_mapper_stop(&self->mapper[1]);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison(self->pfn));
+}
+
+TEST_HARNESS_MAIN
