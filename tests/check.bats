@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# scripts/check counts what really ran, on lists of checks made here.
+
+bats_require_minimum_version 1.5.0
+
+setup()
+{
+	export CHECKS=$BATS_TEST_TMPDIR/checks EXPECTED_SKIPS=$BATS_TEST_TMPDIR/expected-skips
+	export CHECK_LOGS=$BATS_TEST_TMPDIR/logs
+	echo 0 > "$EXPECTED_SKIPS"
+}
+
+# Runs the checks of stdin; the exit status is to be $1, the last line $2.
+assert_result()
+{
+	cat > "$CHECKS"
+	run "-$1" "$BATS_TEST_DIRNAME/../scripts/check"
+	[ "${lines[-1]}" = "$2" ] || { echo "'${lines[-1]}', not '$2', at the end of: $output"; return 1; }
+}
+
+@test "exit statuses: 0 passes, 77 and 4 skip, others fail" {
+	echo 2 > "$EXPECTED_SKIPS"
+	assert_result 0 '1 passed, 0 failed, 2 skipped' <<-'END'
+		one    true
+		two    exit 77
+		three  exit 4
+	END
+	assert_result 1 '1 passed, 2 failed, 0 skipped' <<-'END'
+		one    exit 1
+		two    kill -9 $$
+		three  true
+	END
+}
+
+@test "more skips than expected are a failure" {
+	assert_result 1 '1 passed, 0 failed, 1 skipped' <<-'END'
+		one    true
+		two    exit 77
+	END
+	[[ $output == *'1 tests were skipped, 0 are expected'* ]]
+}
+
+@test "each TAP test counts" {
+	echo 1 > "$EXPECTED_SKIPS"
+	assert_result 1 '2 passed, 1 failed, 1 skipped' <<-'END'
+		one    printf '1..4\nok 1 a\nok 2 b # SKIP no memory\nnot ok 3 c\nok 4 d\n'; exit 1
+	END
+	[[ $output == *'not ok 3 c'* ]]
+}
+
+@test "not ok is a failure, whatever the exit status" {
+	assert_result 1 '1 passed, 1 failed, 0 skipped' <<-'END'
+		one    printf '1..2\nok 1 a\nnot ok 2 b\n'
+	END
+}
+
+@test "a bad exit status is a failure, whatever TAP says" {
+	assert_result 1 '1 passed, 1 failed, 0 skipped' <<-'END'
+		one    printf '1..1\nok 1 a\n'; exit 1
+	END
+}
+
+@test "planned tests that did not run are failures" {
+	assert_result 1 '1 passed, 2 failed, 0 skipped' <<-'END'
+		one    printf '1..3\nok 1 a\n'
+	END
+}
+
+@test "subtests count with the test they are part of" {
+	assert_result 0 '2 passed, 0 failed, 0 skipped' <<-'END'
+		one    printf 'TAP version 13\n1..1\n    1..2\n    ok 1 a\n    ok 2 b\nok 1 suite\n'
+		two    echo 'okay then'
+	END
+}
+
+@test "a check that leaves a process behind does not stop the others" {
+	assert_result 0 '2 passed, 0 failed, 0 skipped' <<-'END'
+		one    sleep 1000 & echo started
+		two    true
+	END
+}
+
+@test "checks are chosen by name" {
+	printf 'one true\ntwo false\n' > "$CHECKS"
+	run -0 "$BATS_TEST_DIRNAME/../scripts/check" one
+	[ "${lines[-1]}" = '1 passed, 0 failed, 0 skipped' ]
+	run -2 "$BATS_TEST_DIRNAME/../scripts/check" three
+	run -0 "$BATS_TEST_DIRNAME/../scripts/check" --list
+	[ ${#lines[@]} = 2 ]
+}
+
+@test "a list with a name twice is refused" {
+	printf 'one true\none false\n' > "$CHECKS"
+	run -2 "$BATS_TEST_DIRNAME/../scripts/check"
+}
