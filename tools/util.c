@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/* hugepoison-inject: numbers, small files and errors. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inject.h"
+
+/**
+ * fail - say what is wrong and what to do about it
+ * @status: the exit status to hand on
+ * @fmt: the message, without a newline
+ *
+ * Return: @status, so that a caller can write "return fail(...)".
+ */
+int fail(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "hugepoison-inject: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return status;
+}
+
+/**
+ * errno_name - "EBUSY" for EBUSY
+ * @err: a positive errno
+ *
+ * Return: the name, or "unknown error" for a number the C library does not know.
+ */
+const char *errno_name(int err)
+{
+	const char *name = strerrorname_np(err);
+
+	return name ? name : "unknown error";
+}
+
+/* The power of two that a size suffix stands for, -1 if it is none. */
+static int suffix_shift(const char *text)
+{
+	if (!*text)
+		return 0;
+	if (text[1])
+		return -1;
+	switch (toupper((unsigned char)*text)) {
+	case 'K': return 10;
+	case 'M': return 20;
+	case 'G': return 30;
+	default: return -1;
+	}
+}
+
+/**
+ * parse_number - read a whole, non-negative number
+ * @text: decimal, or hexadecimal after 0x
+ * @suffixes: K, M and G may follow a decimal number
+ * @max: the largest number that makes sense here
+ * @out: the number
+ *
+ * A leading zero does not mean octal: nobody who types 0010 wants 8.
+ *
+ * Return: NULL, or what is wrong with @text.
+ */
+const char *parse_number(const char *text, bool suffixes, uint64_t max, uint64_t *out)
+{
+	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	const char *digits = hex ? text + 2 : text;
+	int shift = 0;
+	char *end;
+
+	if (*text == '-')
+		return "is negative";
+	if (!(hex ? isxdigit((unsigned char)*digits) : isdigit((unsigned char)*digits)))
+		return "is not a number (use decimal, or hexadecimal with 0x)";
+	errno = 0;
+	*out = strtoull(digits, &end, hex ? 16 : 10);
+	if (errno == ERANGE)
+		return "is too large";
+	if (suffixes && !hex)
+		shift = suffix_shift(end);
+	else if (*end)
+		shift = -1;
+	if (shift < 0)
+		return suffixes ? "has something behind the number (only K, M or G may follow)"
+				: "has something behind the number (hexadecimal needs 0x)";
+	if (*out > max >> shift)
+		return "is too large";
+	*out <<= shift;
+	return NULL;
+}
+
+/**
+ * read_value - the decimal number a sysfs file holds
+ * @path: the file
+ *
+ * Return: the number, NO_VALUE if the file is absent or holds none.
+ */
+long long read_value(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long long value;
+
+	if (!f)
+		return NO_VALUE;
+	if (fscanf(f, "%lld", &value) != 1)
+		value = NO_VALUE;
+	fclose(f);
+	return value;
+}
+
+/**
+ * read_keyed_value - the number behind a key, as in /proc/meminfo
+ * @path: the file
+ * @key: the key with its colon
+ *
+ * Return: the number, NO_VALUE if there is no such line.
+ */
+long long read_keyed_value(const char *path, const char *key)
+{
+	FILE *f = fopen(path, "re");
+	long long value = NO_VALUE;
+	char line[256];
+
+	if (!f)
+		return NO_VALUE;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		if (sscanf(line + strlen(key), "%lld", &value) != 1)
+			value = NO_VALUE;
+		break;
+	}
+	fclose(f);
+	return value;
+}
+
+/**
+ * in_list_file - is a number in a list such as "0-1,4"
+ * @path: a sysfs file with a list
+ * @number: what to look for
+ */
+bool in_list_file(const char *path, unsigned int number)
+{
+	FILE *f = fopen(path, "re");
+	unsigned int first, last;
+	bool found = false;
+	int sep;
+
+	if (!f)
+		return false;
+	while (!found && fscanf(f, "%u", &first) == 1) {
+		last = first;
+		sep = fgetc(f);
+		if (sep == '-') {
+			if (fscanf(f, "%u", &last) != 1)
+				break;
+			sep = fgetc(f);
+		}
+		found = first <= number && number <= last;
+		if (sep != ',')
+			break;
+	}
+	fclose(f);
+	return found;
+}
+
+/**
+ * size_text - 2097152 as "2M"
+ * @bytes: a size
+ * @buf: where to put the text
+ * @len: how much fits there
+ */
+void size_text(uint64_t bytes, char *buf, size_t len)
+{
+	if (bytes && !(bytes & ((1UL << 30) - 1)))
+		snprintf(buf, len, "%" PRIu64 "G", bytes >> 30);
+	else if (bytes && !(bytes & ((1UL << 20) - 1)))
+		snprintf(buf, len, "%" PRIu64 "M", bytes >> 20);
+	else
+		snprintf(buf, len, "%" PRIu64 "K", bytes >> 10);
+}
