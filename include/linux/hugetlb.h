@@ -12,6 +12,7 @@
 #include <linux/jump_label.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
+#include <linux/pgtable.h>
 
 struct dentry;
 
@@ -101,6 +102,26 @@ static inline bool hugepoison_page_is_isolated(const struct page *page)
 	return PageHWPoison(page) && !PageHuge(page);
 }
 
+#ifdef CONFIG_HUGETLB_PMD_PAGE_TABLE_SHARING
+/**
+ * hugepoison_table_is_shared - whether several processes share a page table of
+ *				hugepage entries
+ * @size: of the hugepages that its entries map, in bytes
+ * @table: the page table
+ *
+ * The count of sharers is kept, and set to begin with, for tables of PMDs
+ * alone. In any other it is what the page's last user left there.
+ *
+ * Context: Whatever keeps @table from going away.
+ * Return: true when another process uses the same @table.
+ */
+static inline bool hugepoison_table_is_shared(unsigned long size,
+					      struct ptdesc *table)
+{
+	return size == PMD_SIZE && ptdesc_pmd_is_shared(table);
+}
+#endif
+
 void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
@@ -109,6 +130,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 #define hugepoison_page_is_isolated(page)	PageHWPoison(page)
+#define hugepoison_table_is_shared(size, table)				\
+	((void)(size), ptdesc_pmd_is_shared(table))
 
 static inline bool hugepoison_unpoison(unsigned long pfn, int *ret)
 {

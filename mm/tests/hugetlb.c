@@ -131,12 +131,28 @@ static void hugepoison_test_reset(struct kunit *test)
 #endif
 }
 
+/* A table of 1 GiB entries is nobody else's, whatever its page has in store. */
+static void hugepoison_test_table(struct kunit *test)
+{
+#ifdef CONFIG_HUGETLB_PMD_PAGE_TABLE_SHARING
+	struct ptdesc table = { };
+
+	KUNIT_EXPECT_FALSE(test, hugepoison_table_is_shared(PMD_SIZE, &table));
+	atomic_set(&table.pt_share_count, 1);
+	KUNIT_EXPECT_TRUE(test, hugepoison_table_is_shared(PMD_SIZE, &table));
+	KUNIT_EXPECT_FALSE(test, hugepoison_table_is_shared(PUD_SIZE, &table));
+#else
+	kunit_skip(test, "CONFIG_HUGETLB_PMD_PAGE_TABLE_SHARING is not set");
+#endif
+}
+
 static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_available),
 	KUNIT_CASE(hugepoison_test_isolate),
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_find_free),
 	KUNIT_CASE(hugepoison_test_reset),
+	KUNIT_CASE(hugepoison_test_table),
 	{}
 };
 
