@@ -27,11 +27,21 @@ hook-count: ## how many lines of stock files change, hook by hook
 off-check: ## with CONFIG_HUGEPOISON=n every hooked object is the stock one
 	@scripts/off-check
 
-.PHONY: demo check vm
+.PHONY: tools tests
+tools: ## the injector, in build/tools
+	@scripts/install-packages
+	@$(MAKE) -s -C tools
+tests: ## the programs that tests/hugetlb-poison/run runs in a guest
+	@scripts/build mount > /dev/null
+	@$(MAKE) -s -C tests/hugetlb-poison KSRC=$(CURDIR)/build/source OUT=$(CURDIR)/build/tests
+
+.PHONY: demo check mutants vm
 demo: ## an injected error in a hugepage: stock kernel and ours
 	@scripts/demo
 check: ## every check there is (45 minutes from nothing)
 	@scripts/check
+mutants: ## break our kernel code on purpose: every test must notice (half an hour)
+	@scripts/mutants
 vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug
 	@scripts/vm --kernel $(or $(KERNEL),hugepoison)
 

@@ -20,8 +20,6 @@ static unsigned long reported_pfn(struct hp_log *log, const char *kind)
 		return HP_NO_PFN;
 	while (at > log->text && at[-1] != '\n')
 		at--;
-	for (at--; at > log->text && at[-1] != '\n'; at--)
-		;
 	at = strstr(at, name);
 	return at ? strtoul(at + strlen(name), NULL, 0) : HP_NO_PFN;
 }

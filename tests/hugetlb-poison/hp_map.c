@@ -275,9 +275,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	if (!__atomic_load_n(&touching, __ATOMIC_SEQ_CST)) {
-		static const char text[] = "# SIGBUS where none was expected\n";
-
-		(void)!write(STDOUT_FILENO, text, sizeof(text) - 1);
+		dprintf(STDOUT_FILENO, "# SIGBUS at %p, code %d, where none was expected\n",
+			bus.addr, bus.code);
 		_exit(EXIT_FAILURE);
 	}
 	touched = bus;
