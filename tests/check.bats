@@ -93,3 +93,10 @@ assert_result()
 	printf 'one true\none false\n' > "$CHECKS"
 	run -2 "$BATS_TEST_DIRNAME/../scripts/check"
 }
+
+@test "a closing line counts as it says" {
+	assert_result 1 '8 passed, 2 failed, 0 skipped' <<-'END'
+		one    printf 'ok 1 shown\n3 passed, 1 failed, 0 skipped\n5 passed, 1 failed, 0 skipped\n'; exit 1
+		two    printf '3 passed, 0 failed, 0 skipped\n'; exit 1
+	END
+}
