@@ -130,13 +130,10 @@ void hugepoison_reset_vmemmap(struct page *to);
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 #define hugepoison_page_is_isolated(page)	PageHWPoison(page)
+/* not inline: taking the address of a variable is enough to change the code */
+#define hugepoison_unpoison(...)		false
 #define hugepoison_table_is_shared(size, table)				\
 	((void)(size), ptdesc_pmd_is_shared(table))
-
-static inline bool hugepoison_unpoison(unsigned long pfn, int *ret)
-{
-	return false;
-}
 
 static inline int hugepoison_filter(struct page *page)
 {

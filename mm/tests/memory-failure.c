@@ -16,13 +16,19 @@ static struct folio *hugepoison_test_folio(struct kunit *test)
 	return folio;
 }
 
+/* How many of @nr pages are marked, whatever they belong to by now. */
+static unsigned long hugepoison_test_marked(unsigned long pfn, unsigned long nr)
+{
+	unsigned long marks = 0;
+
+	while (nr--)
+		marks += PageHWPoison(pfn_to_page(pfn + nr));
+	return marks;
+}
+
 static unsigned long hugepoison_test_marks(struct folio *folio)
 {
-	unsigned long i, marks = 0;
-
-	for (i = 0; i < folio_nr_pages(folio); i++)
-		marks += PageHWPoison(folio_page(folio, i));
-	return marks;
+	return hugepoison_test_marked(folio_pfn(folio), folio_nr_pages(folio));
 }
 
 /* All subpages are marked at once and cleared at once, under HVO as well. */
@@ -153,6 +159,7 @@ static void hugepoison_test_contain(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 7, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(folio_pfn(folio), nr), 0UL);
 
 	mutex_lock(&mf_mutex);
 	record = hugepoison_find(folio_pfn(folio));

@@ -28,8 +28,17 @@ FIXTURE(share) {
 	unsigned long pfn;
 };
 
+/* Whose fault put the entry there; the other finds it. */
+FIXTURE_VARIANT(share) {
+	int first;
+};
+
+FIXTURE_VARIANT_ADD(share, parent_first) { .first = 0 };
+FIXTURE_VARIANT_ADD(share, child_first) { .first = 1 };
+
 FIXTURE_SETUP(share)
 {
+	struct hp_mapper *first = &self->mapper[variant->first];
 	struct hp_map *map = &self->map;
 	char *victim = AT + VICTIM * HP_2M;
 
@@ -44,12 +53,12 @@ FIXTURE_SETUP(share)
 			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
 	ASSERT_EQ(AT, map->addr);
 
-	hp_stamp(victim, HP_2M, 1);
-	hp_stamp(victim + HP_2M, HP_2M, 2);
-	self->pfn = hp_pfn(victim + RAW * HP_BASE);
-	ASSERT_NE(HP_NO_PFN, self->pfn);
 	hp_mapper_self(&self->mapper[0], map);
 	ASSERT_EQ(0, hp_mapper_start(&self->mapper[1], map, false));
+	hp_ask(first, HP_OP_STAMP, victim, 1);
+	hp_ask(first, HP_OP_STAMP, victim + HP_2M, 2);
+	self->pfn = hp_ask(first, HP_OP_PFN, victim + RAW * HP_BASE, 0).value;
+	ASSERT_NE(HP_NO_PFN, self->pfn);
 }
 
 FIXTURE_TEARDOWN(share)
