@@ -86,22 +86,6 @@ static inline unsigned long hugepoison_available(unsigned long free,
 	return free > reserved ? free - reserved : 0;
 }
 
-/**
- * hugepoison_page_is_isolated - whether memory offlining may pass over a page
- * @page: a page in a pageblock that is isolated, not on the buddy's lists
- *
- * A poisoned page is out of use, so stock passes over it. The marks on all
- * subpages of a contained hugepage say the same of memory that a file still
- * holds: its block has to stay.
- *
- * Context: zone->lock held.
- * Return: true when nobody but the error handler holds @page.
- */
-static inline bool hugepoison_page_is_isolated(const struct page *page)
-{
-	return PageHWPoison(page) && !PageHuge(page);
-}
-
 #ifdef CONFIG_HUGETLB_PMD_PAGE_TABLE_SHARING
 /**
  * hugepoison_table_is_shared - whether several processes share a page table of
@@ -129,7 +113,6 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_memory_failure(pfn, flags, hugetlb)			\
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
 #define hugepoison_available(free, reserved)	((free) - (reserved))
-#define hugepoison_page_is_isolated(page)	PageHWPoison(page)
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false
 #define hugepoison_table_is_shared(size, table)				\

@@ -1,0 +1,2 @@
+share: share.c hp.h
+hp.h:
