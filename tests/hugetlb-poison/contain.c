@@ -5,7 +5,6 @@
  * every counter says what is out of use.
  */
 #define _GNU_SOURCE
-#include <linux/memfd.h>
 #include <signal.h>
 
 #include "kselftest_harness.h"
@@ -306,72 +305,6 @@ TEST_F_TIMEOUT(contain, everywhere, 120)
 	check_neighbours(PASS_ARGS);
 	check_told(PASS_ARGS);		/* no signal more by now */
 	check_undone(PASS_ARGS);
-}
-
-/*
- * Mappers whose page table is one and the same: 1 GiB of 2M hugepages, aligned,
- * shared. The error has to reach all of them although only one of them has an
- * entry to change.
- */
-FIXTURE(shared_table) {
-	struct hp_test test;
-	struct hp_map map;
-	struct hp_mapper child;
-	char *at;
-	unsigned long pfn;
-};
-
-FIXTURE_SETUP(shared_table)
-{
-	char *room = mmap(NULL, 2 * HP_1G, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *aligned = (char *)(((unsigned long)room + HP_1G - 1) & -HP_1G);
-
-	ASSERT_EQ(0, hp_test_begin(&self->test));
-	hp_catch_sigbus();
-	self->map = (struct hp_map) { .backing = HP_MEMFD, .size = HP_2M, .nr = HP_1G / HP_2M };
-	self->map.fd = memfd_create("shared-table", MFD_HUGETLB | MFD_HUGE_2MB);
-	ASSERT_EQ(0, ftruncate(self->map.fd, HP_1G));
-	self->map.addr = mmap(aligned, HP_1G, PROT_READ | PROT_WRITE,
-			      MAP_SHARED | MAP_FIXED | MAP_NORESERVE, self->map.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->map.addr);
-	self->at = self->map.addr + 7 * HP_2M;
-}
-
-FIXTURE_TEARDOWN(shared_table)
-{
-	hp_mapper_stop(&self->child);
-	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_test_end(&self->test));
-}
-
-TEST_F(shared_table, reaches_all)
-{
-	struct hp_sigbus bus;
-
-	hp_stamp(self->map.addr, HP_2M, SEED);
-	ASSERT_EQ(0, hp_mapper_start(&self->child, &self->map, false));
-	/* The child's first fault joins the table that its parent has by then. */
-	ASSERT_EQ(0, hp_ask(&self->child, HP_OP_DAMAGE, self->map.addr, SEED).value);
-	hp_stamp(self->at, HP_2M, SEED);
-	self->pfn = hp_pfn(self->at);
-	ASSERT_EQ((long)self->pfn, hp_ask(&self->child, HP_OP_PFN, self->at, 0).value) {
-		TH_LOG("the page table is not shared");
-	}
-	/* Let the child's CPU know the page, to see whether it is made to forget. */
-	EXPECT_EQ(0, hp_ask(&self->child, HP_OP_DAMAGE, self->at, SEED).value);
-
-	EXPECT_EQ(0, hp_inject(self->pfn + 3));
-
-	bus = hp_ask(&self->child, HP_OP_READ, self->at, 0).bus;
-	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
-	bus = hp_touch(self->at, HP_READ);
-	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
-	EXPECT_EQ(0, hp_ask(&self->child, HP_OP_DAMAGE, self->map.addr, SEED).value);
-	EXPECT_EQ(0, hp_damage(self->map.addr, HP_2M, SEED));
-
-	EXPECT_EQ(0, hp_mapper_stop(&self->child));
-	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison(self->pfn + 3));
 }
 
 TEST_HARNESS_MAIN

@@ -173,4 +173,76 @@ TEST_F_TIMEOUT(file, after_copy, 60)
 	EXPECT_EQ(0, hp_unpoison(self->pfn));
 }
 
+/* --- fork itself ---------------------------------------------------------- */
+
+/*
+ * Nothing above holds if the child lacks the page to begin with. The stock
+ * kernel leaves it out now and then, where the page that becomes the child's
+ * table of 1 GiB entries was last the page cache's. So make many such pages,
+ * and many children that stay.
+ */
+#define CHILDREN	60
+#define FORMER_PAGES	(96UL << 20)
+
+FIXTURE(inherit) {
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_mapper child[CHILDREN];
+};
+
+FIXTURE_VARIANT(inherit) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(inherit, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(inherit, 1G) { .size = HP_1G };
+
+/* Leaves free pages behind that remember an index in a file. */
+static int use_page_cache(void)
+{
+	char *page;
+	int fd = memfd_create("former", 0);
+
+	if (fd < 0 || ftruncate(fd, FORMER_PAGES))
+		return -errno;
+	page = mmap(NULL, FORMER_PAGES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return -errno;
+	for (unsigned long i = 0; i < FORMER_PAGES; i += HP_BASE)
+		page[i] = 1;
+	munmap(page, FORMER_PAGES);
+	return close(fd);
+}
+
+FIXTURE_SETUP(inherit)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, variant->size, 1));
+	hp_stamp(self->map.addr, variant->size, SEED);
+	ASSERT_EQ(0, use_page_cache());
+}
+
+FIXTURE_TEARDOWN(inherit)
+{
+	for (int i = 0; i < CHILDREN; i++)
+		hp_mapper_stop(&self->child[i]);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+TEST_F_TIMEOUT(inherit, finds_all, 60)
+{
+	unsigned long pfn = hp_pfn(self->map.addr);
+	int without = 0;
+
+	for (int i = 0; i < CHILDREN; i++) {
+		ASSERT_EQ(0, hp_mapper_start(&self->child[i], &self->map, false));
+		without += hp_ask(&self->child[i], HP_OP_PFN, self->map.addr, 0).value != (long)pfn;
+	}
+	EXPECT_EQ(0, without) {
+		TH_LOG("%d of %d children came without the hugepage", without, CHILDREN);
+	}
+}
+
 TEST_HARNESS_MAIN

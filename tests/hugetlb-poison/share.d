@@ -1,2 +1,0 @@
-share: share.c hp.h
-hp.h:
