@@ -178,11 +178,10 @@ TEST_F_TIMEOUT(file, after_copy, 60)
 /*
  * Nothing above holds if the child lacks the page to begin with. The stock
  * kernel leaves it out now and then, where the page that becomes the child's
- * table of 1 GiB entries was last the page cache's. So make many such pages,
- * and many children that stay.
+ * table of 1 GiB entries was a process's top table before. So let many
+ * processes end, and then keep many children.
  */
 #define CHILDREN	60
-#define FORMER_PAGES	(96UL << 20)
 
 FIXTURE(inherit) {
 	struct hp_test test;
@@ -197,21 +196,23 @@ FIXTURE_VARIANT(inherit) {
 FIXTURE_VARIANT_ADD(inherit, 2M) { .size = HP_2M };
 FIXTURE_VARIANT_ADD(inherit, 1G) { .size = HP_1G };
 
-/* Leaves free pages behind that remember an index in a file. */
-static int use_page_cache(void)
+/* Leaves free pages behind that remember a process. */
+static int use_top_tables(void)
 {
-	char *page;
-	int fd = memfd_create("former", 0);
+	pid_t pid[CHILDREN];
 
-	if (fd < 0 || ftruncate(fd, FORMER_PAGES))
-		return -errno;
-	page = mmap(NULL, FORMER_PAGES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (page == MAP_FAILED)
-		return -errno;
-	for (unsigned long i = 0; i < FORMER_PAGES; i += HP_BASE)
-		page[i] = 1;
-	munmap(page, FORMER_PAGES);
-	return close(fd);
+	for (int i = 0; i < CHILDREN; i++) {
+		pid[i] = fork();
+		if (pid[i] < 0)
+			return -errno;
+		if (!pid[i])
+			pause();
+	}
+	for (int i = 0; i < CHILDREN; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	return 0;
 }
 
 FIXTURE_SETUP(inherit)
@@ -220,7 +221,7 @@ FIXTURE_SETUP(inherit)
 	hp_catch_sigbus();
 	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, variant->size, 1));
 	hp_stamp(self->map.addr, variant->size, SEED);
-	ASSERT_EQ(0, use_page_cache());
+	ASSERT_EQ(0, use_top_tables());
 }
 
 FIXTURE_TEARDOWN(inherit)

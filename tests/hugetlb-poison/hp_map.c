@@ -499,6 +499,8 @@ int hp_mapper_stop(struct hp_mapper *mapper)
 	int status = 0;
 
 	if (mapper->pid > 0) {
+		/* Later mappers have inherited this end: closing ours is not enough. */
+		shutdown(mapper->sock, SHUT_RDWR);
 		close(mapper->sock);
 		waitpid(mapper->pid, &status, 0);
 		mapper->pid = 0;
