@@ -1,17 +1,24 @@
-// The counterpart of folio_add_rmap.cocci.
+// A hugepage mapped below its size is counted in one place: it has no count in
+// each struct page. Only large folios come here: base pages pay nothing for it.
+// Nor do the generic assertions hold for it, of which there are none otherwise.
 // file: mm/rmap.c
-// hunks: 1
+// hunks: 2
 @@
-identifier folio, page, nr_pages, vma, level;
+symbol folio, page, nr_pages, level;
 @@
-  __folio_remove_rmap(struct folio *folio, struct page *page, int nr_pages,
-  		      struct vm_area_struct *vma, enum rmap_level level)
+  __folio_remove_rmap(...)
   {
-  ...
+  <...
+(
+- __folio_rmap_sanity_checks(folio, page, nr_pages, level);
++ if (!IS_ENABLED(CONFIG_DEBUG_VM) || !hugepage_small_rmap(folio))
++ 	__folio_rmap_sanity_checks(folio, page, nr_pages, level);
+|
+  if (!folio_test_large(folio)) { ... }
 + if (hugepage_small_rmap(folio)) {
-+ 	hugepage_remove_rmap(folio, level == RMAP_LEVEL_PTE ? nr_pages : 1);
-+ 	return;
++ 	hugepage_remove_rmap(folio, nr_pages);
++ 	break;
 + }
-  __folio_rmap_sanity_checks(folio, page, nr_pages, level);
-  ...
+)
+  ...>
   }

@@ -1,15 +1,16 @@
 // A vmemmap page that HVO gives back is a copy of the hugepage's first one, and
 // has the folio's state where plain tail pages belong: "Bad page state" when
-// the hugepage is freed, without any memory error.
+// the hugepage is freed, without any memory error. Releases before 6.12.111 or
+// so reset it themselves; there it is done twice.
 // file: mm/hugetlb_vmemmap.c
 // hunks: 1
 @@
-identifier dst, src;
+expression E1, E2;
 @@
   vmemmap_restore_pte(...)
   {
   ...
-  copy_page(page_to_virt(dst), page_to_virt(src));
-+ hugepoison_reset_vmemmap(page_to_virt(dst));
+  copy_page(E1, E2);
++ hugepoison_reset_vmemmap(E1);
   ...
   }

@@ -9,9 +9,12 @@
  *
  *	hugepoison_memory_failure()
  *	  hugepoison_get()		record the raw page, take a reference
+ *	  hugepoison_may_narrow()	how much of the hugepage is given up
  *	  hwpoison_user_mappings()	find, unmap and signal the mappers
  *	  me_*_hugepage()		what becomes of the hugepage
  *	  hugepoison_result()		mark, account, log, count: one for all
+ *	hugepoison_*_work()		afterwards: narrow for those who cannot
+ *					by themselves, release when unused
  *
  * What is out of use, and for how long, is kept in a record for each poisoned
  * hugepage; marks and counters follow the record and are never asked instead
@@ -22,11 +25,13 @@
 #define pr_fmt(fmt) "hugepoison: " fmt
 
 #include <linux/delay.h>
+#include <linux/hashtable.h>
 #include <linux/hugetlb_cgroup.h>
 #include <linux/kobject.h>
 #include <linux/memory.h>
 #include <linux/sysfs.h>
-#include <linux/xarray.h>
+
+#include <trace/events/hugepoison.h>
 
 /* The hook in memory_failure() took the only call away; it stays for =n. */
 static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
@@ -37,6 +42,7 @@ static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
  * name it here, give it a line in the table, and test how it comes about.
  */
 enum hugepoison_outcome {
+	HUGEPOISON_NARROWED,
 	HUGEPOISON_CONTAINED,
 	HUGEPOISON_DEQUEUED,
 	HUGEPOISON_RELEASED,
@@ -45,6 +51,7 @@ enum hugepoison_outcome {
 	HUGEPOISON_PINNED,
 	HUGEPOISON_REPEATED,
 	HUGEPOISON_FAILED,
+	HUGEPOISON_HEALED,
 	HUGEPOISON_UNPOISONED,
 	NR_HUGEPOISON_OUTCOMES
 };
@@ -56,6 +63,7 @@ enum hugepoison_outcome {
  * @whole: the whole hugepage is out of use, not the raw page alone
  * @type: what stock calls the page in its log and trace event
  * @result: what stock's log, trace event and node statistics say
+ * @later: the worker is to release the hugepage as soon as that can be
  */
 struct hugepoison_action {
 	const char *name;
@@ -63,9 +71,13 @@ struct hugepoison_action {
 	bool whole;
 	enum mf_action_page_type type;
 	enum mf_result result;
+	bool later;
 };
 
 static const struct hugepoison_action hugepoison_actions[] = {
+	[HUGEPOISON_NARROWED] = {
+		"narrowed", "narrowed, its healthy pages stay in use",
+		false, MF_MSG_HUGE, MF_RECOVERED },
 	[HUGEPOISON_CONTAINED] = {
 		"contained", "contained, all of it is out of use",
 		true, MF_MSG_HUGE, MF_RECOVERED },
@@ -73,23 +85,25 @@ static const struct hugepoison_action hugepoison_actions[] = {
 		"dequeued", "was free, dequeued, its healthy pages released",
 		false, MF_MSG_FREE_HUGE, MF_RECOVERED },
 	[HUGEPOISON_RELEASED] = {
-		"released", "was private, its healthy pages released",
+		"released", "without users, its healthy pages released",
 		false, MF_MSG_HUGE, MF_RECOVERED },
 	[HUGEPOISON_REPLACED] = {
-		"replaced", "was free but reserved, replaced by a fresh one",
+		"replaced", "was free, replaced, its healthy pages released",
 		false, MF_MSG_FREE_HUGE, MF_RECOVERED },
 	[HUGEPOISON_ISOLATED] = {
-		"isolated", "was free but reserved, dequeued and not replaced",
-		true, MF_MSG_FREE_HUGE, MF_RECOVERED },
+		"isolated", "has no users, but its healthy pages cannot be released yet",
+		true, MF_MSG_FREE_HUGE, MF_RECOVERED, true },
 	[HUGEPOISON_PINNED] = {
 		"pinned", "contained, but other users still hold references to it",
-		true, MF_MSG_HUGE, MF_FAILED },
+		true, MF_MSG_HUGE, MF_FAILED, true },
 	[HUGEPOISON_REPEATED] = {
 		"repeated", "another error where all is out of use already",
 		false, MF_MSG_ALREADY_POISONED, MF_FAILED },
 	[HUGEPOISON_FAILED] = {
 		"failed", "not contained",
-		false, MF_MSG_HUGE, MF_FAILED },
+		false, MF_MSG_HUGE, MF_FAILED, true },
+	[HUGEPOISON_HEALED] = {
+		"healed", "healed, good memory took its place", false, 0, 0 },
 	[HUGEPOISON_UNPOISONED] = {
 		"unpoisoned", "unpoisoned, back in use", false, 0, 0 },
 };
@@ -104,26 +118,89 @@ static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
 
 /**
  * struct hugepoison_record - one poisoned hugepage, or what was left of it
+ * @node: in hugepoison_records, by @pfn
  * @pfn: page frame of the hugepage's head; where the healthy pages are back in
  *	 use, of the one raw page that is not
  * @order: of the hugepage
+ * @nid: node it is on, also when its memory is offline
  * @nr_bad: base pages out of use, as counted in HardwareCorrupted
  * @raw: raw page of a former hugepage, kept off the buddy allocator
+ * @narrow: containment is the raw pages alone; read by faults, who may not take
+ *	    mf_mutex and keep the record by hugepoison_records_lock
+ * @used: the hugepage is to be released when nobody uses it any more
+ * @eager: how many times more the worker looks for mappers to narrow for
+ * @pass: when it did last
+ * @round: when the worker looked last whether it can be released
+ * @untold: raw page of which the worker has to tell in the log, 0 for none
  * @marked: every subpage carries PG_hwpoison
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
+ * @lost: which of its raw pages are good memory, kept from use as what was in
+ *	  them is lost, see heal.c; subpages, @nr_lost of them
+ * @nr_lost: how many there are
  */
 struct hugepoison_record {
+	struct hlist_node node;
 	unsigned long pfn;
 	unsigned int order;
+	int nid;
 	long nr_bad;
 	bool raw;
+	bool narrow;
+	bool used;
+	unsigned int eager;
+	unsigned int pass;
+	unsigned int round;
+	unsigned long untold;
 	bool marked;
 	bool referenced;
+	unsigned long *lost;
+	unsigned int nr_lost;
 };
 
-/* All records, by @pfn. Written under mf_mutex. */
-static DEFINE_XARRAY(hugepoison_records);
+/* All records. Written under mf_mutex and the lock, so either will do to read. */
+static DEFINE_HASHTABLE(hugepoison_records, 8);
+static DEFINE_SPINLOCK(hugepoison_records_lock);
+
+/* The policy, for errors from now on. */
+static bool hugepoison_narrow_policy = true;
+
+/*
+ * Errors on their way through the handler. A poisoned hugepage without a
+ * record is one of them while this is not zero, and undecided.
+ */
+static atomic_t hugepoison_handling = ATOMIC_INIT(0);
+
+/* When the last of them was done, in jiffies. */
+static u64 hugepoison_handled;
+
+static void hugepoison_begin(void)
+{
+	atomic_inc(&hugepoison_handling);
+}
+
+static void hugepoison_end(void)
+{
+	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
+	/* whoever sees no handling any more sees what became of the error */
+	smp_mb__before_atomic();
+	atomic_dec(&hugepoison_handling);
+}
+
+/* hugepoison/release.c: what is left to do after an error was handled */
+static void hugepoison_tell(struct hugepoison_record *record);
+static void hugepoison_collect_left(void);
+static void hugepoison_narrow_later(struct hugepoison_record *record);
+static void hugepoison_narrow_soon(void);
+static void hugepoison_release_later(struct hugepoison_record *record);
+static enum hugepoison_outcome
+hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio);
+
+/* hugepoison/heal.c: good pages whose contents are lost */
+static bool hugepoison_is_lost(struct hugepoison_record *record,
+			       unsigned long pfn);
+static bool hugepoison_forget_lost(struct hugepoison_record *record,
+				   unsigned long pfn);
 
 /* An error on its way through the handler. */
 struct hugepoison_error {
@@ -135,41 +212,64 @@ struct hugepoison_error {
 	bool migratable_cleared;
 	unsigned int order;
 	struct hugepoison_record *record;
+	u64 begin;
 };
 
+/* The record of exactly this page frame. */
+static struct hugepoison_record *hugepoison_lookup(unsigned long pfn)
+{
+	struct hugepoison_record *record;
+
+	hash_for_each_possible(hugepoison_records, record, node, pfn)
+		if (record->pfn == pfn)
+			return record;
+	return NULL;
+}
+
+/* The record of a page, or of the hugepage it belongs to. */
 static struct hugepoison_record *hugepoison_find(unsigned long pfn)
 {
 	struct hugepoison_record *record;
 
 	lockdep_assert_held(&mf_mutex);
-	record = xa_load(&hugepoison_records, pfn);
-	if (record)
-		return record;
-	return xa_load(&hugepoison_records, folio_pfn(pfn_folio(pfn)));
+	record = hugepoison_lookup(pfn);
+	return record ?: hugepoison_lookup(folio_pfn(pfn_folio(pfn)));
 }
 
-/* A new record of nothing yet; NULL without memory for it. */
+/* A new record of nothing yet; NULL if there is one, or no memory for it. */
 static struct hugepoison_record *hugepoison_add(unsigned long pfn,
 						unsigned int order)
 {
-	struct hugepoison_record *record = kzalloc(sizeof(*record), GFP_KERNEL);
+	struct hugepoison_record *record;
 
 	lockdep_assert_held(&mf_mutex);
+	if (hugepoison_lookup(pfn))
+		return NULL;
+	record = kzalloc(sizeof(*record), GFP_KERNEL);
 	if (!record)
 		return NULL;
 	record->pfn = pfn;
 	record->order = order;
-	if (xa_insert(&hugepoison_records, pfn, record, GFP_KERNEL)) {
-		kfree(record);
-		return NULL;
-	}
+	record->nid = pfn_to_nid(pfn);
+	spin_lock(&hugepoison_records_lock);
+	hash_add(hugepoison_records, &record->node, pfn);
+	spin_unlock(&hugepoison_records_lock);
 	return record;
+}
+
+/* Faults look at it under the folio lock, or look again; see hugepoison_fate(). */
+static void hugepoison_set_narrow(struct hugepoison_record *record, bool narrow)
+{
+	WRITE_ONCE(record->narrow, narrow);
 }
 
 static void hugepoison_erase(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	xa_erase(&hugepoison_records, record->pfn);
+	spin_lock(&hugepoison_records_lock);
+	hash_del(&record->node);
+	spin_unlock(&hugepoison_records_lock);
+	kfree(record->lost);
 	kfree(record);
 }
 
@@ -231,19 +331,36 @@ static void hugepoison_mark(struct folio *folio, bool mark)
 	}
 }
 
-/* Log and count an outcome: every one passes here. */
+static void hugepoison_count_on(int nid, unsigned int order,
+				enum hugepoison_outcome outcome)
+{
+	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
+
+	if (h && hugepoison_counts[hstate_index(h)])
+		atomic_long_inc(&hugepoison_counts[hstate_index(h)]
+				[nid].nr[outcome]);
+}
+
+static void hugepoison_count(unsigned long pfn, unsigned int order,
+			     enum hugepoison_outcome outcome)
+{
+	hugepoison_count_on(pfn_to_nid(pfn), order, outcome);
+}
+
+static void hugepoison_log(unsigned long pfn, unsigned int order,
+			   enum hugepoison_outcome outcome, long nr_bad)
+{
+	pr_err("%#lx: %lu kB hugepage on node %d: %s; %ld kB out of use\n",
+	       pfn, PAGE_SIZE << order >> 10, pfn_to_nid(pfn),
+	       hugepoison_actions[outcome].what, nr_bad << (PAGE_SHIFT - 10));
+}
+
+/* Log and count an outcome. */
 static void hugepoison_outcome(unsigned long pfn, unsigned int order,
 			       enum hugepoison_outcome outcome, long nr_bad)
 {
-	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
-	int nid = pfn_to_nid(pfn);
-
-	if (h && hugepoison_counts[hstate_index(h)])
-		atomic_long_inc(&hugepoison_counts[hstate_index(h)][nid]
-				.nr[outcome]);
-	pr_err("%#lx: %lu kB hugepage on node %d: %s; %ld kB out of use\n",
-	       pfn, PAGE_SIZE << order >> 10, nid,
-	       hugepoison_actions[outcome].what, nr_bad << (PAGE_SHIFT - 10));
+	hugepoison_count(pfn, order, outcome);
+	hugepoison_log(pfn, order, outcome, nr_bad);
 }
 
 /* The whole hugepage goes out of use; action_result() counted the raw page. */
@@ -280,76 +397,19 @@ static int hugepoison_result(struct hugepoison_error *err,
 		pr_err("%#lx: no record of it: mce_bad_pages will not show it\n",
 		       err->pfn);
 	}
-	hugepoison_outcome(err->pfn, err->order, outcome,
-			   record ? record->nr_bad : 1);
-	return ret;
-}
-
-/*
- * The hugepage is dissolved, its pages are in the buddy allocator, the raw one
- * among them. Take that one back; from now on the record is of it alone. A raw
- * page that somebody got hold of first is not out of use, so has no record.
- */
-static bool hugepoison_keep_raw(struct hugepoison_error *err)
-{
-	bool kept;
-
-	drain_all_pages(page_zone(err->page));
-	kept = take_page_off_buddy(err->page);
-	if (err->record)
-		hugepoison_erase(err->record);
-	err->record = kept ? hugepoison_add(err->pfn, err->order) : NULL;
-	if (err->record)
-		err->record->raw = true;
-	if (kept)
-		page_ref_inc(err->page);
+	/* nobody tells when the last of its users, or the want of memory, is gone */
+	if (record && !record->raw && action->later)
+		hugepoison_release_later(record);
+	hugepoison_count(err->pfn, err->order, outcome);
+	trace_hugepoison_contain(err->pfn, err->order, action->name,
+				 err->begin);
+	/* printing takes a third of the time that an error takes: not now */
+	if (outcome == HUGEPOISON_NARROWED && record && !record->raw)
+		record->untold = err->pfn;
 	else
-		pr_err("%#lx: allocated again before it could be kept back\n",
-		       err->pfn);
-	return kept;
-}
-
-/*
- * A free hugepage: take it out of the pool, by the least costly way that
- * leaves the reservations what they were promised.
- */
-static enum hugepoison_outcome me_free_hugepage(struct hugepoison_error *err)
-{
-	enum hugepoison_outcome outcome = HUGEPOISON_DEQUEUED;
-	int ret = -EBUSY;
-
-	/* without a reliable list of raw pages none may be given back */
-	if (!folio_test_hugetlb(err->folio) ||
-	    !folio_test_hugetlb_raw_hwp_unreliable(err->folio)) {
-		ret = dissolve_free_hugetlb_folio(err->folio);
-		if (ret) {
-			outcome = HUGEPOISON_REPLACED;
-			ret = hugepoison_pool_replace(err->folio, err->order);
-		}
-	}
-	if (!ret)
-		return hugepoison_keep_raw(err) ? outcome : HUGEPOISON_FAILED;
-
-	err->referenced = hugepoison_pool_isolate(err->folio);
-	if (!err->referenced)
-		return HUGEPOISON_FAILED;
-	pr_err("%#lx: no fresh hugepage on node %d (%d): more is reserved than free; add one through nr_hugepages\n",
-	       err->pfn, page_to_nid(err->page), ret);
-	return HUGEPOISON_ISOLATED;
-}
-
-/*
- * A private hugepage, or one that its file has let go: no mapping is left and
- * the data is lost to all. With our reference gone it is a free hugepage.
- */
-static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
-{
-	enum hugepoison_outcome outcome;
-
-	err->referenced = false;
-	folio_put(err->folio);
-	outcome = me_free_hugepage(err);
-	return outcome == HUGEPOISON_DEQUEUED ? HUGEPOISON_RELEASED : outcome;
+		hugepoison_log(err->pfn, err->order, outcome,
+			       record ? record->nr_bad : 1);
+	return ret;
 }
 
 /*
@@ -371,8 +431,119 @@ static int hugepoison_users(struct folio *folio, int expected)
 }
 
 /*
+ * The handler alone has the hugepage: it leaves its pool. From then on the raw
+ * page has a record of its own.
+ */
+static enum hugepoison_outcome hugepoison_give_up(struct hugepoison_error *err)
+{
+	struct hugepoison_record *record = err->record;
+	enum hugepoison_outcome outcome;
+
+	/* as if this error were counted, as those before it are */
+	if (record)
+		record->nr_bad++;
+	outcome = hugepoison_leave_pool(record, err->folio);
+	if (outcome == HUGEPOISON_ISOLATED) {
+		if (record)
+			record->nr_bad--;
+		return outcome;
+	}
+	err->referenced = false;
+	err->record = hugepoison_lookup(err->pfn);
+	if (err->record)
+		err->record->nr_bad--;
+	return outcome;
+}
+
+/* A free hugepage: out of the pool with it, and its raw page out of use. */
+static enum hugepoison_outcome me_free_hugepage(struct hugepoison_error *err)
+{
+	hugepoison_pool_flush(err->order);
+	err->referenced = hugepoison_pool_isolate(err->folio);
+	if (!err->referenced)
+		return HUGEPOISON_FAILED;
+	return hugepoison_give_up(err);
+}
+
+/*
+ * A private hugepage, or one that its file has let go: no mapping is left. Who
+ * had it private to itself has an entry that holds its healthy pages; else the
+ * data is lost to all.
+ */
+static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
+{
+	bool held = hugepoison_remnant_is_held(folio_pfn(err->folio));
+	enum hugepoison_outcome outcome = hugepoison_give_up(err);
+
+	if (outcome == HUGEPOISON_ISOLATED)
+		return outcome;
+	if (outcome == HUGEPOISON_REPLACED)
+		hugepoison_count(err->pfn, err->order, outcome);
+	if (!held)
+		return HUGEPOISON_RELEASED;
+	hugepoison_narrow_soon();
+	return HUGEPOISON_NARROWED;
+}
+
+/*
+ * Set the raw page's own mark. Under HVO it shares its struct page with others
+ * of the hugepage, none of them bad: there the list of raw pages is all there
+ * is. See hugepoison_mark() for why that cannot change under us.
+ */
+static void hugepoison_mark_raw(struct folio *folio, struct page *page)
+{
+	lockdep_assert_held(&mf_mutex);
+	if (!folio_test_hugetlb_vmemmap_optimized(folio))
+		SetPageHWPoison(page);
+}
+
+/* The counterpart; the head page's mark is the folio's and goes last. */
+static void hugepoison_unmark_raw(struct folio *folio, struct page *page)
+{
+	if (page != &folio->page &&
+	    !folio_test_hugetlb_vmemmap_optimized(folio))
+		ClearPageHWPoison(page);
+}
+
+/*
+ * Whether the raw page is all that has to be given up. A file's hugepage stays
+ * in the page cache, where every mapping finds it; a private one is taken apart
+ * and its healthy pages kept for its mappers, unless a device may write to them
+ * just now: then all of it is out of reach until that is over.
+ */
+static bool hugepoison_may_narrow(struct hugepoison_error *err)
+{
+	bool private = folio_test_anon(err->folio);
+	const char *why = NULL;
+
+	if (!READ_ONCE(hugepoison_narrow_policy) ||
+	    (!private && !folio_mapping(err->folio)))
+		return false;
+	if (!err->record)
+		why = "no memory for a record of it";
+	else if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
+		why = "which pages are bad was lost for want of memory";
+	else if (private && !hugepoison_remnant_begin(err->folio))
+		why = "no memory to keep its healthy pages by";
+	if (why)
+		pr_err("%#lx: containment hugepage: %s\n", err->pfn, why);
+	return !why && !(private && folio_maybe_dma_pinned(err->folio));
+}
+
+/* The raw page is out of everybody's reach, the others are to be back soon. */
+static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
+{
+	hugepoison_mark_raw(err->folio, err->page);
+	if (folio_maybe_dma_pinned(err->folio))
+		pr_err("%#lx: pinned: a device may still reach the raw page\n",
+		       err->pfn);
+	hugepoison_narrow_later(err->record);
+	return HUGEPOISON_NARROWED;
+}
+
+/*
  * An in-use hugepage, unmapped. One of a file stays in the page cache, where
- * it blocks every old and new mapping.
+ * every old and new mapping finds it poisoned.
  */
 static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 {
@@ -381,9 +552,14 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 	bool mapped = folio_mapped(folio);
 	int users;
 
+	/* a private one was told of as narrowed; from here on it goes by itself */
+	if (err->record && (mapped || !file))
+		hugepoison_set_narrow(err->record, false);
 	folio_unlock(folio);
 	if (mapped)
 		return HUGEPOISON_FAILED;
+	if (err->record && err->record->narrow)
+		return me_narrowed(err);
 	users = hugepoison_users(folio, 1 + (file ? folio_nr_pages(folio) : 0));
 	if (users) {
 		pr_err("%#lx: still referenced by %d users\n", err->pfn, users);
@@ -419,6 +595,37 @@ static unsigned long hugepoison_forget(struct folio *folio, struct page *page)
 	return left;
 }
 
+/**
+ * hugepoison_raw_pages - which pages of a poisoned hugepage are bad
+ * @folio: the hugepage
+ * @first: the first subpage asked about
+ * @bad: bitmap to fill, a bit for each subpage from @first on
+ * @nr: bits in @bad
+ *
+ * Context: Any but interrupts; takes hugetlb_lock. With the folio lock held an
+ * error reported later waits to unmap its page until the lock is dropped.
+ */
+void hugepoison_raw_pages(struct folio *folio, unsigned long first,
+			  unsigned long *bad, unsigned int nr)
+{
+	struct raw_hwp_page *raw;
+	unsigned long i;
+
+	bitmap_zero(bad, nr);
+	spin_lock_irq(&hugetlb_lock);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
+		bitmap_fill(bad, nr);
+	} else if (folio_test_hwpoison(folio)) {
+		llist_for_each_entry(raw, raw_hwp_list_head(folio)->first,
+				     node) {
+			i = folio_page_idx(folio, raw->page);
+			if (i >= first && i < first + nr)
+				__set_bit(i - first, bad);
+		}
+	}
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 static bool hugepoison_is_raw(struct folio *folio, struct page *page)
 {
 	struct raw_hwp_page *raw;
@@ -428,6 +635,53 @@ static bool hugepoison_is_raw(struct folio *folio, struct page *page)
 		if (raw->page == page)
 			return true;
 	return false;
+}
+
+/*
+ * Whether a compound page was a hugepage until just now: free pages are about to
+ * be made of it. Of its raw pages none need be marked, but its head page is.
+ * Others of that size, which a memory error may have hit as well, are mapped.
+ */
+static bool hugepoison_is_leaving(struct folio *folio)
+{
+	return PageHead(&folio->page) && PageHWPoison(&folio->page) &&
+	       !test_bit(PG_large_rmappable, &folio_page(folio, 1)->flags);
+}
+
+/**
+ * hugepoison_page_is_bad - whether a page of memory must not be read
+ * @page: any page that is online
+ *
+ * For who reads all memory and holds nothing: of a poisoned hugepage the raw
+ * pages are bad, in whichever state it is, and no others, unless which they
+ * are was lost for want of memory. Of all other memory it is what is marked. As
+ * is_page_hwpoison(), it knows nothing of the errors to come.
+ *
+ * Context: Any but interrupts; takes hugetlb_lock where there is an error.
+ * Return: true for a page to leave out.
+ */
+bool hugepoison_page_is_bad(struct page *page)
+{
+	bool huge, bad = false;
+	struct folio *folio;
+
+	if (is_page_hwpoison(page) || hugepoison_is_leaving(page_folio(page))) {
+		spin_lock_irq(&hugetlb_lock);
+		/* what is a hugepage stays one as long as the lock is held */
+		folio = page_folio(page);
+		huge = folio_test_hugetlb(folio);
+		if (!huge)
+			bad = hugepoison_is_leaving(folio);
+		else if (PageHWPoison(&folio->page))
+			bad = folio_test_hugetlb_raw_hwp_unreliable(folio) ||
+			      hugepoison_is_raw(folio, page);
+		spin_unlock_irq(&hugetlb_lock);
+		if (huge || bad)
+			return bad;
+	}
+	/* its own mark is there before the head page's goes: look again */
+	smp_rmb();
+	return PageHWPoison(page);
 }
 
 /* The filter says that this page is not to be hit: as if nothing had been. */
@@ -449,6 +703,57 @@ static int hugepoison_filtered(struct hugepoison_error *err)
 	return -EOPNOTSUPP;
 }
 
+/*
+ * Take a raw page, or all there is, from those who map it below its size, and
+ * tell them. No file has a copy: it is lost whether it was dirty or not.
+ */
+static void hugepoison_take_away(struct hugepoison_error *err, bool all)
+{
+	LIST_HEAD(tokill);
+
+	collect_procs(err->folio, err->page, &tokill,
+		      err->flags & MF_ACTION_REQUIRED);
+	if (all)
+		hugepage_unmap_small(err->folio, &err->folio->page,
+				     folio_nr_pages(err->folio));
+	else
+		hugepage_unmap_small(err->folio, err->page, 1);
+	kill_procs(&tokill, true, err->pfn, err->flags);
+}
+
+/*
+ * Which pages are bad has just been lost, and stock forgot and uncounted those
+ * that were known. None of the hugepage can be left to anybody now.
+ */
+static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
+{
+	pr_err("%#lx: containment hugepage from now on: which pages are bad was lost for want of memory\n",
+	       err->pfn);
+	err->record->nr_bad = 0;
+	hugepoison_set_narrow(err->record, false);
+	hugepoison_take_away(err, true);
+	folio_unlock(err->folio);
+	return HUGEPOISON_CONTAINED;
+}
+
+/* An error in a hugepage whose healthy pages are in use. */
+static int hugepoison_narrow_again(struct hugepoison_error *err)
+{
+	folio_lock(err->folio);
+	if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
+		return hugepoison_result(err, me_widened(err));
+	if (hwpoison_filter(err->page)) {
+		spin_lock_irq(&hugetlb_lock);
+		hugepoison_forget(err->folio, err->page);
+		spin_unlock_irq(&hugetlb_lock);
+		folio_unlock(err->folio);
+		return -EOPNOTSUPP;
+	}
+	hugepoison_take_away(err, false);
+	folio_unlock(err->folio);
+	return hugepoison_result(err, me_narrowed(err));
+}
+
 /* An error in a hugepage that is poisoned already. */
 static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 {
@@ -458,10 +763,15 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	err->folio = page_folio(err->page);
 	err->order = folio_order(err->folio);
 	err->record = hugepoison_find(err->pfn);
+	if (err->record && err->record->narrow && !same_page)
+		return hugepoison_narrow_again(err);
 	if (err->flags & MF_ACTION_REQUIRED)
 		ret = kill_accessing_process(current, err->pfn, err->flags);
 	if (same_page || (err->record && err->record->marked))
 		outcome = HUGEPOISON_REPEATED;
+	/* it was good memory until now; counted it is already */
+	if (same_page && err->record)
+		hugepoison_forget_lost(err->record, err->pfn);
 	hugepoison_result(err, outcome);
 	return ret;
 }
@@ -495,6 +805,7 @@ static int hugepoison_get(struct hugepoison_error *err)
 static int hugepoison_contain(struct hugepoison_error *err, bool free)
 {
 	struct folio *folio = page_folio(err->page);
+	bool narrow;
 
 	err->folio = folio;
 	err->order = folio_order(folio);
@@ -509,8 +820,37 @@ static int hugepoison_contain(struct hugepoison_error *err, bool free)
 		return hugepoison_result(err, me_free_hugepage(err));
 	}
 
+	narrow = hugepoison_may_narrow(err);
+	if (err->record) {
+		err->record->used = true;
+		hugepoison_set_narrow(err->record, narrow);
+	}
 	hwpoison_user_mappings(folio, err->page, err->pfn, err->flags);
 	return hugepoison_result(err, me_huge_page_in_use(err));
+}
+
+/* What to do is decided by how the page was found: stock's MF_HUGETLB_*. */
+static int hugepoison_found(struct hugepoison_error *err, int found)
+{
+	switch (found) {
+	case MF_HUGETLB_NON_HUGEPAGE:
+		return 0;
+	case MF_HUGETLB_FREED:
+	case MF_HUGETLB_IN_USED:
+		return hugepoison_contain(err, found == MF_HUGETLB_FREED);
+	case MF_HUGETLB_FOLIO_PRE_POISONED:
+	case MF_HUGETLB_PAGE_PRE_POISONED:
+		return hugepoison_second(err,
+				found == MF_HUGETLB_PAGE_PRE_POISONED);
+	default:
+		/* Marked without a reference; no allocator hands it out. */
+		err->order = folio_order(page_folio(err->page));
+		err->record = hugepoison_add(folio_pfn(page_folio(err->page)),
+					     err->order);
+		pr_err("%#lx: hugepage neither free nor in use for long\n",
+		       err->pfn);
+		return hugepoison_result(err, HUGEPOISON_FAILED);
+	}
 }
 
 /**
@@ -534,31 +874,17 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 		.pfn = pfn,
 		.flags = flags,
 		.page = pfn_to_page(pfn),
+		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
 	};
-	int found;
+	int found, ret;
 
 	lockdep_assert_held(&mf_mutex);
+	hugepoison_begin();
 	found = hugepoison_get(&err);
 	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
-
-	switch (found) {
-	case MF_HUGETLB_NON_HUGEPAGE:
-		return 0;
-	case MF_HUGETLB_FREED:
-	case MF_HUGETLB_IN_USED:
-		return hugepoison_contain(&err, found == MF_HUGETLB_FREED);
-	case MF_HUGETLB_FOLIO_PRE_POISONED:
-	case MF_HUGETLB_PAGE_PRE_POISONED:
-		return hugepoison_second(&err,
-				found == MF_HUGETLB_PAGE_PRE_POISONED);
-	default:
-		/* Marked without a reference; no allocator hands it out. */
-		err.order = folio_order(page_folio(err.page));
-		err.record = hugepoison_add(folio_pfn(page_folio(err.page)),
-					    err.order);
-		pr_err("%#lx: hugepage neither free nor in use for long\n", pfn);
-		return hugepoison_result(&err, HUGEPOISON_FAILED);
-	}
+	ret = hugepoison_found(&err, found);
+	hugepoison_end();
+	return ret;
 }
 
 /**
@@ -576,12 +902,16 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
  */
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 {
-	struct hugepoison_error err = { .flags = MF_SW_SIMULATED };
+	struct hugepoison_error err = {
+		.flags = MF_SW_SIMULATED,
+		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
+	};
 	struct folio *folio = NULL;
 	int ret = -ENOENT;
 	int node;
 
 	mutex_lock(&mf_mutex);
+	hugepoison_begin();
 	spin_lock_irq(&hugetlb_lock);
 	for_each_online_node(node) {
 		if (nid == NUMA_NO_NODE || nid == node)
@@ -600,6 +930,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 		ret = PTR_ERR(folio);
 	else if (folio)
 		ret = hugepoison_contain(&err, true);
+	hugepoison_end();
 	mutex_unlock(&mf_mutex);
 	return ret;
 }
@@ -622,75 +953,125 @@ static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 	return 0;
 }
 
-/* Why a poisoned hugepage cannot be unpoisoned now, NULL when it can. */
-static const char *hugepoison_in_use(struct hugepoison_record *record,
-				     struct folio *folio)
+/*
+ * Why a poisoned hugepage cannot be unpoisoned now, NULL when it can. In a file
+ * it can whoever maps it: its data is all there. Elsewhere there may be the
+ * @expected references, and no others.
+ */
+static const char *hugepoison_in_use(struct folio *folio, int expected)
 {
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return "which pages are bad was lost for want of memory";
-	if (folio_mapped(folio))
-		return "it is mapped: end the processes that map it";
 	if (folio_mapping(folio))
-		return "it belongs to a file: unlink the file or punch it out";
-	if (folio_ref_count(folio) > record->referenced)
+		return NULL;
+	if (folio_mapped(folio) || hugepoison_remnant_is_held(folio_pfn(folio)))
+		return "it is mapped: end the processes that map it";
+	if (folio_ref_count(folio) > expected)
 		return "somebody holds a reference to it";
 	return NULL;
 }
 
-/* The last error is undone: all of the hugepage comes back into use. */
+/*
+ * The last error is undone: all of the hugepage comes back into use. Nobody
+ * maps a healthy hugepage below its size, so those who do lose their entries;
+ * under the folio lock no fault makes new ones, and the next one promotes. A
+ * hwpoison entry is taken away by the fault that meets it.
+ */
 static void hugepoison_back_in_use(struct hugepoison_record *record,
-				   struct folio *folio)
+				   struct folio *folio,
+				   enum hugepoison_outcome outcome)
 {
-	bool referenced = record->referenced;
-
-	if (record->marked)
-		hugepoison_mark(folio, false);
+	if (folio_mapping(folio)) {
+		hugepage_unmap_small(folio, &folio->page,
+				     folio_nr_pages(folio));
+		folio_set_hugetlb_migratable(folio);
+	}
+	hugepoison_tell(record);
+	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
-	hugepoison_outcome(record->pfn, record->order, HUGEPOISON_UNPOISONED, 0);
-	hugepoison_erase(record);
+	hugepoison_outcome(record->pfn, record->order, outcome, 0);
+	hugepoison_remnant_end(record->pfn);
+	/* poisoned without a record is contained, see hugepoison_fate() */
 	folio_clear_hwpoison(folio);
-	if (referenced)
-		folio_put(folio);
+	hugepoison_erase(record);
+}
+
+/* One of several errors is undone; with a narrowed hugepage that is a page. */
+static void hugepoison_one_less(struct hugepoison_record *record,
+				struct folio *folio, struct page *page,
+				unsigned long left)
+{
+	if (!record->marked) {
+		hugepoison_account(record, page_to_pfn(page), -1);
+		hugepoison_unmark_raw(folio, page);
+	}
+	pr_err("%#lx: unpoisoned, %lu other errors in its hugepage are left\n",
+	       page_to_pfn(page), left);
 }
 
 /*
- * Undo the error in the page at @pfn; where none was reported in that one, all
- * errors of the hugepage, as stock does for the head page.
+ * Undo the error in the page at @pfn. The folio is locked, unless it is free:
+ * then nobody can come to it.
+ *
+ * Return: 0 with *@left the errors that are left, or -EBUSY.
  */
-static int hugepoison_unpoison_folio(struct hugepoison_record *record,
-				     unsigned long pfn)
+static int hugepoison_undo(struct hugepoison_record *record,
+			   struct folio *folio, unsigned long pfn,
+			   int expected, unsigned long *left)
 {
-	struct folio *folio = pfn_folio(record->pfn);
+	const char *why = hugepoison_in_use(folio, expected);
 	struct page *page = pfn_to_page(pfn);
-	const char *why = hugepoison_in_use(record, folio);
-	unsigned long left;
 
+	spin_lock_irq(&hugetlb_lock);
+	if (!why && !hugepoison_is_raw(folio, page))
+		why = "no error was reported in that page, but in others of its hugepage";
+	if (!why && hugepoison_is_lost(record, pfn))
+		why = "it is good, but what was in it is lost: punch it out of its file";
+	if (!why)
+		*left = hugepoison_forget(folio, page);
+	spin_unlock_irq(&hugetlb_lock);
 	if (why) {
 		pr_err("%#lx: not unpoisoned: %s\n", pfn, why);
 		return -EBUSY;
 	}
-
-	spin_lock_irq(&hugetlb_lock);
-	left = hugepoison_forget(folio,
-				 hugepoison_is_raw(folio, page) ? page : NULL);
-	spin_unlock_irq(&hugetlb_lock);
-
-	if (!left) {
-		hugepoison_back_in_use(record, folio);
-		return 0;
-	}
-	if (!record->marked)
-		hugepoison_account(record, pfn, -1);
-	pr_err("%#lx: unpoisoned, %lu other errors in its hugepage are left\n",
-	       pfn, left);
+	if (*left)
+		hugepoison_one_less(record, folio, page, *left);
+	else
+		hugepoison_back_in_use(record, folio, HUGEPOISON_UNPOISONED);
 	return 0;
+}
+
+/* Undo an error in a hugepage; with the last one the handler lets go of it. */
+static int hugepoison_unpoison_folio(struct hugepoison_record *record,
+				     unsigned long pfn)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+	bool referenced = record->referenced;
+	bool got = folio_try_get(folio);
+	unsigned long left;
+	int ret;
+
+	if (got)
+		folio_lock(folio);
+	ret = hugepoison_undo(record, folio, pfn, referenced + got, &left);
+	if (got) {
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	if (!ret && !left && referenced)
+		folio_put(folio);
+	return ret;
 }
 
 /* Without its folio a record says nothing; stock knows what to do. */
 static bool hugepoison_stale(struct hugepoison_record *record)
 {
-	struct folio *folio = pfn_folio(record->pfn);
+	struct folio *folio;
 
+	/* what is offline is still bad; what was removed is not there */
+	if (!pfn_to_online_page(record->pfn))
+		return !pfn_valid(record->pfn);
+	folio = pfn_folio(record->pfn);
 	if (record->raw)
 		return !PageHWPoisonTakenOff(pfn_to_page(record->pfn));
 	return !folio_test_hugetlb(folio) || !folio_test_hwpoison(folio) ||
@@ -700,15 +1081,16 @@ static bool hugepoison_stale(struct hugepoison_record *record)
 /**
  * hugepoison_unpoison - undo an injected error in a hugepage, or in what was
  *			 one
- * @pfn: any page frame of the hugepage
+ * @pfn: the page frame that the error was reported in
  * @ret: what unpoison_memory() is to return, when this returns true
  *
  * Undoes the error reported at @pfn, and with the last one puts the hugepage
- * back into use. A page frame without an error of its own stands for all.
+ * back into use, whoever maps it, as long as its file has it.
  *
  * Context: Process context, may sleep; takes mf_mutex.
  * Return: true when the error was this code's to undo: @ret is 0, -EBUSY when
- * the hugepage is still in use, -EOPNOTSUPP after a real hardware error.
+ * there was none in that page, or somebody still holds the hugepage that no file
+ * has, -EOPNOTSUPP after a real hardware error.
  */
 bool hugepoison_unpoison(unsigned long pfn, int *ret)
 {
@@ -716,6 +1098,7 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret)
 	bool ours;
 
 	mutex_lock(&mf_mutex);
+	hugepoison_collect_left();
 	if (pfn_to_online_page(pfn))
 		record = hugepoison_find(pfn);
 	if (record && hugepoison_stale(record)) {
@@ -783,9 +1166,13 @@ int hugepoison_filter(struct page *page)
 }
 #endif
 
+#include "release.c"
+#include "heal.c"
 #include "sysfs.c"
+#include "proc.c"
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/memory-failure.c"
+#include "tests/narrow.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

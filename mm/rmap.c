@@ -37,7 +37,11 @@ static void hugepage_poison_entry(struct folio *folio,
 	}
 
 	old = huge_ptep_clear_flush(vma, address, ptep);
-	set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
+	if (folio_test_anon(folio) && hugepoison_remnant_hold(folio, mm, address))
+		entry = pte_swp_mkexclusive(entry);
+	/* to a private mapping the file's hugepage is what faults find there */
+	if (vma->vm_flags & VM_MAYSHARE || folio_test_anon(folio))
+		set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
 	if (huge_pte_dirty(old))
 		folio_mark_dirty(folio);
 	/* in a shared table the entry may be on another mapper's account */
@@ -80,6 +84,7 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
  * try for it, and page faults elsewhere in the same mapping make it fail: the
  * raw page stays mapped and the mappers are killed. This walk needs no VMA
  * lock, because it unshares nothing. It is safe because
+ *
  *  1. i_mmap_rwsem is held for writing (anonymous: the page table is never
  *     shared), so page tables are neither shared nor unshared meanwhile;
  *  2. the entry changes under its page table lock, as every other change;
@@ -117,12 +122,56 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 	return true;
 }
 
+/**
+ * hugepage_unmap_small - unmap pages of a poisoned hugepage from those who map
+ *			  it below its size
+ * @folio: the hugepage, in the page cache or just out of it
+ * @page: the first one to unmap
+ * @nr_pages: how many
+ *
+ * The entries become none: what is bad is kept in one place, the hugepage's
+ * list of raw pages, and the next fault asks that. A block of a 1 GiB page
+ * that one entry maps goes as a whole; what is healthy of it is mapped again
+ * by base pages.
+ *
+ * Context: Process context, may sleep; folio lock held, so that nobody maps
+ * anew behind the walk.
+ */
+void hugepage_unmap_small(struct folio *folio, struct page *page,
+			  unsigned long nr_pages)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	pgoff_t first = folio->index + folio_page_idx(folio, page);
+	struct vm_area_struct *vma;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!mapping)
+		return;
+	i_mmap_lock_read(mapping);
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
+				  first + nr_pages - 1)
+		hugepoison_zap_poisoned(vma, first, first + nr_pages);
+	i_mmap_unlock_read(mapping);
+}
+
 /*
  * Hugepages mapped below their size. _large_mapcount counts every such
  * mapping, whatever its size, and is all there is: it says whether the
  * hugepage is mapped, and page_vma_mapped_walk() finds where.
  */
 DEFINE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
+
+/**
+ * hugepage_enable_small_rmap - from now on hugepages may be mapped below size
+ *
+ * Context: Process context, may sleep; takes cpu_hotplug_lock, so no lock of
+ * memory management may be held.
+ */
+void hugepage_enable_small_rmap(void)
+{
+	if (!hugepage_small_rmap_enabled())
+		static_branch_enable(&hugepage_small_rmap_key);
+}
 
 /**
  * hugepage_may_add_rmap - whether a hugepage takes more mappings below its size
@@ -135,7 +184,7 @@ DEFINE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
  * and their adding.
  *
  * Context: Any; folio lock held against the error handler.
- * Return: false when the caller has to give up with VM_FAULT_OOM.
+ * Return: false when the caller has to give up.
  */
 bool hugepage_may_add_rmap(struct folio *folio, int nr_pages)
 {
@@ -161,6 +210,25 @@ void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
 }
 
 /**
+ * hugepage_mapcount - about how many map a page of a hugepage
+ * @folio: the hugepage, mapped below its size or not
+ *
+ * For statistics (smaps, numa_maps): there is no count for each base page, so
+ * this is the number of mappers that would need that many entries, the block
+ * with the raw page mapped by base pages.
+ *
+ * Context: Any.
+ * Return: the estimate; exact where all map it at its size.
+ */
+int hugepage_mapcount(struct folio *folio)
+{
+	int whole = folio_entire_mapcount(folio);
+	int entries = folio_nr_pages(folio) / PTRS_PER_PTE - 1 + PTRS_PER_PTE;
+
+	return whole + DIV_ROUND_UP(folio_mapcount(folio) - whole, entries);
+}
+
+/**
  * hugepage_add_anon_rmap - count mappings of a private hugepage below its size
  * @folio: the hugepage; hugetlb_add_new_anon_rmap() made it anonymous
  * @page: the first base page mapped
@@ -169,7 +237,7 @@ void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
  * @address: where in @vma the first base page is mapped
  *
  * PageAnonExclusive is kept in the head page, for the whole hugepage: the
- * tails may be read-only (HVO), and fork shares or copies it as a whole.
+ * tails may be read-only (HVO).
  *
  * Context: Page table lock held; the caller has a reference for each mapping.
  */
@@ -186,33 +254,6 @@ void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 			 linear_page_index(vma, address), folio);
 
 	atomic_add(nr_pages, &folio->_large_mapcount);
-}
-
-/**
- * hugepage_try_dup_anon_rmap - share a private hugepage mapped below its size
- *				with a child
- * @folio: the hugepage
- * @nr_pages: mappings to duplicate
- * @src_vma: the parent's mapping
- *
- * The same bargain as hugetlb_try_dup_anon_rmap() makes at the hugepage's own
- * size: a page that a device may be writing to has to be copied at once.
- *
- * Context: Page table lock and @src_vma's mm->write_protect_seq held.
- * Return: 0, or -EBUSY when the child needs a copy; then nothing has changed.
- */
-int hugepage_try_dup_anon_rmap(struct folio *folio, int nr_pages,
-			       struct vm_area_struct *src_vma)
-{
-	VM_WARN_ON_FOLIO(!folio_test_anon(folio), folio);
-
-	if (PageAnonExclusive(&folio->page)) {
-		if (folio_needs_cow_for_dma(src_vma, folio))
-			return -EBUSY;
-		ClearPageAnonExclusive(&folio->page);
-	}
-	atomic_add(nr_pages, &folio->_large_mapcount);
-	return 0;
 }
 
 /**

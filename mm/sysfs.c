@@ -30,19 +30,20 @@ static struct hugepoison_file hugepoison_files[NR_HUGEPOISON_FILES];
 static struct attribute *hugepoison_file_attrs[NR_HUGEPOISON_FILES + 1];
 ATTRIBUTE_GROUPS(hugepoison_file);
 
-/* Hugepages out of use as a whole, or base pages out of use, at a directory. */
+/* Hugepages with raw pages in them, or base pages out of use, at a directory. */
 static long hugepoison_sum(struct hugepoison_dir *dir, bool base_pages)
 {
 	struct hugepoison_record *record;
-	unsigned long index;
 	long sum = 0;
+	int bucket;
 
 	mutex_lock(&mf_mutex);
-	xa_for_each(&hugepoison_records, index, record) {
-		if (record->order != huge_page_order(dir->h))
+	hash_for_each(hugepoison_records, bucket, record, node) {
+		/* memory that was removed takes its errors with it */
+		if (record->order != huge_page_order(dir->h) ||
+		    hugepoison_stale(record))
 			continue;
-		if (dir->nid != NUMA_NO_NODE &&
-		    dir->nid != pfn_to_nid(record->pfn))
+		if (dir->nid != NUMA_NO_NODE && dir->nid != record->nid)
 			continue;
 		sum += base_pages ? record->nr_bad : !record->raw;
 	}
@@ -138,12 +139,13 @@ static int __init hugepoison_add_sizes(struct kobject *parent, int nid)
 }
 
 /* How much of a hugepage an error may cost. */
-static const char * const hugepoison_containments[] = { "hugepage" };
+static const char * const hugepoison_containments[] = { "hugepage", "page" };
 
 static ssize_t containment_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "[%s]\n", hugepoison_containments[0]);
+	return sysfs_emit(buf, READ_ONCE(hugepoison_narrow_policy) ?
+			  "[page] hugepage\n" : "page [hugepage]\n");
 }
 
 static ssize_t containment_store(struct kobject *kobj,
@@ -152,13 +154,37 @@ static ssize_t containment_store(struct kobject *kobj,
 {
 	int ret = sysfs_match_string(hugepoison_containments, buf);
 
-	return ret < 0 ? ret : count;
+	if (ret < 0)
+		return ret;
+	WRITE_ONCE(hugepoison_narrow_policy, ret);
+	return count;
 }
 
 static struct kobj_attribute containment_attr = __ATTR_RW(containment);
 
+static ssize_t replace_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", hugepoison_pool_replacing());
+}
+
+static ssize_t replace_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool replace;
+	int ret = kstrtobool(buf, &replace);
+
+	if (ret)
+		return ret;
+	hugepoison_pool_set_replacing(replace);
+	return count;
+}
+
+static struct kobj_attribute replace_attr = __ATTR_RW(replace);
+
 static struct attribute *hugepoison_attrs[] = {
 	&containment_attr.attr,
+	&replace_attr.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(hugepoison);

@@ -16,11 +16,13 @@ setup()
 
 make_ours()
 {
-	mkdir -p "$HUGEPOISON_TOP"/{hooks,mm/tests,include/linux}
+	mkdir -p "$HUGEPOISON_TOP"/{hooks,mm/tests,include/linux,Documentation/{mm,ABI/testing}}
 	cd "$HUGEPOISON_TOP" || return
 	echo 'int ours;' > mm/rmap.c
 	echo 'int test_of_ours;' > mm/tests/rmap.c
 	echo 'int hook(void);' > include/linux/hugetlb.h
+	echo 'Ours.' > Documentation/mm/ours.rst
+	echo 'What: /sys/ours' > Documentation/ABI/testing/sysfs-ours
 	cat > hooks/first.cocci <<-'END'
 		// Reason.
 		// file: mm/rmap.c
@@ -106,6 +108,33 @@ assert_says()
 	assert_says '< return check();'
 	assert_says '> return hook();'
 	assert_says '> #include "hugepoison/rmap.c"'
+}
+
+@test "mount puts our documents at their own paths, and nothing else beside them" {
+	touch "$HUGEPOISON_TOP"/Documentation/{mm/ours.rst~,ABI/testing/.sysfs-ours.swp,ABI/testing/sysfs-ours~}
+	run -0 "$mount" "$tree"
+	cmp "$HUGEPOISON_TOP/Documentation/mm/ours.rst" "$tree/Documentation/mm/ours.rst"
+	cmp "$HUGEPOISON_TOP/Documentation/ABI/testing/sysfs-ours" "$tree/Documentation/ABI/testing/sysfs-ours"
+	[ "$(find "$tree/Documentation" -type f | wc -l)" = 2 ]
+}
+
+@test "mount puts our tests and tools where the kernel has such" {
+	mkdir -p "$HUGEPOISON_TOP"/{tests/hugetlb-poison,tools}
+	printf '#!/bin/sh\n' > "$HUGEPOISON_TOP/tests/hugetlb-poison/run"
+	echo 'int main;' > "$HUGEPOISON_TOP/tools/ours.c"
+	touch "$HUGEPOISON_TOP/tests/ours.bats" "$HUGEPOISON_TOP/tools/ours.o"
+	run -0 "$mount" "$tree"
+	cmp "$HUGEPOISON_TOP/tools/ours.c" "$tree/tools/mm/hugepoison-inject/ours.c"
+	[ -x "$tree/tools/testing/selftests/mm/hugetlb-poison/run" ]
+	[ "$(find "$tree/tools" -type f | wc -l)" = 2 ]
+}
+
+@test "a document of the kernel's under our name is not replaced" {
+	mkdir -p "$tree/Documentation/mm"
+	echo theirs > "$tree/Documentation/mm/ours.rst"
+	run -1 "$mount" "$tree"
+	assert_says "Documentation/mm/ours.rst is there already"
+	[ "$(cat "$tree/Documentation/mm/ours.rst")" = theirs ]
 }
 
 @test "the other links of a hard linked tree stay as they are" {
@@ -245,7 +274,7 @@ assert_says()
 	run -0 "$mount" --check "$tree"
 	[ ! "$output" ]
 	run -0 "$mount" --count "$tree"
-	assert_says "4 hooks in 1 files: 4 lines added, 1 removed"
+	assert_says "4 hooks in 1 files: 5 lines added, 1 removed"
 	assert_untouched
 }
 

@@ -10,37 +10,146 @@
 #define _LINUX_HUGEPOISON_H
 
 #include <linux/jump_label.h>
+#include <linux/ktime.h>
+#include <linux/mman.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 #include <linux/pgtable.h>
 
 struct dentry;
+struct hstate;
+struct inode;
+struct list_head;
+struct task_struct;
+struct vm_fault;
 
 #ifdef CONFIG_HUGEPOISON
+
+/* What becomes of those who touch a file's hugepage. */
+enum hugepoison_fate {
+	HUGEPOISON_HEALTHY,	/* there is no error in it, or no hugepage */
+	HUGEPOISON_NARROW,	/* they lose the raw pages */
+	HUGEPOISON_WIDE,	/* they lose all of it */
+	HUGEPOISON_UNDECIDED,	/* its error is being handled */
+};
+
+/* Some of those who map a poisoned hugepage; each holds its address space. */
+struct hugepoison_mappers {
+	unsigned int nr;
+	struct hugepoison_mapper {
+		struct mm_struct *mm;
+		unsigned long address;
+	} at[32];
+};
 
 /* mm/hugepoison/memory-failure.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
 bool hugepoison_unpoison(unsigned long pfn, int *ret);
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);
 int hugepoison_filter(struct page *page);
+int hugepoison_page_handle_poison(struct page *page);
+bool hugepoison_free_poisoned(struct folio *folio);
+bool hugepoison_is_handling(void);
+bool hugepoison_has_errors(void);
+void hugepoison_refilled(unsigned int order, int nid, int from);
+
+short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+			    short shift);
+bool hugepoison_told(struct task_struct *task, struct page *page,
+		     struct list_head *to_kill);
+enum hugepoison_fate hugepoison_fate(struct folio *folio);
+void hugepoison_hurry(struct folio *folio);
+void hugepoison_raw_pages(struct folio *folio, unsigned long first,
+			  unsigned long *bad, unsigned int nr);
+void hugepoison_deleted(struct folio *folio);
+bool hugepoison_page_is_bad(struct page *page);
+
+/* mm/hugepoison/heal.c: good memory in place of what was discarded */
+long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
+
+struct folio *hugepoison_lock_folio(struct hstate *h,
+				    struct address_space *mapping, pgoff_t idx);
+
+/* Raw pages come and go under hugetlb_lock; those who look need no more. */
+#define hugepoison_raw_lock()	spin_lock_irq(&hugetlb_lock)
+#define hugepoison_raw_unlock()	spin_unlock_irq(&hugetlb_lock)
+
+/*
+ * When something begins of which a trace event tells at its end; @traced is
+ * trace_EVENT_enabled(), a no-op as long as nobody listens.
+ */
+static inline u64 hugepoison_trace_begin(bool traced)
+{
+	return traced ? ktime_get_ns() : 0;
+}
 
 extern u64 hugepoison_filter_size;
 extern u64 hugepoison_filter_cgroup;
 
 /* mm/hugepoison/hugetlb.c: the pool */
-int hugepoison_pool_replace(struct folio *folio, unsigned int order);
+bool hugepoison_pool_replacing(void);
+void hugepoison_pool_set_replacing(bool replacing);
+void hugepoison_pool_flush(unsigned int order);
 bool hugepoison_pool_isolate(struct folio *folio);
+int hugepoison_pool_seize(struct folio *folio);
+bool hugepoison_pool_leave(struct folio *folio);
+void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
+struct folio *hugepoison_pool_spare(unsigned int order, int nid);
+void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);
 struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
+
+/* mm/hugepoison/narrow.c: mappings of a hugepage below its size */
+vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
+				     unsigned long address, unsigned int flags,
+				     vm_fault_t ret);
+vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf);
+void hugepoison_vm_op_open(struct vm_area_struct *vma);
+void hugepoison_vm_op_close(struct vm_area_struct *vma);
+unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma);
+#define hugepoison_vm_op(op)	hugepoison_vm_op_##op
+
+bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma);
+bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma);
+const char *hugepoison_vma_is_wide(struct vm_area_struct *vma);
+enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
+					 unsigned long address);
+int hugepoison_entry_nr(struct page *page);
+bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end);
+void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end);
+void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
+void hugepoison_discarding(struct mm_struct *mm, unsigned long start,
+			   size_t len);
+bool hugepoison_fork_narrowed(struct vm_area_struct *vma);
+bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
+void hugepoison_find_mappers(struct folio *folio,
+			     struct hugepoison_mappers *mappers);
+bool hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
+
+/* mm/hugepoison/remnant.c: what is left of a private hugepage */
+bool hugepoison_remnant_begin(struct folio *folio);
+bool hugepoison_remnant_hold(struct folio *folio, struct mm_struct *mm,
+			     unsigned long address);
+bool hugepoison_remnant_keep(unsigned long pfn);
+void hugepoison_remnant_end(unsigned long pfn);
+bool hugepoison_remnant_is_held(unsigned long pfn);
+bool hugepoison_find_holders(struct hugepoison_mappers *mappers);
+bool hugepoison_entry_copied(pte_t entry);
+void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
+			    pte_t *ptep, unsigned long size);
 
 /* mm/hugepoison/rmap.c: the reverse map */
 bool hugepage_unmap_poisoned(struct folio *folio);
+void hugepage_unmap_small(struct folio *folio, struct page *page,
+			  unsigned long nr_pages);
+void hugepage_enable_small_rmap(void);
+int hugepage_mapcount(struct folio *folio);
 bool hugepage_may_add_rmap(struct folio *folio, int nr_pages);
 void hugepage_add_file_rmap(struct folio *folio, int nr_pages);
 void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 			    int nr_pages, struct vm_area_struct *vma,
 			    unsigned long address);
-int hugepage_try_dup_anon_rmap(struct folio *folio, int nr_pages,
-			       struct vm_area_struct *src_vma);
 void hugepage_remove_rmap(struct folio *folio, int nr_pages);
 
 /* mm/hugepoison/hwpoison-inject.c: the debugfs files */
@@ -66,6 +175,116 @@ static inline bool hugepage_small_rmap(const struct folio *folio)
 {
 	return static_branch_unlikely(&hugepage_small_rmap_key) &&
 	       folio_test_large(folio) && folio_test_hugetlb(folio);
+}
+
+vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
+			 unsigned long address, unsigned int flags);
+
+/**
+ * hugepoison_hugetlb_fault - page fault in a hugetlb VMA
+ * @mm: the address space
+ * @vma: the hugetlb VMA
+ * @address: where, in bytes
+ * @flags: FAULT_FLAG_*
+ *
+ * Stock's hugetlb_fault(), narrowing where that finds poison, and waiting where
+ * it finds no hugepage because of an error. Inline: a fault without any pays two
+ * instructions.
+ *
+ * Context: As hugepoison_poisoned_fault().
+ * Return: what hugetlb_fault() does, or hugepoison_poisoned_fault().
+ */
+static inline vm_fault_t
+hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
+			 unsigned long address, unsigned int flags)
+{
+	vm_fault_t ret = hugetlb_fault(mm, vma, address, flags);
+
+	if (unlikely(ret & (VM_FAULT_HWPOISON_LARGE | VM_FAULT_SIGBUS)))
+		ret = hugepoison_poisoned_fault(vma, address, flags, ret);
+	return ret;
+}
+
+/* Whether hugepages may be mapped below their size by now. */
+#define hugepage_small_rmap_enabled()					\
+	static_key_enabled(&hugepage_small_rmap_key)
+
+/**
+ * hugepoison_fork_skips - whether fork leaves a mapping to the child's faults
+ * @vma: the parent's
+ *
+ * Counting a copy in the reverse map would cost every fork of every page.
+ *
+ * Context: mmap_lock held for writing.
+ * Return: true for a narrowed VMA, but for what is private to the process.
+ */
+static inline bool hugepoison_fork_skips(struct vm_area_struct *vma)
+{
+	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	       hugepoison_vma_is_narrowed(vma) &&
+	       hugepoison_fork_narrowed(vma);
+}
+
+/**
+ * hugepoison_madvise - a process gives advice about its memory
+ * @mm: its address space
+ * @start: the first byte
+ * @len: how many bytes
+ * @behavior: MADV_*
+ *
+ * Context: Process context, may sleep; no lock held.
+ */
+static inline void hugepoison_madvise(struct mm_struct *mm,
+				      unsigned long start, size_t len,
+				      int behavior)
+{
+	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	    (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
+	     behavior == MADV_FREE))
+		hugepoison_discarding(mm, start, len);
+}
+
+/**
+ * hugepoison_may_free - whether MADV_FREE works on a mapping
+ * @vma: the mapping
+ *
+ * Context: mmap_lock held for reading.
+ * Return: true for anonymous memory, and for what became such of a private
+ * hugepage.
+ */
+static inline bool hugepoison_may_free(struct vm_area_struct *vma)
+{
+	return !vma->vm_ops ||
+	       (static_branch_unlikely(&hugepage_small_rmap_key) &&
+		!(vma->vm_flags & VM_MAYSHARE) &&
+		hugepoison_vma_is_narrowed(vma));
+}
+
+/**
+ * hugepoison_is_block - whether one entry may map from a page on
+ * @page: what a PMD points to
+ *
+ * Context: Any.
+ * Return: true for the head of a folio, and for the blocks of a 1 GiB page.
+ */
+static inline bool hugepoison_is_block(const struct page *page)
+{
+	return PageHead(page) || PageHuge(page);
+}
+
+/**
+ * hugepoison_stays - whether a folio cannot be moved nor split
+ * @folio: any folio
+ *
+ * A poisoned hugepage stays where it is. Its mappings below its size let some
+ * come to it who know such of transparent hugepages only.
+ *
+ * Context: Any.
+ * Return: true for a poisoned hugepage.
+ */
+static inline bool hugepoison_stays(const struct folio *folio)
+{
+	return folio_test_hugetlb(folio) && folio_test_hwpoison(folio);
 }
 
 /**
@@ -115,10 +334,52 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false
+#define hugepoison_page_handle_poison(page)	__page_handle_poison(page)
+#define hugepoison_page_is_bad(page)		is_page_hwpoison(page)
+#define hugepoison_free_poisoned(...)		false
+#define hugepoison_hugetlb_fault(mm, vma, address, flags)		\
+	hugetlb_fault(mm, vma, address, flags)
+#define hugepoison_vm_op(op)			hugetlb_vm_op_##op
+#define hugepoison_vma_is_hugetlb(vma)		is_vm_hugetlb_page(vma)
+#define hugepoison_zap_narrowed(...)		false
+#define hugepoison_zero_segment(folio, start, end)			\
+	folio_zero_segment(folio, start, end)
+#define hugepoison_heal_hole(...)		0
+#define hugepoison_lock_folio(h, mapping, idx)				\
+	filemap_lock_hugetlb_folio(h, mapping, idx)
+#define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
+#define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
+#define hugepoison_told(...)			false
+#define hugepoison_fork_skips(...)		false
+#define hugepoison_madvise(...)			do { } while (0)
+#define hugepoison_may_free(vma)		vma_is_anonymous(vma)
+#define hugepoison_entry_copied(entry)		is_hugetlb_entry_hwpoisoned(entry)
+#define hugepoison_clear_entry(mm, address, ptep, size)			\
+	huge_pte_clear(mm, address, ptep, size)
+/* an inline function would let the compiler place its caller's code anew */
+#define hugepoison_stays(...)			false
+#define hugepoison_entry_nr(page)		compound_nr(page)
+#define hugepoison_is_block(page)		PageHead(page)
 #define hugepoison_table_is_shared(size, table)				\
 	((void)(size), ptdesc_pmd_is_shared(table))
 
 static inline int hugepoison_filter(struct page *page)
+{
+	return 0;
+}
+
+static inline short hugepoison_kill_shift(struct page *page,
+					  struct vm_area_struct *vma,
+					  short shift)
+{
+	return shift;
+}
+
+static inline void hugepoison_deleted(struct folio *folio)
+{
+}
+
+static inline int hugepage_mapcount(struct folio *folio)
 {
 	return 0;
 }
@@ -131,16 +392,6 @@ static inline bool hugepage_unmap_poisoned(struct folio *folio)
 static inline bool hugepage_small_rmap(const struct folio *folio)
 {
 	return false;
-}
-
-static inline void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
-{
-}
-
-static inline int hugepage_try_dup_anon_rmap(struct folio *folio, int nr_pages,
-					     struct vm_area_struct *src_vma)
-{
-	return 0;
 }
 
 static inline void hugepage_remove_rmap(struct folio *folio, int nr_pages)

@@ -3,6 +3,7 @@
  * KUnit: the pool under memory errors. Included by hugepoison/hugetlb.c.
  */
 #include <kunit/test.h>
+#include <linux/file.h>
 
 struct hugepoison_test_pool {
 	unsigned long nr, free, surplus, resv;
@@ -13,6 +14,8 @@ static struct hugepoison_test_pool hugepoison_test_snapshot(void)
 	struct hstate *h = &default_hstate;
 	struct hugepoison_test_pool pool;
 
+	/* files of earlier tests may still hold some */
+	flush_delayed_fput();
 	spin_lock_irq(&hugetlb_lock);
 	pool.nr = h->nr_huge_pages;
 	pool.free = h->free_huge_pages;
@@ -74,16 +77,11 @@ static void hugepoison_test_isolate(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* A replaced hugepage leaves the pool, and the pool's counters stay. */
-static void hugepoison_test_replace(struct kunit *test)
+/* The one free hugepage that is not @folio. */
+static void hugepoison_test_shrink_other(struct kunit *test,
+					 struct folio *folio)
 {
-	struct folio *folio = hugepoison_test_grow(test), *fresh;
-	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
-
-	KUNIT_EXPECT_EQ(test, hugepoison_pool_replace(folio, HPAGE_PMD_ORDER), 0);
-	now = hugepoison_test_snapshot();
-	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
-	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(folio));
+	struct folio *fresh;
 
 	spin_lock_irq(&hugetlb_lock);
 	fresh = hugepoison_pool_find_free(huge_page_size(&default_hstate), 0);
@@ -91,6 +89,286 @@ static void hugepoison_test_replace(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, fresh);
 	KUNIT_EXPECT_PTR_NE(test, fresh, folio);
 	hugepoison_test_shrink(fresh);
+}
+
+/*
+ * A free hugepage with an error leaves the pool, and the pool's counters stay.
+ * What is left of it is its raw page, which nobody can allocate.
+ */
+static void hugepoison_test_replace(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_grow(test);
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	unsigned long pfn = folio_pfn(folio) + 5;
+
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED), 0);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(folio));
+	KUNIT_EXPECT_TRUE(test, PageHWPoison(pfn_to_page(pfn)));
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
+	KUNIT_EXPECT_FALSE(test, PageCompound(pfn_to_page(pfn)));
+
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
+	KUNIT_EXPECT_FALSE(test, PageHWPoison(pfn_to_page(pfn)));
+	hugepoison_test_shrink_other(test, folio);
+}
+
+/* With replacing off the pool shrinks, and so does what it is meant to have. */
+static void hugepoison_test_not_replaced(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_grow(test);
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	unsigned long max = default_hstate.max_huge_pages;
+	unsigned long pfn = folio_pfn(folio) + 511;
+
+	hugepoison_pool_set_replacing(false);
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED), 0);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr - 1);
+	KUNIT_EXPECT_EQ(test, now.free, before.free - 1);
+	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max - 1);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(&default_hstate));
+	hugepoison_pool_set_replacing(true);
+
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
+	default_hstate.max_huge_pages = max;
+}
+
+/* What is owed is paid once there is memory, and not after a resize. */
+static void hugepoison_test_debt(struct kunit *test)
+{
+	struct hugepoison_debt *debt =
+		&hugepoison_debts[hstate_index(&default_hstate)];
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	unsigned long max = default_hstate.max_huge_pages;
+
+	/* a loss of one that was never there: the worker makes it real */
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_owe(&default_hstate, 0);
+	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max - 1);
+	spin_unlock_irq(&hugetlb_lock);
+	flush_delayed_work(&hugepoison_refill_dwork);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	KUNIT_EXPECT_EQ(test, now.free, before.free + 1);
+	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(&default_hstate));
+	hugepoison_test_shrink_other(test, NULL);
+
+	spin_lock_irq(&hugetlb_lock);
+	debt->owed[0] = 1;
+	debt->nr = 1;
+	debt->max = max + 1;
+	KUNIT_EXPECT_EQ(test, hugepoison_creditor(&default_hstate),
+			NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, debt->nr, 0UL);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+/* Any run of pages is given back in the fewest pieces that are aligned. */
+static void hugepoison_test_piece(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(1, 511), 0U);
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(2, 510), 1U);
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(256, 256), 8U);
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(512, 3), 1U);
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(0, 1), 0U);
+	KUNIT_EXPECT_EQ(test, hugepoison_piece(1UL << 18, 1UL << 18),
+			(unsigned int)MAX_PAGE_ORDER);
+}
+
+/* Where a pool may be refilled: its own node, and those that it is on already. */
+static void hugepoison_test_nodes(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	nodemask_t nodes;
+	int node;
+
+	hugepoison_pool_nodes(h, 0, &nodes);
+	KUNIT_EXPECT_TRUE(test, node_isset(0, nodes));
+	for_each_node_mask(node, nodes) {
+		KUNIT_EXPECT_TRUE(test, node_state(node, N_MEMORY));
+		KUNIT_EXPECT_TRUE(test, node == 0 ||
+				  h->nr_huge_pages_node[node]);
+	}
+	for_each_node_state(node, N_MEMORY)
+		KUNIT_EXPECT_TRUE(test, node_isset(node, nodes) ||
+				  !h->nr_huge_pages_node[node]);
+}
+
+static unsigned long hugepoison_test_poison_in(struct page *page,
+					       unsigned long nr)
+{
+	unsigned long bad = 0;
+
+	while (nr--)
+		bad += PageHWPoison(nth_page(page, nr));
+	return bad;
+}
+
+/*
+ * Take all free memory of a node that comes in pieces of @order, without regard
+ * to any reserve, and count the bad pages in it.
+ *
+ * Return: how many pieces there were.
+ */
+static unsigned long hugepoison_test_take(int nid, unsigned int order,
+					  struct list_head *taken,
+					  unsigned long *bad)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE |
+			  __GFP_NORETRY | __GFP_NOWARN | __GFP_MEMALLOC;
+	unsigned long nr = 0;
+	struct page *page;
+
+	for (; (page = alloc_pages_node(nid, gfp & ~__GFP_RECLAIM, order));
+	     nr++) {
+		*bad += hugepoison_test_poison_in(page, 1UL << order);
+		set_page_private(page, order);
+		list_add(&page->lru, taken);
+		if (!(nr % 1024))
+			cond_resched();
+	}
+	return nr;
+}
+
+static void hugepoison_test_give(struct list_head *taken)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, taken, lru) {
+		list_del(&page->lru);
+		__free_pages(page, page_private(page));
+	}
+}
+
+/* From the largest pieces to the smallest: all the memory there is. */
+static unsigned long hugepoison_test_take_all(int nid, unsigned long *bad)
+{
+	LIST_HEAD(taken);
+	unsigned long nr = 0;
+	int order;
+
+	for (order = MAX_PAGE_ORDER; order >= 0; order--)
+		nr += hugepoison_test_take(nid, order, &taken, bad) << order;
+	hugepoison_test_give(&taken);
+	return nr;
+}
+
+/* From each order alone; it takes its time with a checker looking on. */
+static void hugepoison_test_take_each(struct kunit *test, int nid)
+{
+	unsigned long bad = 0, nr;
+	LIST_HEAD(taken);
+	int order;
+
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		if (IS_ENABLED(CONFIG_KASAN) && order < HUGETLB_PAGE_ORDER)
+			continue;
+		nr = hugepoison_test_take(nid, order, &taken, &bad);
+		hugepoison_test_give(&taken);
+		KUNIT_EXPECT_GT(test, nr, 0UL);
+		KUNIT_EXPECT_EQ_MSG(test, bad, 0UL, "order %d", order);
+	}
+}
+
+/*
+ * After hugepages with errors left the pool, their healthy pages are free and
+ * no raw page is, on no node and in no size.
+ */
+static void hugepoison_test_exhaust(struct kunit *test)
+{
+	static const unsigned int at[] = { 0, 1, 100, 255, 256, 511 };
+	unsigned long pfn[ARRAY_SIZE(at)], bad = 0, nr;
+	struct hstate *h = &default_hstate;
+	struct folio *folio;
+	int i, nid;
+
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		nid = i % num_node_state(N_MEMORY);
+		folio = alloc_fresh_hugetlb_folio(h, htlb_alloc_mask(h) |
+						  __GFP_THISNODE, nid, NULL);
+		KUNIT_ASSERT_NOT_NULL(test, folio);
+		spin_lock_irq(&hugetlb_lock);
+		enqueue_hugetlb_folio(h, folio);
+		h->max_huge_pages++;
+		spin_unlock_irq(&hugetlb_lock);
+		pfn[i] = folio_pfn(folio) + at[i];
+	}
+	hugepoison_pool_set_replacing(false);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		KUNIT_EXPECT_EQ(test, memory_failure(pfn[i], MF_SW_SIMULATED),
+				0);
+	hugepoison_pool_set_replacing(true);
+
+	for_each_node_state(nid, N_MEMORY) {
+		nr = hugepoison_test_take_all(nid, &bad);
+		kunit_info(test, "node %d: %lu pages\n", nid, nr);
+		KUNIT_EXPECT_GT(test, nr, 4UL << MAX_PAGE_ORDER);
+		KUNIT_EXPECT_EQ(test, bad, 0UL);
+		hugepoison_test_take_each(test, nid);
+	}
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn[i]), 0);
+}
+
+#ifdef CONFIG_CMA
+/* All that CMA has to give, by the blocks that it counts by. */
+static unsigned long hugepoison_test_take_cma(struct cma *cma,
+					      unsigned long *bad)
+{
+	const unsigned long block = 1UL << HUGETLB_PAGE_ORDER;
+	struct page *page, *next;
+	unsigned long nr = 0;
+	LIST_HEAD(taken);
+
+	for (; (page = cma_alloc(cma, block, 0, true)); nr++) {
+		*bad += hugepoison_test_poison_in(page, block);
+		list_add(&page->lru, &taken);
+	}
+	list_for_each_entry_safe(page, next, &taken, lru) {
+		list_del(&page->lru);
+		cma_release(cma, page, block);
+	}
+	return nr;
+}
+#endif
+
+/* A gigantic page of CMA goes back to it, but for the block with the raw page. */
+static void hugepoison_test_cma(struct kunit *test)
+{
+#ifdef CONFIG_CMA
+	struct hstate *h = size_to_hstate(PUD_SIZE);
+	int nid = num_node_state(N_MEMORY) - 1;
+	struct cma *cma = hugetlb_cma[nid];
+	unsigned long pfn, bad = 0, before;
+	struct folio *folio;
+
+	if (!h || !cma)
+		kunit_skip(test, "boot with hugetlb_cma=%d:1G", nid);
+	before = hugepoison_test_take_cma(cma, &bad);
+	KUNIT_EXPECT_EQ(test, before, PUD_SIZE / PMD_SIZE);
+	folio = alloc_fresh_hugetlb_folio(h, htlb_alloc_mask(h) |
+					  __GFP_THISNODE, nid,
+					  &node_states[N_MEMORY]);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_TRUE(test, cma_pages_valid(cma, &folio->page, 1));
+	spin_lock_irq(&hugetlb_lock);
+	enqueue_hugetlb_folio(h, folio);
+	h->max_huge_pages++;
+	spin_unlock_irq(&hugetlb_lock);
+	pfn = folio_pfn(folio) + 777;
+
+	hugepoison_pool_set_replacing(false);
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED), 0);
+	hugepoison_pool_set_replacing(true);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_take_cma(cma, &bad), before - 1);
+	KUNIT_EXPECT_EQ(test, bad, 0UL);
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
+#else
+	kunit_skip(test, "CONFIG_CMA is not set");
+#endif
 }
 
 /* A poisoned hugepage is not offered for injection; a size must exist. */
@@ -146,13 +424,89 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
+/* What a private mapping has where its hugepage was; marked as a holder. */
+static pte_t hugepoison_test_entry(unsigned long pfn)
+{
+	swp_entry_t entry = swp_entry(SWP_HWPOISON, pfn);
+
+	return pte_swp_mkexclusive(swp_entry_to_pte(entry));
+}
+
+static void hugepoison_test_clear(unsigned long pfn)
+{
+	pte_t entry = hugepoison_test_entry(pfn);
+
+	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE);
+}
+
+/* The healthy pages of a hugepage stay for as long as somebody has an entry. */
+static void hugepoison_test_remnant(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_grow(test);
+	unsigned long pfn = folio_pfn(folio);
+	pte_t entry = hugepoison_test_entry(pfn);
+
+	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_hold(folio, &init_mm, 0));
+	KUNIT_ASSERT_TRUE(test, hugepoison_remnant_begin(folio));
+	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_begin(folio));
+	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_is_held(pfn));
+	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_hold(folio, &init_mm, 0));
+	folio->mapping = NULL;
+	KUNIT_EXPECT_TRUE(test, hugepoison_entry_copied(entry));
+	KUNIT_EXPECT_FALSE(test, hugepoison_entry_copied(__pte(0)));
+	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(entry), HUGEPOISON_WIDE);
+
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn + 5, MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(entry),
+			HUGEPOISON_NARROW);
+	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(pte_swp_clear_exclusive(entry)),
+			HUGEPOISON_WIDE);
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + 511)), 1);
+	KUNIT_EXPECT_FALSE(test, PageCompound(pfn_to_page(pfn + 511)));
+
+	hugepoison_test_clear(pfn);
+	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_is_held(pfn));
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
+	hugepoison_test_clear(pfn);
+	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_is_held(pfn));
+	flush_work(&hugepoison_bury);
+	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + 5)), 1);
+
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
+	hugepoison_test_shrink_other(test, folio);
+}
+
+/* A hugepage that stays one leaves nothing behind. */
+static void hugepoison_test_remnant_ends(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_grow(test);
+
+	KUNIT_ASSERT_TRUE(test, hugepoison_remnant_begin(folio));
+	hugepoison_remnant_end(folio_pfn(folio));
+	hugepoison_remnant_end(folio_pfn(folio));
+	spin_lock_irq(&hugepoison_remnants_lock);
+	KUNIT_EXPECT_NULL(test, hugepoison_remnant_find(folio_pfn(folio)));
+	spin_unlock_irq(&hugepoison_remnants_lock);
+	hugepoison_test_shrink(folio);
+}
+
 static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_available),
 	KUNIT_CASE(hugepoison_test_isolate),
 	KUNIT_CASE(hugepoison_test_replace),
+	KUNIT_CASE(hugepoison_test_not_replaced),
+	KUNIT_CASE(hugepoison_test_debt),
+	KUNIT_CASE(hugepoison_test_piece),
+	KUNIT_CASE(hugepoison_test_nodes),
+	KUNIT_CASE_SLOW(hugepoison_test_exhaust),
+	KUNIT_CASE(hugepoison_test_cma),
 	KUNIT_CASE(hugepoison_test_find_free),
 	KUNIT_CASE(hugepoison_test_reset),
 	KUNIT_CASE(hugepoison_test_table),
+	KUNIT_CASE(hugepoison_test_remnant),
+	KUNIT_CASE(hugepoison_test_remnant_ends),
 	{}
 };
 

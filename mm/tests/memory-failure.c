@@ -127,6 +127,27 @@ static void hugepoison_test_account(struct kunit *test)
 	mutex_unlock(&mf_mutex);
 }
 
+/* The worker is not to release a hugepage before this test is done with it. */
+static void hugepoison_test_keep(struct folio *folio)
+{
+	struct hugepoison_record *record;
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_find(folio_pfn(folio));
+	if (record)
+		record->used = false;
+	mutex_unlock(&mf_mutex);
+}
+
+/* As if the list of raw pages had never been lost: leave nothing behind. */
+static void hugepoison_test_remember(struct folio *folio, struct page *page)
+{
+	spin_lock_irq(&hugetlb_lock);
+	folio_clear_hugetlb_raw_hwp_unreliable(folio);
+	hugetlb_update_hwpoison(folio, page);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /* The way through the handler and back: contained whole, then all as before. */
 static void hugepoison_test_contain(struct kunit *test)
 {
@@ -152,6 +173,7 @@ static void hugepoison_test_contain(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
+	hugepoison_test_keep(folio);
 	folio_put(folio);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
@@ -194,10 +216,63 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
 
-	/* as if the list were there: leave nothing behind */
-	folio_clear_hugetlb_raw_hwp_unreliable(folio);
+	hugepoison_test_keep(folio);
+	hugepoison_test_remember(folio, err.page);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+}
+
+/*
+ * A hugepage with many errors comes apart: its raw pages stay out of use, each
+ * with a record, the head page's among them, and nothing else does.
+ */
+static void hugepoison_test_take_apart(struct kunit *test)
+{
+	static const unsigned int at[] = { 0, 1, 63, 64, 255, 511 };
+	long before = atomic_long_read(&num_poisoned_pages);
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long pfn = folio_pfn(folio);
+	struct hugepoison_record *record;
+	int i;
+
+	/* as one that was in use */
+	folio_mark_uptodate(folio);
+	folio_mark_dirty(folio);
+	folio_set_referenced(folio);
+	spin_lock_irq(&hugetlb_lock);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		hugetlb_update_hwpoison(folio, folio_page(folio, at[i]));
+	spin_unlock_irq(&hugetlb_lock);
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_add(pfn, folio_order(folio));
+	KUNIT_EXPECT_NOT_NULL(test, record);
+	/* as after containment: all of it is marked and counted */
+	hugepoison_mark(folio, true);
+	record->marked = true;
+	hugepoison_account(record, pfn, folio_nr_pages(folio));
+	KUNIT_EXPECT_NE(test, hugepoison_leave_pool(record, folio),
+			HUGEPOISON_ISOLATED);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		record = hugepoison_find(pfn + at[i]);
+		KUNIT_ASSERT_NOT_NULL(test, record);
+		KUNIT_EXPECT_TRUE(test, record->raw);
+		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
+		KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + at[i])), 1);
+		KUNIT_EXPECT_EQ(test, pfn_to_page(pfn + at[i])->flags &
+				PAGE_FLAGS_CHECK_AT_PREP, 0UL);
+	}
+	KUNIT_EXPECT_NULL(test, hugepoison_find(pfn + 2));
+	mutex_unlock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(pfn, 512),
+			(unsigned long)ARRAY_SIZE(at));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			before + (long)ARRAY_SIZE(at));
+
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + at[i]), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(pfn, 512), 0UL);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
 }
 
@@ -222,6 +297,7 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_account),
 	KUNIT_CASE(hugepoison_test_contain),
 	KUNIT_CASE(hugepoison_test_unreliable),
+	KUNIT_CASE(hugepoison_test_take_apart),
 	KUNIT_CASE(hugepoison_test_actions),
 	{}
 };

@@ -19,61 +19,62 @@ static struct folio *hugepage_test_folio(struct kunit *test)
 static void hugepage_test_file_rmap(struct kunit *test)
 {
 	struct folio *folio = hugepage_test_folio(test);
+	struct vm_area_struct vma = { };
 	struct page *page = folio_page(folio, 3);
 	int tail = atomic_read(&page->_mapcount);
 
 	static_branch_inc(&hugepage_small_rmap_key);
-	folio_add_file_rmap_ptes(folio, page, 5, NULL);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 5);
-	folio_dup_file_rmap_ptes(folio, page, 5);
+	hugepage_add_file_rmap(folio, 10);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 10);
 	KUNIT_EXPECT_TRUE(test, folio_mapped(folio));
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, atomic_read(&page->_mapcount), tail);
 	KUNIT_EXPECT_EQ(test, folio_entire_mapcount(folio), 0);
 
-	folio_remove_rmap_ptes(folio, page, 5, NULL);
-	folio_remove_rmap_ptes(folio, page, 5, NULL);
+	folio_remove_rmap_ptes(folio, page, 9, &vma);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
+	folio_remove_rmap_pmd(folio, &folio->page, &vma);
 	static_branch_dec(&hugepage_small_rmap_key);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+	KUNIT_EXPECT_EQ(test, atomic_read(&page->_mapcount), tail);
 	folio_put(folio);
 }
 
-/* A private hugepage is exclusive or shared as a whole. */
+/* A private hugepage counts in the same place. */
 static void hugepage_test_anon_rmap(struct kunit *test)
 {
-	struct mm_struct *mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
 	struct folio *folio = hugepage_test_folio(test);
-	struct vm_area_struct vma = { .vm_mm = mm, .vm_start = SZ_1G };
+	struct vm_area_struct vma = { .vm_start = SZ_1G };
 	unsigned long mapping = PAGE_MAPPING_ANON;
 
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	seqcount_init(&mm->write_protect_seq);
 	folio->mapping = (void *)mapping;
 	folio->index = 0;
 	hugepage_add_anon_rmap(folio, folio_page(folio, 2), 3, &vma,
 			       SZ_1G + 2 * PAGE_SIZE);
-	SetPageAnonExclusive(&folio->page);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 3);
-
-	/* what a device may write to is copied at fork, nothing is shared */
-	raw_write_seqcount_begin(&mm->write_protect_seq);
-	set_bit(MMF_HAS_PINNED, &mm->flags);
-	atomic_inc(&folio->_pincount);
-	KUNIT_EXPECT_EQ(test, hugepage_try_dup_anon_rmap(folio, 3, &vma),
-			-EBUSY);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 3);
-	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(&folio->page));
-
-	atomic_dec(&folio->_pincount);
-	KUNIT_EXPECT_EQ(test, hugepage_try_dup_anon_rmap(folio, 3, &vma), 0);
-	raw_write_seqcount_end(&mm->write_protect_seq);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 6);
-	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
-
-	hugepage_remove_rmap(folio, 6);
+	hugepage_remove_rmap(folio, 3);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
 	folio->mapping = NULL;
+	folio_put(folio);
+}
+
+/* What mappers there are is told from how many entries they have. */
+static void hugepage_test_mapcount(struct kunit *test)
+{
+	struct folio *folio = hugepage_test_folio(test);
+	int healthy = folio_nr_pages(folio) - 1;
+
+	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 0);
+	hugepage_add_file_rmap(folio, 1);
+	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
+	hugepage_add_file_rmap(folio, healthy - 1);
+	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
+	hugepage_add_file_rmap(folio, 2 * healthy);
+	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 3);
+	hugepage_remove_rmap(folio, 3 * healthy);
+	hugetlb_add_file_rmap(folio);
+	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
+	hugetlb_remove_rmap(folio);
 	folio_put(folio);
 }
 
@@ -84,7 +85,16 @@ static void hugepage_test_limit(struct kunit *test)
 	int mapcount = atomic_read(&folio->_large_mapcount);
 
 	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
-	/* 1000 mappers of all base pages of a 1 GiB page are well within */
+	/*
+	 * 1000 mappers of a 1 GiB page, one block of it by base pages: a
+	 * million, a thousandth of the limit; even by base pages alone, a
+	 * quarter of it.
+	 */
+	atomic_set(&folio->_large_mapcount, 1000 * (511 + 512));
+	folio_ref_add(folio, 1000 * (511 + 512));
+	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, INT_MAX / 2 -
+						      1000 * 1024));
+	folio_ref_sub(folio, 1000 * (511 + 512));
 	atomic_set(&folio->_large_mapcount, 1000 * 262144);
 	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
 	atomic_set(&folio->_large_mapcount, INT_MAX / 2 - 512);
@@ -199,6 +209,7 @@ static void hugepage_test_unmap_other(struct kunit *test)
 static struct kunit_case hugepage_rmap_cases[] = {
 	KUNIT_CASE(hugepage_test_file_rmap),
 	KUNIT_CASE(hugepage_test_anon_rmap),
+	KUNIT_CASE(hugepage_test_mapcount),
 	KUNIT_CASE(hugepage_test_limit),
 	KUNIT_CASE(hugepage_test_unmap_shared),
 	KUNIT_CASE(hugepage_test_unmap_private),

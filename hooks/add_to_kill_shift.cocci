@@ -1,0 +1,14 @@
+// How much of the mapping is lost to whom, in si_addr_lsb.
+// file: mm/memory-failure.c
+// hunks: 1
+@@
+symbol p, vma;
+expression E;
+@@
+  __add_to_kill(...)
+  {
+  <...
+- page_shift(E)
++ hugepoison_kill_shift(p, vma, page_shift(E))
+  ...>
+  }

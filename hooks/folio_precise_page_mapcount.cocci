@@ -1,0 +1,17 @@
+// Statistics ask how many map a page. A hugepage mapped below its size has no
+// count for each.
+// file: fs/proc/internal.h
+// hunks: 1
+@@
+identifier folio;
+symbol mapcount;
+@@
+  folio_precise_page_mapcount(struct folio *folio, ...)
+  {
+  ...
++ if (hugepage_small_rmap(folio))
++ 	return hugepage_mapcount(folio);
+  if (page_mapcount_is_type(mapcount))
+  	mapcount = 0;
+  ...
+  }

@@ -1,0 +1,16 @@
+// The same for a block of a 1 GiB page, which one entry maps: it counts as one.
+// file: mm/rmap.c
+// hunks: 1
+@@
+symbol folio;
+@@
+  __folio_remove_rmap(...)
+  {
+  <...
++ if (hugepage_small_rmap(folio)) {
++ 	hugepage_remove_rmap(folio, 1);
++ 	break;
++ }
+  atomic_dec(&folio->_large_mapcount);
+  ...>
+  }

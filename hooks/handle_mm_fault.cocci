@@ -1,0 +1,14 @@
+// A hugetlb fault that finds poison is where a range is narrowed: both cases,
+// the hwpoison entry and the poisoned hugepage in the file, come out here.
+// file: mm/memory.c
+// hunks: 1
+@@
+expression E1, E2, E3, E4;
+@@
+  handle_mm_fault(...)
+  {
+  <...
+- hugetlb_fault(E1, E2, E3, E4)
++ hugepoison_hugetlb_fault(E1, E2, E3, E4)
+  ...>
+  }

@@ -1,0 +1,17 @@
+// The same for the hugepage that was mapped again behind the truncation.
+// file: fs/hugetlbfs/inode.c
+// hunks: 1
+@@
+identifier vma;
+symbol start, end;
+expression E1, E2;
+@@
+  hugetlb_unmap_file_folio(...)
+  {
+  <...
++ if (hugepoison_zap_narrowed(vma, start, end))
++ 	continue;
+  if (!hugetlb_vma_maps_page(vma, E1, E2))
+  	continue;
+  ...>
+  }

@@ -1,0 +1,16 @@
+// MADV_PAGEOUT and others split what they find mapped in parts. Not a hugepage.
+// file: mm/huge_memory.c
+// hunks: 1
+@@
+identifier new_order;
+symbol folio;
+@@
+  split_huge_page_to_list_to_order(..., unsigned int new_order)
+  {
+  ...
++ if (hugepoison_stays(folio))
++ 	return -EBUSY;
+  if (new_order >= folio_order(folio))
+  	return -EINVAL;
+  ...
+  }

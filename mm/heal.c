@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: good memory in place of the bad.
+ *
+ * Included by hugepoison/memory-failure.c. The owner of a narrowed hugepage says
+ * that it does not need what is lost: it punches the raw page out of the file.
+ * Then a fresh hugepage, with the healthy contents, takes the place of the
+ * poisoned one, and the next touch promotes the mappings.
+ *
+ * There is no moment at which anybody could find something wrong:
+ *
+ *	hugepoison_heal_hole()
+ *	  hugepoison_pool_spare()	a good hugepage, before anything is locked
+ *	  hugepage_unmap_small()	nobody reads or writes the old one by its
+ *					mappings, the folio lock sees to that
+ *	  hugepoison_exchange()		the file has the fresh one, locked: who
+ *					looks up the hugepage waits for the lock
+ *	  hugepoison_users()		who had found the old one lets go of it
+ *	  hugepoison_copy()		nobody changes what is copied, nobody sees
+ *					what is not copied yet
+ *
+ * Raw pages that are not in the hole stay lost: the fresh hugepage has good
+ * memory there, and keeps it from use in the same way, with a list of raw pages
+ * and a record of its own. Punched out later, such a page needs no other
+ * hugepage any more; when the hugepage is free it is good for everybody.
+ *
+ * Where somebody does not let go, or there is another error in what is copied,
+ * the old one is put back. In the file that is an exchange as before, and those
+ * who wait for the fresh one look again, as they would after any truncation.
+ *
+ * Locks, outermost first: inode, mf_mutex, folio (the poisoned one, then the
+ * fresh one, which nobody else knows at first), i_mmap_rwsem.
+ */
+#include <linux/sched/signal.h>
+
+/*
+ * How often a heal is tried while somebody holds the hugepage. Each try waits a
+ * moment by itself, see hugepoison_users().
+ */
+#define HUGEPOISON_HEAL_TRIES		5
+
+/**
+ * struct hugepoison_heal - a hole in a file that is smaller than a hugepage
+ * @inode: the file
+ * @index: of the hugepage that the hole is in, in base pages of the file
+ * @nid: node of the hugepage
+ * @first: the first base page of the hugepage that is all in the hole
+ * @end: the first one behind it that is not
+ * @record: of the hugepage
+ * @folio: the hugepage, poisoned, locked and with a reference
+ * @fresh: the one to take its place, NULL as long as there is none
+ * @raw: one of the raw pages that the hole discards, a bad one if there is any
+ * @nr_kept: raw pages that it does not
+ * @heir: the record of @fresh, with those
+ * @raws: the list of raw pages of @fresh to be, one for each of those
+ */
+struct hugepoison_heal {
+	struct inode *inode;
+	pgoff_t index;
+	int nid;
+	unsigned long first;
+	unsigned long end;
+	struct hugepoison_record *record;
+	struct folio *folio;
+	struct folio *fresh;
+	struct page *raw;
+	unsigned int nr_kept;
+	struct hugepoison_record *heir;
+	struct llist_head raws;
+};
+
+/* The place of a good page in its hugepage's list of those; the length if none. */
+static unsigned int hugepoison_find_lost(struct hugepoison_record *record,
+					 unsigned long pfn)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&mf_mutex);
+	for (i = 0; i < record->nr_lost; i++)
+		if (record->pfn + record->lost[i] == pfn)
+			break;
+	return i;
+}
+
+/* Whether it is not the page that is bad, but what was in it that is lost. */
+static bool hugepoison_is_lost(struct hugepoison_record *record,
+			       unsigned long pfn)
+{
+	return hugepoison_find_lost(record, pfn) < record->nr_lost;
+}
+
+/* From now on the page is bad, or holds something. Return: whether it was lost. */
+static bool hugepoison_forget_lost(struct hugepoison_record *record,
+				   unsigned long pfn)
+{
+	unsigned int i = hugepoison_find_lost(record, pfn);
+
+	if (i == record->nr_lost)
+		return false;
+	record->lost[i] = record->lost[--record->nr_lost];
+	return true;
+}
+
+/* The fresh hugepage is not to have anything lost after all. */
+static void hugepoison_disinherit(struct hugepoison_heal *heal)
+{
+	struct raw_hwp_page *raw, *next;
+
+	llist_for_each_entry_safe(raw, next, llist_del_all(&heal->raws), node)
+		kfree(raw);
+	if (heal->heir)
+		hugepoison_erase(heal->heir);
+	heal->heir = NULL;
+}
+
+static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
+				  struct raw_hwp_page *raw)
+{
+	unsigned long i = folio_page_idx(heal->folio, raw->page);
+
+	return i >= heal->first && i < heal->end;
+}
+
+/* One raw page that stays lost. */
+static int hugepoison_bequeath(struct hugepoison_heal *heal, unsigned long i)
+{
+	struct raw_hwp_page *raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+
+	if (!raw)
+		return -ENOMEM;
+	raw->page = folio_page(heal->fresh, i);
+	llist_add(&raw->node, &heal->raws);
+	heal->heir->lost[heal->heir->nr_lost++] = i;
+	return 0;
+}
+
+/* All that stays lost, before anything is changed. The list is stable. */
+static int hugepoison_bequeath_all(struct hugepoison_heal *heal)
+{
+	struct raw_hwp_page *raw;
+	int ret = 0;
+
+	if (!heal->nr_kept)
+		return 0;
+	heal->heir = hugepoison_add(folio_pfn(heal->fresh),
+				    heal->record->order);
+	if (!heal->heir)
+		return -ENOMEM;
+	heal->heir->lost = kcalloc(heal->nr_kept, sizeof(*heal->heir->lost),
+				   GFP_KERNEL);
+	if (!heal->heir->lost)
+		return -ENOMEM;
+	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
+		if (!hugepoison_is_in_hole(heal, raw))
+			ret = hugepoison_bequeath(heal, folio_page_idx(heal->folio,
+								       raw->page));
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+/*
+ * The fresh hugepage is one with raw pages, narrowed as the old one was. Who
+ * looks without its lock goes by the flag first and the record then, so those
+ * are set the other way round.
+ */
+static void hugepoison_inherit(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *heir = heal->heir;
+	struct folio *fresh = heal->fresh;
+	struct raw_hwp_page *raw;
+
+	folio_get(fresh);
+	heir->referenced = true;
+	heir->used = true;
+	hugepoison_set_narrow(heir, true);
+
+	llist_for_each_entry(raw, heal->raws.first, node) {
+		hugepoison_account(heir, page_to_pfn(raw->page), 1);
+		hugepoison_mark_raw(fresh, raw->page);
+	}
+	spin_lock_irq(&hugetlb_lock);
+	raw_hwp_list_head(fresh)->first = llist_del_all(&heal->raws);
+	folio_set_hwpoison(fresh);
+	spin_unlock_irq(&hugetlb_lock);
+	hugepoison_narrow_later(heir);
+	/* it is not the caller's to drop any more */
+	heal->heir = NULL;
+}
+
+/*
+ * In the file, @to is in @from's place. Both are locked: who finds @to waits for
+ * that, and who waits for @from finds it without a mapping and looks again. The
+ * page cache holds a reference for each base page; @from keeps the handler's.
+ */
+static void hugepoison_exchange(struct address_space *mapping,
+				struct folio *from, struct folio *to)
+{
+	const int nr = folio_nr_pages(from);
+	XA_STATE(xas, &mapping->i_pages, from->index);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(from), from);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(to), to);
+	folio_ref_add(to, nr);
+	to->index = from->index;
+
+	xas_lock_irq(&xas);
+	to->mapping = mapping;
+	xas_store(&xas, to);
+	from->mapping = NULL;
+	xas_unlock_irq(&xas);
+	folio_put_refs(from, nr);
+}
+
+/* Copy what is good of as many pages as a page table takes, zero the others. */
+static int hugepoison_copy_block(struct hugepoison_heal *heal,
+				 unsigned long first)
+{
+	DECLARE_BITMAP(bad, PTRS_PER_PTE);
+	unsigned long i;
+
+	hugepoison_raw_pages(heal->folio, first, bad, PTRS_PER_PTE);
+	for (i = 0; i < PTRS_PER_PTE; i++) {
+		struct page *to = folio_page(heal->fresh, first + i);
+
+		if (test_bit(i, bad))
+			clear_highpage(to);
+		else if (copy_mc_highpage(to, folio_page(heal->folio,
+							 first + i)))
+			return -EHWPOISON;
+	}
+	return 0;
+}
+
+/*
+ * The raw pages are not touched. An error in another one that the hardware
+ * finds now ends the copy, and is queued for the handler.
+ */
+static int hugepoison_copy(struct hugepoison_heal *heal)
+{
+	unsigned long nr = folio_nr_pages(heal->folio), first;
+	int ret;
+
+	for (first = 0; first < nr; first += PTRS_PER_PTE) {
+		ret = hugepoison_copy_block(heal, first);
+		if (ret)
+			return ret;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Wait until nobody else has the old hugepage, then fill the fresh one. */
+static int hugepoison_fill(struct hugepoison_heal *heal)
+{
+	int users;
+
+	/* those who wait for the lock hold references */
+	folio_unlock(heal->folio);
+	users = hugepoison_users(heal->folio, 2);
+	folio_lock(heal->folio);
+	return users ? -EBUSY : hugepoison_copy(heal);
+}
+
+/* The fresh hugepage is the file's now; the old one goes, with its raw pages. */
+static void hugepoison_healed(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record = heal->record;
+	struct folio *fresh = heal->fresh;
+
+	hugepoison_pool_take_over(heal->folio, fresh);
+	folio_clear_dirty(heal->folio);
+	folio_clear_uptodate(heal->folio);
+	folio_set_dirty(fresh);
+	folio_mark_uptodate(fresh);
+	/* the error handler takes only those that can be migrated */
+	if (heal->heir)
+		hugepoison_inherit(heal);
+	else
+		folio_set_hugetlb_migratable(fresh);
+
+	hugepoison_tell(record);
+	hugepoison_outcome(page_to_pfn(heal->raw), record->order,
+			   HUGEPOISON_HEALED, record->nr_bad);
+	hugepoison_deleted(heal->folio);
+}
+
+/*
+ * Put the fresh hugepage in the place of the poisoned one, with mf_mutex held
+ * all the time: an error in either is handled when it is known which of them
+ * the file has, and no raw page is added or taken away meanwhile. For 1 GiB
+ * that takes about as long as zeroing one does in a page fault; errors reported
+ * until then wait, and touching them raises a machine check as ever.
+ *
+ * Return: 0, or with nothing changed -EBUSY, -ENOMEM, -EHWPOISON, -EINTR.
+ */
+static int hugepoison_replace_folio(struct hugepoison_heal *heal)
+{
+	struct address_space *mapping = heal->inode->i_mapping;
+	struct folio *folio = heal->folio, *fresh = heal->fresh;
+	int ret;
+
+	lockdep_assert_held(&mf_mutex);
+	hugepage_unmap_small(folio, &folio->page, folio_nr_pages(folio));
+	if (folio_mapped(folio))
+		return -EBUSY;
+	ret = hugepoison_bequeath_all(heal);
+	if (ret)
+		return ret;
+
+	folio_lock(fresh);
+	hugepoison_exchange(mapping, folio, fresh);
+	ret = hugepoison_fill(heal);
+	if (ret)
+		hugepoison_exchange(mapping, fresh, folio);
+	else
+		hugepoison_healed(heal);
+	folio_unlock(fresh);
+	return ret;
+}
+
+/* A page of the hole that is good, and only kept from use. */
+static struct page *hugepoison_next_lost(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record = heal->record;
+	unsigned int i;
+
+	for (i = 0; i < record->nr_lost; i++)
+		if (record->lost[i] >= heal->first &&
+		    record->lost[i] < heal->end)
+			return folio_page(heal->folio, record->lost[i]);
+	return NULL;
+}
+
+/*
+ * What is punched out is good memory: in use again, where it is. It has been
+ * zero since the hugepage was filled, as nobody could reach it.
+ */
+static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record = heal->record;
+	struct folio *folio = heal->folio;
+	unsigned long left = 1;
+	struct page *page;
+
+	while (left && (page = hugepoison_next_lost(heal))) {
+		hugepoison_forget_lost(record, page_to_pfn(page));
+		spin_lock_irq(&hugetlb_lock);
+		left = hugepoison_forget(folio, page);
+		spin_unlock_irq(&hugetlb_lock);
+		hugepoison_unmark_raw(folio, page);
+		if (left)
+			hugepoison_account(record, page_to_pfn(page), -1);
+	}
+	if (left) {
+		hugepoison_outcome(page_to_pfn(heal->raw), record->order,
+				   HUGEPOISON_HEALED, record->nr_bad);
+		return;
+	}
+	hugepoison_back_in_use(record, folio, HUGEPOISON_HEALED);
+	folio_put(folio);
+}
+
+/* What raw pages there are in the hole, and how many outside. */
+static void hugepoison_survey(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record = heal->record;
+	struct raw_hwp_page *raw;
+
+	lockdep_assert_held(&mf_mutex);
+	heal->nr_kept = 0;
+	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
+		if (!hugepoison_is_in_hole(heal, raw))
+			heal->nr_kept++;
+		else if (!heal->raw ||
+			 hugepoison_is_lost(record, page_to_pfn(heal->raw)))
+			heal->raw = raw->page;
+	}
+}
+
+/*
+ * The hugepage is locked, and the handler's, as it has a record.
+ *
+ * Return: 0 when it is healed or there is nothing to heal, -EAGAIN when a fresh
+ * hugepage is needed for it, else as hugepoison_replace_folio().
+ */
+static int hugepoison_heal_folio(struct hugepoison_heal *heal)
+{
+	struct folio *folio = heal->folio;
+	int ret;
+
+	lockdep_assert_held(&mf_mutex);
+	heal->record = hugepoison_lookup(folio_pfn(folio));
+	if (!folio_test_hwpoison(folio) || !heal->record ||
+	    !heal->record->narrow || !heal->record->referenced)
+		return 0;
+	hugepoison_survey(heal);
+	if (!heal->raw)
+		return 0;
+	if (hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
+		hugepoison_heal_in_place(heal);
+		return 0;
+	}
+	if (!heal->fresh)
+		return -EAGAIN;
+	ret = hugepoison_replace_folio(heal);
+	if (ret)
+		hugepoison_disinherit(heal);
+	return ret;
+}
+
+/* With mf_mutex held there is no error of which is not known what becomes of it. */
+static int hugepoison_heal_locked(struct hugepoison_heal *heal)
+{
+	struct folio *folio;
+	int ret;
+
+	if (mutex_lock_killable(&mf_mutex))
+		return -EINTR;
+	folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
+	if (IS_ERR(folio)) {
+		mutex_unlock(&mf_mutex);
+		return 0;
+	}
+	heal->folio = folio;
+	ret = hugepoison_heal_folio(heal);
+	folio_unlock(folio);
+	folio_put(folio);
+	mutex_unlock(&mf_mutex);
+	return ret;
+}
+
+/*
+ * Whether the file has a poisoned hugepage there, and of which node. Looks only:
+ * the error handler would take a reference for a user, and who punches healthy
+ * hugepages is not to wait for it.
+ */
+static bool hugepoison_is_ill(struct hugepoison_heal *heal)
+{
+	struct folio *folio;
+	bool ret = false;
+
+	rcu_read_lock();
+	folio = xa_load(&heal->inode->i_mapping->i_pages, heal->index);
+	if (folio && !xa_is_value(folio)) {
+		ret = folio_test_hwpoison(folio);
+		heal->nid = folio_nid(folio);
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+/*
+ * The inode lock keeps seals from being set; with one stock says what is wrong.
+ * It also keeps others from healing: the hugepage that they are about to put
+ * there is not poisoned, but may be when it is there.
+ */
+static int hugepoison_heal_unsealed(struct hugepoison_heal *heal)
+{
+	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+	int ret = 0;
+
+	heal->raw = NULL;
+	inode_lock(heal->inode);
+	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
+	    hugepoison_is_ill(heal))
+		ret = hugepoison_heal_locked(heal);
+	inode_unlock(heal->inode);
+	return ret;
+}
+
+/* Those who hold the hugepage for a moment get some. */
+static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
+{
+	int tries, ret;
+
+	for (tries = 0; tries < HUGEPOISON_HEAL_TRIES; tries++) {
+		ret = hugepoison_heal_unsealed(heal);
+		if (ret != -EBUSY)
+			break;
+		usleep_range(500, 1000);
+	}
+	return ret;
+}
+
+static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
+{
+	const char *why = "somebody holds its hugepage";
+	unsigned long pfn = page_to_pfn(heal->raw);
+
+	if (err == -EINTR)
+		return;
+	if (err == -EHWPOISON)
+		why = "there is one more error in it";
+	if (err == -ENOMEM)
+		why = "no hugepage for it: free some memory, or a hugepage of its pool";
+	pr_err_ratelimited("%#lx: not healed: %s\n", pfn, why);
+}
+
+/* Return: 0 when the hugepage is healed, or there is nothing to heal. */
+static int hugepoison_heal(struct hugepoison_heal *heal, unsigned int order)
+{
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_heal_enabled());
+	int ret = hugepoison_heal_unsealed(heal);
+
+	if (ret == -EAGAIN) {
+		ret = -ENOMEM;
+		heal->fresh = hugepoison_pool_spare(order, heal->nid);
+		if (heal->fresh) {
+			ret = hugepoison_heal_patiently(heal);
+			folio_put(heal->fresh);
+		}
+	}
+	if (heal->raw)
+		trace_hugepoison_heal(page_to_pfn(heal->raw), order,
+				      ret ? "failed" : "healed", begin);
+	if (ret)
+		hugepoison_log_not_healed(heal, ret);
+	return ret;
+}
+
+/* A hole that lies in one hugepage: a page only part of which it takes stays. */
+static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
+{
+	struct hstate *h = hstate_inode(inode);
+	loff_t base = ALIGN_DOWN(start, huge_page_size(h));
+	struct hugepoison_heal heal = {
+		.inode = inode,
+		.index = base >> PAGE_SHIFT,
+		.first = PFN_UP(start - base),
+		.end = PFN_DOWN(end - base),
+	};
+
+	if (heal.first >= heal.end)
+		return 0;
+	return hugepoison_heal(&heal, huge_page_order(h));
+}
+
+/**
+ * hugepoison_heal_hole - before a hole is punched into a hugetlb file
+ * @inode: the file
+ * @offset: of the hole, in bytes
+ * @len: of the hole, in bytes
+ *
+ * A hugepage that the hole takes only part of is healed if that part has raw
+ * pages in it. Stock zeroes the part afterwards, and takes out what hugepages
+ * the hole takes all of. The inode lock is dropped in between: healing changes
+ * nothing but what nobody can read.
+ *
+ * A raw page that the hole takes only part of stays as it is: what was in it is
+ * lost, and zeros beside what is lost would be a wrong byte.
+ *
+ * Context: Process context, may sleep and allocate; takes the inode lock,
+ * mf_mutex, folio locks and i_mmap_rwsem.
+ * Return: 0 to go on; with the hole not punched, -ENOMEM where there is no fresh
+ * hugepage, -EBUSY where somebody holds the poisoned one, -EHWPOISON when there
+ * is one more error in it, -EINTR on a fatal signal. A hole that has an end in
+ * each of two hugepages may have healed the first one by then.
+ */
+long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
+{
+	loff_t size = huge_page_size(hstate_inode(inode));
+	loff_t end = offset + len;
+	loff_t head = min(ALIGN(offset, size), end);
+	loff_t tail = max(ALIGN_DOWN(end, size), head);
+	int ret = 0;
+
+	if (offset < head)
+		ret = hugepoison_heal_part(inode, offset, head);
+	if (!ret && tail < end)
+		ret = hugepoison_heal_part(inode, tail, end);
+	return ret;
+}
+
+/**
+ * hugepoison_lock_folio - look up a hugepage, to change part of its contents
+ * @h: its hstate
+ * @mapping: the file
+ * @idx: of the hugepage in the file, in hugepages
+ *
+ * The error handler takes i_mmap_rwsem under the folio lock, so it cannot be
+ * taken the other way round. Nothing is lost by letting go of it: what keeps the
+ * hugepage in the file is its lock, and before that nothing was looked at.
+ *
+ * Context: Process context; i_mmap_rwsem held for writing, and dropped in between.
+ * Return: the hugepage, locked and with a reference, or ERR_PTR(-ENOENT).
+ */
+struct folio *hugepoison_lock_folio(struct hstate *h,
+				    struct address_space *mapping, pgoff_t idx)
+{
+	struct folio *folio;
+
+	i_mmap_unlock_write(mapping);
+	folio = filemap_lock_hugetlb_folio(h, mapping, idx);
+	i_mmap_lock_write(mapping);
+	return folio;
+}

@@ -1,0 +1,1006 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: lose the raw page, not the hugepage.
+ *
+ * Included by hugepoison/hugetlb.c; what is special with private mappings is in
+ * hugepoison/private.c. After an error in a file's hugepage every
+ * mapper has a hwpoison entry where it was. The next touch narrows: the range
+ * of that one hugepage becomes a VMA of its own that is no hugetlb VMA any more
+ * (no VM_HUGETLB), and an ordinary file fault maps the healthy pages, by 2 MiB
+ * blocks where all of a block is healthy, by base pages where it is not. The
+ * raw page stays unmapped, and touching it is SIGBUS.
+ *
+ * A narrowed VMA keeps its file, offset and operations. It covers exactly one
+ * hugepage for all its life: may_split() forbids less, VM_DONTEXPAND, which all
+ * hugetlb VMAs have, forbids merging and growing. When the hugepage is gone
+ * from the file, or healthy, the next touch promotes: the VMA is a hugetlb VMA
+ * again. So only poisoned hugepages are ever mapped below their size.
+ *
+ * Locks, outermost first: mmap_lock for writing, hugetlb VMA lock, i_mmap_rwsem.
+ * Never mf_mutex: the error handler takes the folio lock and mmap_lock under it.
+ */
+#include <linux/huge_mm.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+#include "vma.h"
+
+/* The hook in hugetlb_vm_ops took the only use away; it stays for =n. */
+static vm_fault_t __maybe_unused hugetlb_vm_op_fault(struct vm_fault *vmf);
+
+/**
+ * hugepoison_vma_is_narrowed - whether a VMA maps a hugepage below its size
+ * @vma: any VMA
+ *
+ * Context: What keeps @vma's flags from changing: mmap_lock, its VMA lock, or
+ * i_mmap_rwsem of its file.
+ * Return: true for a narrowed VMA.
+ */
+bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma)
+{
+	return !is_vm_hugetlb_page(vma) && vma->vm_file &&
+	       is_file_hugepages(vma->vm_file);
+}
+
+/**
+ * hugepoison_vma_is_hugetlb - whether a VMA is one of hugetlb to its user
+ * @vma: any VMA
+ *
+ * For what user space may ask of a mapping: narrowing must not change the
+ * answer.
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: true for a hugetlb VMA, and for a narrowed one.
+ */
+bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma)
+{
+	return is_vm_hugetlb_page(vma) || hugepoison_vma_is_narrowed(vma);
+}
+
+/**
+ * hugepoison_vma_is_wide - whether a VMA loses all of a poisoned hugepage
+ * @vma: a mapping of it
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: the reason, for the log, NULL when it can be narrowed or is.
+ */
+const char *hugepoison_vma_is_wide(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma) && userfaultfd_armed(vma))
+		return "userfaultfd watches the mapping: unregister it";
+	return NULL;
+}
+
+/*
+ * The hugepage that the file has at an address of a mapping, or NULL. Takes no
+ * reference: the error handler would take it for a user.
+ */
+static struct folio *hugepoison_peek(struct vm_area_struct *vma,
+				     unsigned long address)
+{
+	struct folio *folio;
+
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep the folio");
+	address &= huge_page_mask(hstate_vma(vma));
+	folio = xa_load(&vma->vm_file->f_mapping->i_pages,
+			linear_page_index(vma, address));
+	return xa_is_value(folio) ? NULL : folio;
+}
+
+/* Page frame of the hugepage that the file has there, 0 for none. */
+static unsigned long hugepoison_file_pfn(struct vm_area_struct *vma,
+					 unsigned long address)
+{
+	struct folio *folio;
+	unsigned long pfn;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	pfn = folio ? folio_pfn(folio) : 0;
+	rcu_read_unlock();
+	return pfn;
+}
+
+/* What a mapping loses of the file's hugepage. */
+static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
+						 unsigned long address)
+{
+	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
+	struct folio *folio;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	if (folio)
+		fate = hugepoison_fate(folio);
+	rcu_read_unlock();
+	return fate;
+}
+
+/* Whether one page of a hugepage is bad, as hugepoison_raw_pages() sees it. */
+static bool hugepoison_page_is_raw(struct folio *folio, unsigned long at)
+{
+	DECLARE_BITMAP(bad, 1);
+
+	hugepoison_raw_pages(folio, at, bad, 1);
+	return test_bit(0, bad);
+}
+
+/* Whether a page of the file's hugepage is lost. */
+static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
+				    unsigned long address)
+{
+	unsigned long at = linear_page_index(vma, address) &
+			   (pages_per_huge_page(hstate_vma(vma)) - 1);
+	struct folio *folio;
+	bool lost;
+
+	folio = filemap_lock_hugetlb_folio(hstate_vma(vma),
+					   vma->vm_file->f_mapping,
+					   linear_page_index(vma, address) >>
+					   huge_page_order(hstate_vma(vma)));
+	if (IS_ERR(folio))
+		return false;
+	lost = hugepoison_page_is_raw(folio, at);
+	folio_unlock(folio);
+	folio_put(folio);
+	return lost;
+}
+
+static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
+						    unsigned long address);
+
+/*
+ * What a mapping loses of the hugepage at an address. To a shared one the page
+ * cache is the truth: an entry may be older, or not there yet.
+ */
+static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
+						unsigned long address)
+{
+	if (is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
+		return hugepoison_private_fate(vma, address);
+	return hugepoison_file_fate(vma, address);
+}
+
+/* What a narrowed private mapping loses: each page has an entry of its own. */
+static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
+{
+	unsigned long address;
+
+	for (address = vma->vm_start; address < vma->vm_end;
+	     address += PAGE_SIZE)
+		if (hugepoison_vma_lost(vma, address))
+			return HUGEPOISON_NARROW;
+	return HUGEPOISON_HEALTHY;
+}
+
+/**
+ * hugepoison_vma_loss - what a mapping has lost of a hugepage
+ * @vma: a hugetlb VMA, or a narrowed one
+ * @address: of the hugepage, in bytes
+ *
+ * What a page fault would find there.
+ *
+ * Context: mmap_lock held for reading, which keeps the page table: those of
+ * private mappings are never shared with other processes.
+ * Return: HUGEPOISON_HEALTHY for nothing, HUGEPOISON_NARROW for the raw pages,
+ * HUGEPOISON_WIDE for all of it, HUGEPOISON_UNDECIDED when that is about to be
+ * known.
+ */
+enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
+					 unsigned long address)
+{
+	enum hugepoison_fate fate;
+
+	mmap_assert_locked(vma->vm_mm);
+	if (!is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
+		return hugepoison_private_loss(vma);
+	fate = hugepoison_vma_fate(vma, address);
+	if (fate == HUGEPOISON_NARROW && hugepoison_vma_is_wide(vma))
+		return HUGEPOISON_WIDE;
+	return fate;
+}
+
+/* The worker is to narrow for who maps the hugepage at an address. */
+static void hugepoison_call_worker(struct vm_area_struct *vma,
+				   unsigned long address)
+{
+	struct folio *folio;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	if (folio)
+		hugepoison_hurry(folio);
+	rcu_read_unlock();
+}
+
+/* Make the hugepage at @start a VMA of its own; ERR_PTR() if that cannot be. */
+static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
+						     unsigned long start,
+						     unsigned long end)
+{
+	VMA_ITERATOR(vmi, vma->vm_mm, start);
+	struct vm_area_struct *prev;
+
+	mmap_assert_write_locked(vma->vm_mm);
+	prev = vma->vm_start < start ? vma : vma_prev(&vmi);
+	vma_iter_set(&vmi, start);
+	return vma_modify_flags(&vmi, prev, vma, start, end,
+				vma->vm_flags & ~VM_HUGETLB);
+}
+
+/*
+ * From a hugetlb VMA to an ordinary one. The hugetlb VMA lock goes with the
+ * flag; whoever waits for it finds it detached. i_mmap_rwsem keeps those away
+ * who come by the file: they look at the flag to know what the entries are.
+ */
+static void hugepoison_make_narrow(struct vm_area_struct *vma)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+
+	vma_start_write(vma);
+	hugetlb_vma_lock_write(vma);
+	i_mmap_lock_write(mapping);
+	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
+			     ZAP_FLAG_DROP_MARKER);
+	__hugetlb_vma_unlock_write_free(vma);
+	vm_flags_clear(vma, VM_HUGETLB);
+	vma_set_page_prot(vma);
+	i_mmap_unlock_write(mapping);
+}
+
+/* Why a VMA could not be made one of its own. */
+static const char *hugepoison_why_whole(struct vm_area_struct *error)
+{
+	return PTR_ERR(error) == -ENOMEM ?
+	       "no memory, or vm.max_map_count reached" :
+	       "the mapping cannot be split";
+}
+
+/*
+ * Narrow a shared mapping of the hugepage at @start.
+ *
+ * Return: NULL when it is done, else why it cannot be.
+ */
+static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
+					    unsigned long start)
+{
+	unsigned long end = start + huge_page_size(hstate_vma(vma));
+	struct vm_area_struct *own;
+
+	own = hugepoison_isolate_vma(vma, start, end);
+	if (IS_ERR(own))
+		return hugepoison_why_whole(own);
+	hugepoison_make_narrow(own);
+	return NULL;
+}
+
+static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
+					     unsigned long start);
+static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
+					     unsigned long address);
+
+/*
+ * Narrow what is mapped at @address, whatever that is by now.
+ *
+ * Return: NULL when a fault is worth another try, else why it is not.
+ */
+static const char *hugepoison_narrow(struct mm_struct *mm,
+				     unsigned long address)
+{
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
+	struct vm_area_struct *vma = vma_lookup(mm, address);
+	unsigned long start, pfn = 0;
+	struct hstate *h;
+	const char *why;
+
+	mmap_assert_write_locked(mm);
+	if (!vma || !is_vm_hugetlb_page(vma))
+		return NULL;
+	why = hugepoison_vma_is_wide(vma);
+	if (why)
+		return why;
+	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW)
+		return NULL;
+
+	h = hstate_vma(vma);
+	start = address & huge_page_mask(h);
+	if (begin)
+		pfn = hugepoison_poisoned_pfn(vma, start);
+	if (vma->vm_flags & VM_MAYSHARE)
+		why = hugepoison_narrow_shared(vma, start);
+	else
+		why = hugepoison_narrow_private(vma, start);
+	trace_hugepoison_narrow(pfn, huge_page_order(h),
+				why ? "failed" : "narrowed", begin);
+	return why;
+}
+
+/* The log says which mapping lost more than the raw page, and why. */
+static void hugepoison_log_wide(struct mm_struct *mm, unsigned long address,
+				const char *why)
+{
+	pr_err_ratelimited("%s:%d: containment hugepage at %#lx: %s\n",
+			   current->comm, task_pid_nr(current),
+			   address, why);
+}
+
+/*
+ * A fault that may not give up mmap_lock: fail, or say that it is worth coming
+ * back; the worker narrows meanwhile.
+ */
+static bool hugepoison_cannot_wait(unsigned int flags)
+{
+	return !(flags & FAULT_FLAG_ALLOW_RETRY) ||
+	       flags & FAULT_FLAG_RETRY_NOWAIT;
+}
+
+/* mmap_lock is held for reading and is not when this returns VM_FAULT_RETRY. */
+static vm_fault_t hugepoison_narrow_fault(struct vm_area_struct *vma,
+					  unsigned long address,
+					  vm_fault_t ret)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	const char *why;
+
+	mmap_read_unlock(mm);
+	if (mmap_write_lock_killable(mm))
+		return VM_FAULT_RETRY;
+	why = hugepoison_narrow(mm, address);
+	if (!why) {
+		mmap_write_unlock(mm);
+		return VM_FAULT_RETRY;
+	}
+	mmap_write_downgrade(mm);
+	hugepoison_log_wide(mm, address, why);
+	return ret;
+}
+
+/*
+ * The file has no poisoned hugepage here any more, but the entry may say that it
+ * had: punching a hole passes by a mapping whose lock is taken, and what looks
+ * for those later looks for mapped hugepages only. Take the entry away. If it
+ * says something else the fault had found the hugepage in the file, and it was
+ * healed since.
+ *
+ * Return: 0, it is worth another try.
+ */
+static vm_fault_t hugepoison_drop_stale(struct vm_area_struct *vma,
+					unsigned long address)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+	unsigned long size = huge_page_size(hstate_vma(vma));
+	unsigned long start = ALIGN_DOWN(address, size);
+	pte_t *ptep;
+
+	hugetlb_vma_lock_write(vma);
+	i_mmap_lock_write(mapping);
+	ptep = hugetlb_walk(vma, start, size);
+	if (ptep &&
+	    is_hugetlb_entry_hwpoisoned(huge_ptep_get(vma->vm_mm, start, ptep)) &&
+	    hugepoison_vma_fate(vma, start) == HUGEPOISON_HEALTHY)
+		unmap_hugepage_range(vma, start, start + size, NULL,
+				     ZAP_FLAG_DROP_MARKER);
+	i_mmap_unlock_write(mapping);
+	hugetlb_vma_unlock_write(vma);
+	return 0;
+}
+
+/* Let the error handler, or the worker, get on; the fault comes back. */
+static vm_fault_t hugepoison_retry_later(struct mm_struct *mm)
+{
+	mmap_read_unlock(mm);
+	schedule_timeout_killable(1);
+	return VM_FAULT_RETRY;
+}
+
+/*
+ * A fault found no hugepage, maybe one that was promised. The pool may be short
+ * of one only for as long as the handler needs to replace it, or the worker to
+ * look for a fresh one. What comes back finds one then, or comes here again
+ * until that is over.
+ */
+static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
+					 unsigned int flags, vm_fault_t ret)
+{
+	if (!hugepoison_is_handling() &&
+	    !hugepoison_pool_is_short(hstate_vma(vma)))
+		return ret;
+	if (flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vma);
+		return VM_FAULT_RETRY;
+	}
+	if (hugepoison_cannot_wait(flags))
+		return flags & FAULT_FLAG_RETRY_NOWAIT ? VM_FAULT_RETRY : ret;
+	return hugepoison_retry_later(vma->vm_mm);
+}
+
+/*
+ * A fault that cannot wait leaves it to the worker to narrow. Some come back
+ * later: KVM's, by a thread of its own, while the virtual machine does something
+ * else. For a healthy page that is well. Who touches the raw page has to hear it
+ * now: later the machine would be blamed for it in the middle of that.
+ */
+static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
+					 unsigned long address,
+					 unsigned int flags, vm_fault_t ret)
+{
+	bool lost;
+
+	hugepoison_call_worker(vma, address);
+	if (!(flags & FAULT_FLAG_RETRY_NOWAIT))
+		return ret;
+	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW)
+		return VM_FAULT_RETRY;
+	lost = vma->vm_flags & VM_MAYSHARE ?
+	       hugepoison_file_is_lost(vma, address) :
+	       hugepoison_vma_lost(vma, address);
+	return lost ? ret : VM_FAULT_RETRY;
+}
+
+/**
+ * hugepoison_poisoned_fault - a page fault found a poisoned hugepage, or none
+ * @vma: the hugetlb VMA
+ * @address: where, in bytes
+ * @flags: FAULT_FLAG_*
+ * @ret: what hugetlb_fault() says: VM_FAULT_HWPOISON_LARGE and the size, or
+ *	 VM_FAULT_SIGBUS
+ *
+ * Whether it is worth another try has to be decided without dropping the lock,
+ * so that @ret can be returned with it held.
+ *
+ * Context: Process context; @vma's lock or mmap_lock held for reading as @flags
+ * say. Neither is held any more on VM_FAULT_RETRY, except with
+ * FAULT_FLAG_RETRY_NOWAIT.
+ * Return: VM_FAULT_RETRY where the range is narrowed by now or will be, or the
+ * pool refilled; 0 where there is no poison any more, else @ret.
+ */
+vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
+				     unsigned long address, unsigned int flags,
+				     vm_fault_t ret)
+{
+	const char *why = hugepoison_vma_is_wide(vma);
+	enum hugepoison_fate fate;
+
+	if (!(ret & VM_FAULT_HWPOISON_LARGE))
+		return hugepoison_short_fault(vma, flags, ret);
+	fate = hugepoison_vma_fate(vma, address);
+	if (fate == HUGEPOISON_HEALTHY)
+		return vma->vm_flags & VM_MAYSHARE ?
+		       hugepoison_drop_stale(vma, address) : 0;
+	if (fate != HUGEPOISON_NARROW && fate != HUGEPOISON_UNDECIDED)
+		return ret;
+	if (why) {
+		hugepoison_log_wide(vma->vm_mm, address, why);
+		return ret;
+	}
+	if (flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vma);
+		return VM_FAULT_RETRY;
+	}
+	if (hugepoison_cannot_wait(flags))
+		return hugepoison_hasty_fault(vma, address, flags, ret);
+	if (fate == HUGEPOISON_UNDECIDED || !hugepage_small_rmap_enabled())
+		return hugepoison_retry_later(vma->vm_mm);
+	return hugepoison_narrow_fault(vma, address, ret);
+}
+
+/*
+ * From a narrowed VMA back to a hugetlb VMA. Nothing may be left in its page
+ * tables, and no page table where the hugepage's own entry is to be.
+ */
+static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
+{
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
+	struct vm_area_struct *vma = vma_lookup(mm, address);
+	struct address_space *mapping;
+	struct mmu_gather tlb;
+
+	mmap_assert_write_locked(mm);
+	if (!vma || !hugepoison_vma_is_narrowed(vma) ||
+	    hugepoison_vma_fate(vma, address) != HUGEPOISON_HEALTHY)
+		return;
+
+	mapping = vma->vm_file->f_mapping;
+	vma_start_write(vma);
+	i_mmap_lock_write(mapping);
+	zap_page_range_single(vma, vma->vm_start, vma->vm_end - vma->vm_start,
+			      NULL);
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
+		       vma->vm_end);
+	tlb_finish_mmu(&tlb);
+	vm_flags_set(vma, VM_HUGETLB);
+	vma_set_page_prot(vma);
+	i_mmap_unlock_write(mapping);
+	hugetlb_vma_lock_alloc(vma);
+	if (begin)
+		trace_hugepoison_promote(hugepoison_file_pfn(vma, address),
+					 huge_page_order(hstate_vma(vma)),
+					 "promoted", begin);
+}
+
+/* What becomes of a narrowed hugepage is about to be known. */
+static vm_fault_t hugepoison_undecided_fault(struct vm_fault *vmf)
+{
+	if (hugepoison_cannot_wait(vmf->flags))
+		return vmf->flags & FAULT_FLAG_RETRY_NOWAIT ?
+		       VM_FAULT_RETRY : VM_FAULT_SIGBUS;
+	return hugepoison_retry_later(vmf->vma->vm_mm);
+}
+
+/* The file has no poisoned hugepage here any more. */
+static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	unsigned long address = vmf->address;
+
+	if (hugepoison_cannot_wait(vmf->flags))
+		return hugepoison_undecided_fault(vmf);
+
+	mmap_read_unlock(mm);
+	if (mmap_write_lock_killable(mm))
+		return VM_FAULT_RETRY;
+	hugepoison_promote(mm, address);
+	mmap_write_unlock(mm);
+	return VM_FAULT_RETRY;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* Whether a healthy block can be mapped by one entry. */
+static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
+{
+	return folio_order(folio) > HPAGE_PMD_ORDER && pmd_none(*vmf->pmd) &&
+	       !thp_disabled_by_hw() && !arch_needs_pgtable_deposit();
+}
+
+/*
+ * Map one healthy block of a 1 GiB page. With base pages 4096 mappers would
+ * come near the limit of a reference count, and the TLB would suffer.
+ */
+static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long address = vmf->address & HPAGE_PMD_MASK;
+	struct page *page = folio_page(folio, first);
+	pmd_t entry = mk_huge_pmd(page, vma->vm_page_prot);
+
+	if (vmf->flags & FAULT_FLAG_WRITE)
+		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
+
+	vmf->ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	if (pmd_none(*vmf->pmd)) {
+		folio_get(folio);
+		hugepage_add_file_rmap(folio, 1);
+		add_mm_counter(vma->vm_mm, mm_counter_file(folio),
+			       HPAGE_PMD_NR);
+		set_pmd_at(vma->vm_mm, address, vmf->pmd, entry);
+		update_mmu_cache_pmd(vma, address, vmf->pmd);
+	}
+	spin_unlock(vmf->ptl);
+	return VM_FAULT_NOPAGE;
+}
+#else
+static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
+{
+	return false;
+}
+
+static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first)
+{
+	return VM_FAULT_SIGBUS;
+}
+#endif
+
+/*
+ * Map @nr healthy pages in a row; @vmf->pte is the first one's entry. They are
+ * as writable as the mapping is. Where each first write is to be noticed (soft
+ * dirty), the one that brought us here comes again as such.
+ */
+static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
+			       struct page *page, unsigned int nr,
+			       unsigned long address, bool uffd_wp)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pte_t entry = pte_sw_mkyoung(mk_pte(page, vma->vm_page_prot));
+
+	if (uffd_wp)
+		entry = pte_mkuffd_wp(entry);
+	flush_icache_pages(vma, page, nr);
+	folio_ref_add(folio, nr);
+	hugepage_add_file_rmap(folio, nr);
+	add_mm_counter(vma->vm_mm, mm_counter_file(folio), nr);
+	set_ptes(vma->vm_mm, address, vmf->pte, entry, nr);
+	update_mmu_cache_range(vmf, vma, address, vmf->pte, nr);
+}
+
+/*
+ * Map all the healthy pages that one page table takes. Those that have an entry
+ * keep it: userfaultfd's markers, NUMA hints.
+ */
+static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
+				   unsigned long first, pte_t *ptes,
+				   const unsigned long *bad)
+{
+	unsigned long address = vmf->address & PMD_MASK;
+	unsigned int i, end;
+
+	for (i = 0; i < PTRS_PER_PTE; i = end) {
+		i = find_next_zero_bit(bad, PTRS_PER_PTE, i);
+		end = find_next_bit(bad, PTRS_PER_PTE, i);
+		while (i < end && !pte_none(ptep_get(ptes + i)))
+			i++;
+		if (i == end)
+			continue;
+		vmf->pte = ptes + i;
+		while (vmf->pte < ptes + end && pte_none(ptep_get(vmf->pte)))
+			vmf->pte++;
+		end = vmf->pte - ptes;
+		vmf->pte = ptes + i;
+		hugepoison_map_run(vmf, folio, folio_page(folio, first + i),
+				   end - i, address + i * PAGE_SIZE, false);
+	}
+}
+
+/* Map what is healthy around the fault, by base pages. */
+static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first,
+				       const unsigned long *bad)
+{
+	unsigned int at = pte_index(vmf->address);
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	pte_t *ptes;
+
+	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
+		pmd_install(mm, vmf->pmd, &vmf->prealloc_pte);
+	else if (pte_alloc(mm, vmf->pmd))
+		return VM_FAULT_OOM;
+
+	ptes = pte_offset_map_lock(mm, vmf->pmd, vmf->address & PMD_MASK,
+				   &vmf->ptl);
+	if (!ptes)
+		return VM_FAULT_NOPAGE;
+	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
+	    pte_marker_uffd_wp(vmf->orig_pte)) {
+		/* userfaultfd wants this page write-protected, and only this */
+		vmf->pte = ptes + at;
+		if (pte_same(ptep_get(vmf->pte), vmf->orig_pte))
+			hugepoison_map_run(vmf, folio,
+					   folio_page(folio, first + at), 1,
+					   vmf->address & PAGE_MASK, true);
+	} else {
+		hugepoison_map_healthy(vmf, folio, first, ptes, bad);
+	}
+	vmf->pte = NULL;
+	pte_unmap_unlock(ptes, vmf->ptl);
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * Map the healthy pages around a fault. The folio lock, held from before the
+ * raw pages are looked up until after the mapping, keeps errors reported later
+ * from being missed: their handler waits for it, then unmaps.
+ */
+static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
+{
+	DECLARE_BITMAP(bad, PTRS_PER_PTE);
+	unsigned long at = vmf->pgoff & (folio_nr_pages(folio) - 1);
+	unsigned long first = round_down(at, PTRS_PER_PTE);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
+	if (test_bit(at - first, bad))
+		return VM_FAULT_HWPOISON;
+	if (!hugepage_may_add_rmap(folio, PTRS_PER_PTE))
+		return VM_FAULT_SIGBUS;
+	if (hugepoison_may_map_block(vmf, folio) &&
+	    bitmap_empty(bad, PTRS_PER_PTE))
+		return hugepoison_map_block(vmf, folio, first);
+	return hugepoison_map_table(vmf, folio, first, bad);
+}
+
+#include "private.c"
+
+/**
+ * hugepoison_vm_op_fault - page fault in a narrowed VMA
+ * @vmf: the fault
+ *
+ * Context: Process context, mmap_lock held for reading.
+ * Return: VM_FAULT_NOPAGE with the healthy pages around the fault mapped,
+ * VM_FAULT_HWPOISON on a raw page, VM_FAULT_HWPOISON_LARGE where containment
+ * has become all of the hugepage, VM_FAULT_RETRY where the range is a hugetlb
+ * range again, VM_FAULT_SIGBUS beyond the end of the file, or when there are
+ * more mappings than can be counted.
+ */
+vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct address_space *mapping = vma->vm_file->f_mapping;
+	struct hstate *h = hstate_vma(vma);
+	enum hugepoison_fate fate;
+	struct folio *folio;
+	vm_fault_t ret;
+
+	if (WARN_ON_ONCE(is_vm_hugetlb_page(vma)))
+		return VM_FAULT_SIGBUS;
+	if (vmf->pgoff >= i_size_read(mapping->host) >> PAGE_SHIFT)
+		return VM_FAULT_SIGBUS;
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return hugepoison_private_fault(vmf);
+	folio = filemap_lock_hugetlb_folio(h, mapping,
+					   vmf->pgoff >> huge_page_order(h));
+	if (IS_ERR(folio))
+		return hugepoison_promote_fault(vmf);
+
+	fate = hugepoison_fate(folio);
+	if (fate == HUGEPOISON_NARROW)
+		ret = hugepoison_map(vmf, folio);
+	else
+		ret = VM_FAULT_HWPOISON_LARGE |
+		      VM_FAULT_SET_HINDEX(hstate_index(h));
+	folio_unlock(folio);
+	folio_put(folio);
+	if (fate == HUGEPOISON_UNDECIDED)
+		return hugepoison_undecided_fault(vmf);
+	return fate == HUGEPOISON_HEALTHY ? hugepoison_promote_fault(vmf) : ret;
+}
+
+/**
+ * hugepoison_vm_op_open - a VMA of a hugetlb file was duplicated
+ * @vma: the copy
+ *
+ * A narrowed VMA has no lock and no reservation of its own to be duplicated.
+ *
+ * Context: mmap_lock held for writing.
+ */
+void hugepoison_vm_op_open(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma))
+		hugetlb_vm_op_open(vma);
+}
+
+/**
+ * hugepoison_vm_op_close - a VMA of a hugetlb file goes away
+ * @vma: the VMA
+ *
+ * Context: mmap_lock held for writing.
+ */
+void hugepoison_vm_op_close(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma))
+		hugetlb_vm_op_close(vma);
+}
+
+/**
+ * hugepoison_vm_op_pagesize - by what size a VMA of a hugetlb file is mapped
+ * @vma: the VMA
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: bytes.
+ */
+unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma)
+{
+	return is_vm_hugetlb_page(vma) ? hugetlb_vm_op_pagesize(vma) :
+					 PAGE_SIZE;
+}
+
+/**
+ * hugepoison_entry_nr - how many base pages an entry above page tables maps
+ * @page: the first one
+ *
+ * For statistics of what is not a hugetlb VMA: in a narrowed one it is a block.
+ *
+ * Context: Page table lock held.
+ * Return: base pages.
+ */
+int hugepoison_entry_nr(struct page *page)
+{
+	return PageHuge(page) ? PTRS_PER_PTE : compound_nr(page);
+}
+
+/* Return: false when @vma is a hugetlb VMA. */
+static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
+			   pgoff_t end, bool even_cows)
+{
+	struct zap_details details = { .even_cows = even_cows };
+	pgoff_t last = vma->vm_pgoff + vma_pages(vma);
+
+	i_mmap_assert_locked(vma->vm_file->f_mapping);
+	if (is_vm_hugetlb_page(vma))
+		return false;
+	start = max(start, vma->vm_pgoff);
+	end = end ? min(end, last) : last;
+	if (start < end)
+		zap_page_range_single(vma, vma->vm_start +
+				      ((start - vma->vm_pgoff) << PAGE_SHIFT),
+				      (end - start) << PAGE_SHIFT, &details);
+	return true;
+}
+
+/**
+ * hugepoison_zap_narrowed - unmap part of a file from a narrowed VMA
+ * @vma: a VMA that maps some of it
+ * @start: offset in the file of the first page to unmap, in base pages
+ * @end: offset of the first one not to, 0 for all that follow
+ *
+ * For truncation and hole punching. It is what unmap_mapping_range() does to a
+ * VMA, and needs no lock of the address space either. A private mapping loses
+ * its own pages as well, as stock takes its hugepages.
+ *
+ * Context: Process context, may sleep; i_mmap_rwsem held.
+ * Return: false when @vma is a hugetlb VMA, for the caller to unmap.
+ */
+bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end)
+{
+	return hugepoison_zap(vma, start, end, true);
+}
+
+/**
+ * hugepoison_zap_poisoned - unmap pages of a file's poisoned hugepage
+ * @vma: a VMA that maps some of it
+ * @start: offset in the file of the first page to unmap, in base pages
+ * @end: offset of the first one not to
+ *
+ * As hugepoison_zap_narrowed(), but what a private mapping has of its own is no
+ * part of the file's hugepage.
+ *
+ * Context: Process context, may sleep; i_mmap_rwsem held.
+ */
+void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end)
+{
+	hugepoison_zap(vma, start, end, false);
+}
+
+/**
+ * hugepoison_zero_segment - zero part of a file's hugepage
+ * @folio: the hugepage
+ * @start: the first byte of it to be zeroed
+ * @end: the first one not to
+ *
+ * Stock's folio_zero_segment(), but it never touches a raw page: that would be
+ * a machine check in the kernel.
+ *
+ * Context: Process context; folio lock held.
+ */
+void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
+{
+	size_t step;
+
+	if (!folio_test_hwpoison(folio)) {
+		folio_zero_segment(folio, start, end);
+		return;
+	}
+	for (; start < end; start += step) {
+		step = min(end - start, PAGE_SIZE - offset_in_page(start));
+		if (!hugepoison_page_is_raw(folio, start >> PAGE_SHIFT))
+			folio_zero_segment(folio, start, start + step);
+	}
+}
+
+/**
+ * hugepoison_find_mappers - who maps a poisoned hugepage and could be narrowed
+ * @folio: the hugepage
+ * @mappers: to fill; not more than it takes, the others are found another time
+ *
+ * Context: Process context; folio lock held, which keeps the file. The caller
+ * passes @mappers to hugepoison_narrow_mappers() with no lock held.
+ */
+void hugepoison_find_mappers(struct folio *folio,
+			     struct hugepoison_mappers *mappers)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	struct vm_area_struct *vma;
+
+	if (!mapping)
+		return;
+	i_mmap_lock_read(mapping);
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
+				  folio->index) {
+		struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
+
+		if (mappers->nr == ARRAY_SIZE(mappers->at))
+			break;
+		if (!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma) ||
+		    !mmget_not_zero(vma->vm_mm))
+			continue;
+		mapper->mm = vma->vm_mm;
+		mapper->address = vma->vm_start +
+				  ((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+		mappers->nr++;
+	}
+	i_mmap_unlock_read(mapping);
+}
+
+/**
+ * hugepoison_narrow_mappers - narrow for others
+ * @mappers: from hugepoison_find_mappers(), used up
+ *
+ * Context: Process context, may sleep.
+ * Return: true when it is worth another try: some could not be narrowed for, or
+ * there may be more.
+ */
+bool hugepoison_narrow_mappers(struct hugepoison_mappers *mappers)
+{
+	bool again = mappers->nr == ARRAY_SIZE(mappers->at);
+
+	while (mappers->nr) {
+		struct hugepoison_mapper *mapper =
+			&mappers->at[--mappers->nr];
+
+		mmap_write_lock(mapper->mm);
+		again |= !!hugepoison_narrow(mapper->mm, mapper->address);
+		mmap_write_unlock(mapper->mm);
+		mmput(mapper->mm);
+		cond_resched();
+	}
+	return again;
+}
+
+/*
+ * Narrow what is mapped at an address if there is an error, waiting until that
+ * is known.
+ */
+static void hugepoison_narrow_at(struct mm_struct *mm, unsigned long address)
+{
+	enum hugepoison_fate fate = HUGEPOISON_UNDECIDED;
+	struct vm_area_struct *vma;
+
+	while (fate == HUGEPOISON_UNDECIDED) {
+		if (mmap_read_lock_killable(mm))
+			return;
+		vma = vma_lookup(mm, untagged_addr_remote(mm, address));
+		fate = HUGEPOISON_HEALTHY;
+		if (vma && is_vm_hugetlb_page(vma) &&
+		    !hugepoison_vma_is_wide(vma))
+			fate = hugepoison_vma_fate(vma, address);
+		mmap_read_unlock(mm);
+		if (fate == HUGEPOISON_UNDECIDED)
+			schedule_timeout_killable(1);
+		if (fatal_signal_pending(current))
+			return;
+	}
+	if (fate != HUGEPOISON_NARROW || mmap_write_lock_killable(mm))
+		return;
+	hugepoison_narrow(mm, untagged_addr_remote(mm, address));
+	mmap_write_unlock(mm);
+}
+
+/**
+ * hugepoison_discarding - a process is about to discard part of its memory
+ * @mm: its address space
+ * @start: the first byte
+ * @len: how many bytes
+ *
+ * A hugetlb mapping can be discarded by hugepages only. The raw page of one that
+ * nobody has touched since the error has to be narrowed to be discarded alone.
+ *
+ * Context: Process context, may sleep; takes mmap_lock.
+ */
+void hugepoison_discarding(struct mm_struct *mm, unsigned long start,
+			   size_t len)
+{
+	unsigned long end = start + PAGE_ALIGN(len);
+
+	if (!IS_ALIGNED(start, PMD_SIZE))
+		hugepoison_narrow_at(mm, start);
+	if (!IS_ALIGNED(end, PMD_SIZE))
+		hugepoison_narrow_at(mm, end - 1);
+}
+
+/**
+ * hugepoison_fork_narrowed - a narrowed VMA is about to be copied by fork
+ * @vma: the parent's
+ *
+ * Context: mmap_lock held for writing.
+ * Return: true when its entries are left to the child's faults, false when what
+ * it has of its own has to be copied.
+ */
+bool hugepoison_fork_narrowed(struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_MAYSHARE)
+		return true;
+	hugepoison_drop_file_pages(vma);
+	return false;
+}

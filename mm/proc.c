@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: /proc/hugepoison/.
+ *
+ * Included by hugepoison/memory-failure.c. What is bad, line by line:
+ *  - bad_pages: all of it, by page frame. Root's.
+ *  - own: what the reader has lost, by address. Anybody's.
+ *
+ * bad_pages goes by the records, under mf_mutex. own never takes that, so that
+ * nobody can keep the error handler waiting by reading: it goes by what a page
+ * fault would find, under the locks of a page fault.
+ */
+#ifdef CONFIG_PROC_FS
+#include <linux/dcache.h>
+#include <linux/kdev_t.h>
+#include <linux/proc_fs.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+
+/* What would make two words of a name, or two lines. */
+#define HUGEPOISON_ESCAPED	" \t\n\\"
+
+/*
+ * The first bad page of a hugepage from subpage @from on, as hugepoison_raw_pages()
+ * sees them; their number of pages where there is none.
+ */
+static unsigned long hugepoison_next_raw(struct folio *folio,
+					 unsigned long from)
+{
+	unsigned long i, next = folio_nr_pages(folio);
+	struct raw_hwp_page *raw;
+
+	spin_lock_irq(&hugetlb_lock);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
+		next = from;
+	} else if (folio_test_hwpoison(folio)) {
+		llist_for_each_entry(raw, raw_hwp_list_head(folio)->first,
+				     node) {
+			i = folio_page_idx(folio, raw->page);
+			if (i >= from)
+				next = min(next, i);
+		}
+	}
+	spin_unlock_irq(&hugetlb_lock);
+	return next;
+}
+
+/* --- bad_pages ------------------------------------------------------------ */
+
+/* What became of a hugepage, or of a page of it, in a word. */
+static const char *hugepoison_state(struct hugepoison_record *record,
+				    unsigned long pfn)
+{
+	if (hugepoison_is_lost(record, pfn))
+		return "lost";
+	if (record->raw)
+		return "released";
+	if (record->marked)
+		return "contained";
+	return record->narrow ? "narrowed" : "failed";
+}
+
+/* A name of the file, one that is not unlinked if there is any. */
+static struct dentry *hugepoison_alias(struct inode *inode)
+{
+	struct dentry *dentry, *alias = NULL;
+
+	lockdep_assert_held(&inode->i_lock);
+	hlist_for_each_entry(dentry, &inode->i_dentry, d_u.d_alias) {
+		alias = dentry;
+		if (!d_unhashed(dentry))
+			break;
+	}
+	return alias;
+}
+
+/*
+ * Device, inode number and path, from the root of the file system; what has no
+ * path (memfd, SysV) by its name.
+ *
+ * The folio lock keeps the inode, as evicting it takes each folio out of the
+ * page cache under that lock. i_lock keeps the name: a dentry leaves its inode
+ * under it before it is freed. A reference to the dentry would do harm: it
+ * might be the last one, and would be in the way of umount.
+ */
+static void hugepoison_show_file(struct seq_file *m, struct inode *inode)
+{
+	struct dentry *alias;
+
+	seq_printf(m, "%u:%u %lu ", MAJOR(inode->i_sb->s_dev),
+		   MINOR(inode->i_sb->s_dev), inode->i_ino);
+	spin_lock(&inode->i_lock);
+	alias = hugepoison_alias(inode);
+	if (!alias)
+		seq_putc(m, '-');
+	else if (IS_ROOT(alias))
+		seq_escape(m, alias->d_name.name, HUGEPOISON_ESCAPED);
+	else
+		seq_dentry(m, alias, HUGEPOISON_ESCAPED);
+	spin_unlock(&inode->i_lock);
+}
+
+/* Who has the hugepage? One reference is the handler's, or ours. */
+static void hugepoison_show_owner(struct seq_file *m, struct folio *folio)
+{
+	struct address_space *mapping = folio_mapping(folio);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (mapping)
+		hugepoison_show_file(m, mapping->host);
+	else if (folio_test_anon(folio) && folio_ref_count(folio) > 1)
+		seq_puts(m, "anon");
+	else
+		seq_putc(m, '-');
+}
+
+/* One bad page; @folio is the hugepage, locked, NULL where nobody has it. */
+static void hugepoison_show_page(struct seq_file *m,
+				 struct hugepoison_record *record,
+				 unsigned long pfn, struct folio *folio)
+{
+	seq_printf(m, "%#lx %lu %d %s ", pfn, PAGE_SIZE << record->order >> 10,
+		   record->nid, hugepoison_state(record, pfn));
+	if (folio)
+		hugepoison_show_owner(m, folio);
+	else
+		seq_putc(m, '-');
+	seq_putc(m, '\n');
+}
+
+/* The raw pages of a hugepage, or one line for all of it if they are not known. */
+static void hugepoison_show_raw_pages(struct seq_file *m,
+				      struct hugepoison_record *record,
+				      struct folio *folio)
+{
+	unsigned long i;
+
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
+		hugepoison_show_page(m, record, record->pfn, folio);
+		return;
+	}
+	for (i = hugepoison_next_raw(folio, 0); i < folio_nr_pages(folio);
+	     i = hugepoison_next_raw(folio, i + 1))
+		hugepoison_show_page(m, record, record->pfn + i, folio);
+}
+
+/*
+ * What a record is of. A hugepage that the handler has a reference to stays
+ * one while mf_mutex is held. Another one needs a reference first, which one
+ * that is free does not give: until the worker has isolated it, that is one
+ * line. Of memory that was taken offline only the record is left.
+ */
+static void hugepoison_show_record(struct seq_file *m,
+				   struct hugepoison_record *record)
+{
+	bool referenced = record->referenced;
+	struct folio *folio;
+
+	lockdep_assert_held(&mf_mutex);
+	if (hugepoison_stale(record))
+		return;
+	folio = pfn_to_online_page(record->pfn) ? pfn_folio(record->pfn) : NULL;
+	if (record->raw || !folio || (!referenced && !folio_try_get(folio))) {
+		hugepoison_show_page(m, record, record->pfn, NULL);
+		return;
+	}
+	/* without a reference it may have become another one just before */
+	if (!hugepoison_stale(record)) {
+		folio_lock(folio);
+		hugepoison_show_raw_pages(m, record, folio);
+		folio_unlock(folio);
+	}
+	if (!referenced)
+		folio_put(folio);
+}
+
+/* Position 0 is the header, each further one a chain of the hash table. */
+static void *hugepoison_bad_at(loff_t pos)
+{
+	if (!pos)
+		return SEQ_START_TOKEN;
+	if (pos > HASH_SIZE(hugepoison_records))
+		return NULL;
+	return &hugepoison_records[pos - 1];
+}
+
+/*
+ * mf_mutex is held for as much as is read at a time, not for all of the list.
+ * What was just taken apart gets its records here, to be in the list.
+ */
+static void *hugepoison_bad_start(struct seq_file *m, loff_t *pos)
+{
+	mutex_lock(&mf_mutex);
+	hugepoison_collect_left();
+	return hugepoison_bad_at(*pos);
+}
+
+static void *hugepoison_bad_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	return hugepoison_bad_at(++*pos);
+}
+
+static void hugepoison_bad_stop(struct seq_file *m, void *v)
+{
+	mutex_unlock(&mf_mutex);
+}
+
+static int hugepoison_bad_show(struct seq_file *m, void *v)
+{
+	struct hugepoison_record *record;
+	struct hlist_head *chain = v;
+
+	if (v == SEQ_START_TOKEN) {
+		seq_puts(m, "pfn kB node state owner\n");
+		return 0;
+	}
+	hlist_for_each_entry(record, chain, node)
+		hugepoison_show_record(m, record);
+	return 0;
+}
+
+static const struct seq_operations hugepoison_bad_ops = {
+	.start = hugepoison_bad_start,
+	.next = hugepoison_bad_next,
+	.stop = hugepoison_bad_stop,
+	.show = hugepoison_bad_show,
+};
+
+/* --- own ------------------------------------------------------------------ */
+
+/**
+ * struct hugepoison_own - a walk through the mappings of who opened the file
+ * @mm: its address space, which may be gone by now
+ * @locked: @mm is there and its mmap_lock held for reading
+ * @vma: where a loss was found
+ * @address: of the hugepage in it
+ * @size: of the hugepage, in bytes
+ * @loss: the raw pages (HUGEPOISON_NARROW) or all of it (HUGEPOISON_WIDE)
+ */
+struct hugepoison_own {
+	struct mm_struct *mm;
+	bool locked;
+	struct vm_area_struct *vma;
+	unsigned long address;
+	unsigned long size;
+	enum hugepoison_fate loss;
+};
+
+/* The first hugepage with a loss in one mapping, from an address on. */
+static bool hugepoison_own_find_in(struct hugepoison_own *own,
+				   struct vm_area_struct *vma,
+				   unsigned long address)
+{
+	unsigned long size = huge_page_size(hstate_vma(vma));
+
+	own->vma = vma;
+	own->size = size;
+	/* the mappings may have changed since @address was the end of a hugepage */
+	address = ALIGN_DOWN(max(address, vma->vm_start), size);
+	for (; address < vma->vm_end; address += size) {
+		own->address = address;
+		own->loss = hugepoison_vma_loss(vma, address);
+		if (own->loss == HUGEPOISON_NARROW ||
+		    own->loss == HUGEPOISON_WIDE)
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+/* The first loss from an address on; the position is one more than where. */
+static void *hugepoison_own_find(struct hugepoison_own *own,
+				 unsigned long address, loff_t *pos)
+{
+	VMA_ITERATOR(vmi, own->mm, address);
+	struct vm_area_struct *vma;
+
+	mmap_assert_locked(own->mm);
+	*pos = address + 1;
+	for_each_vma(vmi, vma) {
+		if (!hugepoison_vma_is_hugetlb(vma) ||
+		    !hugepoison_own_find_in(own, vma, address))
+			continue;
+		*pos = own->address + 1;
+		return own;
+	}
+	return NULL;
+}
+
+static void *hugepoison_own_start(struct seq_file *m, loff_t *pos)
+{
+	struct hugepoison_own *own = m->private;
+
+	if (!mmget_not_zero(own->mm))
+		return NULL;
+	if (mmap_read_lock_killable(own->mm)) {
+		mmput(own->mm);
+		return ERR_PTR(-EINTR);
+	}
+	own->locked = true;
+	return *pos ? hugepoison_own_find(own, *pos - 1, pos) : SEQ_START_TOKEN;
+}
+
+static void *hugepoison_own_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct hugepoison_own *own = m->private;
+
+	return hugepoison_own_find(own, *pos ? own->address + own->size : 0,
+				   pos);
+}
+
+static void hugepoison_own_stop(struct seq_file *m, void *v)
+{
+	struct hugepoison_own *own = m->private;
+
+	if (!own->locked)
+		return;
+	own->locked = false;
+	mmap_read_unlock(own->mm);
+	mmput(own->mm);
+}
+
+static void hugepoison_own_line(struct seq_file *m, unsigned long address,
+				unsigned long size, const char *state)
+{
+	seq_printf(m, "%08lx-%08lx %lu %s\n", address, address + size,
+		   size >> 10, state);
+}
+
+/* The lost pages of a private mapping's hugepage. */
+static void hugepoison_own_private_pages(struct seq_file *m,
+					 struct hugepoison_own *own)
+{
+	unsigned long at;
+
+	for (at = own->address; at < own->address + own->size; at += PAGE_SIZE)
+		if (hugepoison_vma_lost(own->vma, at))
+			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
+}
+
+/*
+ * The raw pages of a narrowed hugepage. As in a page fault the folio lock and a
+ * reference keep it; the handler does not mind one once it is narrowed.
+ */
+static void hugepoison_own_raw_pages(struct seq_file *m,
+				     struct hugepoison_own *own)
+{
+	struct address_space *mapping = own->vma->vm_file->f_mapping;
+	struct folio *folio;
+	unsigned long i;
+
+	if (!(own->vma->vm_flags & VM_MAYSHARE)) {
+		hugepoison_own_private_pages(m, own);
+		return;
+	}
+	folio = filemap_lock_folio(mapping, linear_page_index(own->vma,
+							      own->address));
+	if (IS_ERR(folio))
+		return;
+	for (i = hugepoison_next_raw(folio, 0); i < folio_nr_pages(folio);
+	     i = hugepoison_next_raw(folio, i + 1))
+		hugepoison_own_line(m, own->address + (i << PAGE_SHIFT),
+				    PAGE_SIZE, "narrowed");
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static int hugepoison_own_show(struct seq_file *m, void *v)
+{
+	struct hugepoison_own *own = m->private;
+
+	if (v == SEQ_START_TOKEN)
+		seq_puts(m, "address kB state\n");
+	else if (own->loss == HUGEPOISON_NARROW)
+		hugepoison_own_raw_pages(m, own);
+	else
+		hugepoison_own_line(m, own->address, own->size, "contained");
+	return 0;
+}
+
+static const struct seq_operations hugepoison_own_ops = {
+	.start = hugepoison_own_start,
+	.next = hugepoison_own_next,
+	.stop = hugepoison_own_stop,
+	.show = hugepoison_own_show,
+};
+
+/*
+ * Who opens it reads of itself, and whoever it passes the file on to reads of
+ * it: as with /proc/self/maps.
+ */
+static int hugepoison_own_open(struct inode *inode, struct file *file)
+{
+	struct hugepoison_own *own;
+
+	if (!current->mm)
+		return -ESRCH;
+	own = __seq_open_private(file, &hugepoison_own_ops, sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	own->mm = current->mm;
+	mmgrab(own->mm);
+	return 0;
+}
+
+static int hugepoison_own_release(struct inode *inode, struct file *file)
+{
+	struct seq_file *m = file->private_data;
+	struct hugepoison_own *own = m->private;
+
+	mmdrop(own->mm);
+	return seq_release_private(inode, file);
+}
+
+static const struct proc_ops hugepoison_own_proc_ops = {
+	.proc_open = hugepoison_own_open,
+	.proc_read_iter = seq_read_iter,
+	.proc_lseek = seq_lseek,
+	.proc_release = hugepoison_own_release,
+};
+
+static int __init hugepoison_init_proc(void)
+{
+	struct proc_dir_entry *dir = proc_mkdir("hugepoison", NULL);
+
+	if (dir &&
+	    proc_create_seq("bad_pages", 0400, dir, &hugepoison_bad_ops) &&
+	    proc_create("own", 0444, dir, &hugepoison_own_proc_ops))
+		return 0;
+	pr_err("some files of /proc/hugepoison are missing\n");
+	return -ENOMEM;
+}
+late_initcall(hugepoison_init_proc);
+#endif /* CONFIG_PROC_FS */

@@ -1,0 +1,691 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: what is left to do after an error was handled.
+ *
+ * Included by hugepoison/memory-failure.c. Two works, as the first may have to
+ * wait for a process that holds its mmap_lock:
+ *  - narrow for mappers that cannot do it by themselves in their faults,
+ *  - release a poisoned hugepage when its last user has left it.
+ */
+
+/*
+ * How soon the worker narrows after an error: ptrace and /proc/PID/mem fail
+ * until then. How often it is tried, and how long in between.
+ */
+#define HUGEPOISON_EAGER_DELAY		1
+#define HUGEPOISON_EAGER_TRIES		20
+#define HUGEPOISON_EAGER_AGAIN		(HZ / 10)
+/* For how long a fault that found no hugepage takes an error to be the reason. */
+#define HUGEPOISON_MOMENT		(HZ / 5)
+/* How soon an unused hugepage is released, or looked at again. */
+#define HUGEPOISON_RELEASE_DELAY	(HZ / 100)
+#define HUGEPOISON_RELEASE_AGAIN	HZ
+
+static void hugepoison_narrow_work(struct work_struct *work);
+static DECLARE_DELAYED_WORK(hugepoison_narrow_dwork, hugepoison_narrow_work);
+
+static void hugepoison_release_work(struct work_struct *work);
+static DECLARE_DELAYED_WORK(hugepoison_release_dwork, hugepoison_release_work);
+
+/*
+ * Have the worker narrow for @record's mappers. Until its first run since boot
+ * no fault can narrow either: it switches on what counts such mappings.
+ */
+static void hugepoison_narrow_later(struct hugepoison_record *record)
+{
+	lockdep_assert_held(&mf_mutex);
+	record->eager = HUGEPOISON_EAGER_TRIES;
+	hugepoison_narrow_soon();
+}
+
+/* The same without a record, for the mappers of a private hugepage. */
+static void hugepoison_narrow_soon(void)
+{
+	queue_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork,
+			   hugepage_small_rmap_enabled() ?
+			   HUGEPOISON_EAGER_DELAY : 0);
+}
+
+/**
+ * hugepoison_hurry - have the worker look for a hugepage's mappers once more
+ * @folio: the hugepage; RCU keeps it
+ *
+ * For a mapping that came after the worker was done, and a fault in it that
+ * cannot narrow by itself. Losing a race with the worker costs another fault.
+ *
+ * Context: Any but interrupts.
+ */
+void hugepoison_hurry(struct folio *folio)
+{
+	struct hugepoison_record *record;
+
+	spin_lock(&hugepoison_records_lock);
+	record = hugepoison_lookup(folio_pfn(folio));
+	if (record)
+		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+	spin_unlock(&hugepoison_records_lock);
+	mod_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork, 0);
+}
+
+/**
+ * hugepoison_fate - what becomes of a page fault on a hugepage
+ * @folio: the hugepage; the folio lock or RCU keeps it in the page cache
+ *
+ * Context: Any but interrupts. Never takes mf_mutex, which the error handler
+ * holds while it waits for the folio lock and for mmap_lock.
+ * Return: HUGEPOISON_HEALTHY, HUGEPOISON_NARROW when the healthy pages of it
+ * may be mapped, HUGEPOISON_WIDE when none may, HUGEPOISON_UNDECIDED when the
+ * error handler is about to find out.
+ */
+enum hugepoison_fate hugepoison_fate(struct folio *folio)
+{
+	enum hugepoison_fate fate = HUGEPOISON_WIDE;
+	struct hugepoison_record *record;
+	bool handling;
+
+	if (!folio_test_hwpoison(folio))
+		return HUGEPOISON_HEALTHY;
+	/* before the record: whoever added it meanwhile was handling until then */
+	handling = hugepoison_has_errors();
+
+	spin_lock(&hugepoison_records_lock);
+	record = hugepoison_lookup(folio_pfn(folio));
+	if (record && READ_ONCE(record->narrow))
+		fate = HUGEPOISON_NARROW;
+	else if (!record && handling)
+		fate = HUGEPOISON_UNDECIDED;
+	/* without the folio lock: it is well by now, or no hugepage any more */
+	if (record ? READ_ONCE(record->raw) : !folio_test_hwpoison(folio))
+		fate = HUGEPOISON_HEALTHY;
+	spin_unlock(&hugepoison_records_lock);
+	return fate;
+}
+
+/**
+ * hugepoison_kill_shift - how much a mapper loses by an error, for si_addr_lsb
+ * @page: the raw page
+ * @vma: the mapping
+ * @shift: what stock says: the hugepage's size
+ *
+ * Context: Process context; mf_mutex held for a hugepage.
+ * Return: PAGE_SHIFT where the mapping keeps the healthy pages, else @shift.
+ */
+short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+			    short shift)
+{
+	struct hugepoison_record *record;
+
+	if (!PageHuge(page))
+		return shift;
+	record = hugepoison_find(page_to_pfn(page));
+	if (record && record->narrow && !hugepoison_vma_is_wide(vma))
+		return PAGE_SHIFT;
+	return shift;
+}
+
+/**
+ * hugepoison_told - whether a task is to be signalled for an error already
+ * @task: the task, found by one more of its mappings
+ * @page: the raw page
+ * @to_kill: those to be signalled
+ *
+ * A process that maps a hugepage more than once is told of an error once. Stock
+ * looks at one process after the other, so the last one found is the one to ask.
+ *
+ * Context: Process context.
+ * Return: true when @task is in @to_kill, and @page is in a hugepage.
+ */
+bool hugepoison_told(struct task_struct *task, struct page *page,
+		     struct list_head *to_kill)
+{
+	return PageHuge(page) && !list_empty(to_kill) &&
+	       list_last_entry(to_kill, struct to_kill, nd)->tsk == task;
+}
+
+/*
+ * Raw pages of hugepages that were taken apart, and have no records yet. Their
+ * page->index is the order of the hugepage.
+ */
+static LLIST_HEAD(hugepoison_left);
+
+/* A compound page becomes base pages, each without a reference. */
+static void hugepoison_take_apart(struct folio *folio)
+{
+	unsigned long i, nr = folio_nr_pages(folio);
+
+	for (i = 1; i < nr; i++) {
+		struct page *page = folio_page(folio, i);
+
+		page->mapping = NULL;
+		set_page_private(page, 0);
+		clear_compound_head(page);
+	}
+	folio_page(folio, 1)->flags &= ~PAGE_FLAGS_SECOND;
+	set_page_private(&folio->page, 0);
+	__folio_clear_head(folio);
+}
+
+/*
+ * A raw page stays allocated for ever, as one taken off the buddy allocator. It
+ * has none of the flags that the head page had; unpoisoning frees it as it is.
+ */
+static void hugepoison_keep(struct page *page, unsigned int order)
+{
+	page->flags &= ~PAGE_FLAGS_CHECK_AT_PREP;
+	SetPageHWPoison(page);
+	SetPageHWPoisonTakenOff(page);
+	page->index = order;
+	set_page_refcounted(page);
+}
+
+/* What is not marked is healthy, and free from now on. */
+static void hugepoison_give_back(unsigned long pfn, unsigned long end)
+{
+	unsigned long start = pfn;
+
+	for (; pfn < end; pfn++) {
+		if (!PageHWPoison(pfn_to_page(pfn)))
+			continue;
+		hugepoison_pool_give_back(start, pfn - start);
+		start = pfn + 1;
+	}
+	hugepoison_pool_give_back(start, end - start);
+}
+
+/**
+ * hugepoison_free_poisoned - free the healthy pages of a poisoned hugepage
+ * @folio: the hugepage; it has left its pool, all its struct pages are there,
+ *	   and which pages are bad is known
+ *
+ * Stock frees all of it and takes one raw page back out of the buddy allocator
+ * afterwards; until then anybody can get it, and the other raw pages for good.
+ * Here no raw page ever gets there. An error cannot slip in: the hugepage is
+ * none any more since before, under hugetlb_lock, and what is reported in one
+ * of its pages from then on is an error in a base page.
+ *
+ * Context: Any but NMI, as freeing a hugepage is. The records are made later,
+ * see hugepoison_collect_left(), as mf_mutex cannot be taken here.
+ * Return: false with nothing done when @folio is healthy.
+ */
+bool hugepoison_free_poisoned(struct folio *folio)
+{
+	unsigned long nr = folio_nr_pages(folio);
+	unsigned int order = folio_order(folio);
+	unsigned long pfn = folio_pfn(folio);
+	struct llist_node *raws, *last = NULL;
+	struct raw_hwp_page *raw;
+	bool head = false;
+	bool kept;
+	u64 begin;
+
+	if (!folio_test_hwpoison(folio))
+		return false;
+	begin = hugepoison_trace_begin(trace_hugepoison_release_enabled());
+
+	raws = llist_del_all(raw_hwp_list_head(folio));
+	llist_for_each_entry(raw, raws, node) {
+		SetPageHWPoison(raw->page);
+		head |= raw->page == &folio->page;
+	}
+	/* pairs with hugepoison_page_is_bad(): one mark or the other is there */
+	smp_wmb();
+	if (!head)
+		folio_clear_hwpoison(folio);
+	hugepoison_take_apart(folio);
+	llist_for_each_entry(raw, raws, node) {
+		hugepoison_keep(raw->page, order);
+		last = &raw->node;
+	}
+	if (last)
+		llist_add_batch(raws, last, &hugepoison_left);
+	kept = hugepoison_remnant_keep(pfn);
+	if (!kept)
+		hugepoison_give_back(pfn, pfn + nr);
+	trace_hugepoison_release(pfn, order, kept ? "kept" : "released", begin);
+	mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork, 0);
+	return true;
+}
+
+/* The record of the hugepage that a raw page was in, NULL where it has none. */
+static struct hugepoison_record *hugepoison_former(struct raw_hwp_page *raw)
+{
+	unsigned long pfn = page_to_pfn(raw->page);
+	unsigned int order = raw->page->index;
+	struct hugepoison_record *record;
+
+	record = hugepoison_lookup(ALIGN_DOWN(pfn, 1UL << order));
+	return record && !record->raw ? record : NULL;
+}
+
+/* A raw page gets a record of its own; it is counted already. */
+static void hugepoison_keep_record(struct hugepoison_record *former,
+				   struct page *page)
+{
+	struct hugepoison_record *record;
+
+	record = hugepoison_add(page_to_pfn(page), page->index);
+	if (record) {
+		record->raw = true;
+		record->nr_bad = 1;
+	}
+	if (former)
+		former->nr_bad--;
+}
+
+/* All that is left of the hugepage's record is the head page's, if that is raw. */
+static void hugepoison_end_record(struct hugepoison_record *former)
+{
+	struct page *head = pfn_to_page(former->pfn);
+	long raw = PageHWPoisonTakenOff(head);
+
+	if (former->nr_bad != raw)
+		hugepoison_account(former, former->pfn, raw - former->nr_bad);
+	if (!raw) {
+		hugepoison_erase(former);
+		return;
+	}
+	former->raw = true;
+	former->narrow = false;
+	former->referenced = false;
+	former->used = false;
+	former->marked = false;
+}
+
+/*
+ * Make records of the raw pages that are left of hugepages. A head page takes
+ * over the record of its hugepage, which goes by the same page frame; so the
+ * others come first.
+ */
+static void hugepoison_collect_left(void)
+{
+	struct llist_node *left = llist_del_all(&hugepoison_left);
+	struct hugepoison_record *former;
+	struct raw_hwp_page *raw, *next;
+
+	lockdep_assert_held(&mf_mutex);
+	llist_for_each_entry(raw, left, node) {
+		former = hugepoison_former(raw);
+		if (!former || former->pfn != page_to_pfn(raw->page))
+			hugepoison_keep_record(former, raw->page);
+	}
+	llist_for_each_entry_safe(raw, next, left, node) {
+		former = hugepoison_former(raw);
+		if (former)
+			hugepoison_end_record(former);
+		kfree(raw);
+	}
+}
+
+/* From all of the hugepage out of use to the raw pages alone. */
+static void hugepoison_unsettle(struct hugepoison_record *record,
+				struct folio *folio)
+{
+	struct raw_hwp_page *raw;
+
+	if (!record->marked)
+		return;
+	hugepoison_mark(folio, false);
+	record->marked = false;
+	hugepoison_account(record, record->pfn, -record->nr_bad);
+	/* errors in a hugepage that has left its users are added under mf_mutex */
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
+		hugepoison_account(record, page_to_pfn(raw->page), 1);
+}
+
+/* Of what is narrowed the log is told later: printing is slow. */
+static void hugepoison_tell(struct hugepoison_record *record)
+{
+	if (record->untold)
+		hugepoison_log(record->untold, record->order,
+			       HUGEPOISON_NARROWED, record->nr_bad);
+	record->untold = 0;
+}
+
+/* How many pages of a hugepage are bad. */
+static long hugepoison_nr_raw(struct folio *folio)
+{
+	struct raw_hwp_page *raw;
+	long nr = 0;
+
+	lockdep_assert_held(&mf_mutex);
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
+		nr++;
+	return nr;
+}
+
+/*
+ * A hugepage that only the handler has: its healthy pages go, its raw pages
+ * stay with records of their own, and a fresh one takes its place.
+ *
+ * Return: HUGEPOISON_REPLACED or HUGEPOISON_DEQUEUED, or with nothing changed
+ * HUGEPOISON_ISOLATED.
+ */
+static enum hugepoison_outcome
+hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio)
+{
+	bool replaced;
+
+	lockdep_assert_held(&mf_mutex);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio) ||
+	    hugepoison_users(folio, 1) || hugepoison_pool_seize(folio))
+		return HUGEPOISON_ISOLATED;
+	if (record)
+		hugepoison_unsettle(record, folio);
+	replaced = hugepoison_pool_leave(folio);
+	hugepoison_collect_left();
+	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
+}
+
+/* A hugepage in which nothing is broken, isolated: back on the free list. */
+static int hugepoison_take_back(struct folio *folio)
+{
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_forget(folio, NULL);
+	folio_clear_hugetlb_raw_hwp_unreliable(folio);
+	folio_clear_hwpoison(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	folio_put(folio);
+	return -EBUSY;
+}
+
+/*
+ * Nobody has the hugepage any more: what was lost of it by an error in another
+ * one does not matter now.
+ *
+ * Return: true when nothing of it is bad, and it is back in its pool.
+ */
+static bool hugepoison_release_lost(struct hugepoison_record *record,
+				    struct folio *folio)
+{
+	struct page *page;
+
+	if (!record->nr_lost)
+		return false;
+	while (record->nr_lost) {
+		page = folio_page(folio, record->lost[--record->nr_lost]);
+		spin_lock_irq(&hugetlb_lock);
+		hugepoison_forget(folio, page);
+		spin_unlock_irq(&hugetlb_lock);
+		hugepoison_unmark_raw(folio, page);
+		hugepoison_account(record, page_to_pfn(page), -1);
+	}
+	if (record->nr_bad)
+		return false;
+	hugepoison_erase(record);
+	hugepoison_take_back(folio);
+	return true;
+}
+
+/*
+ * The last user of a hugepage has left it; its pool gets another one.
+ *
+ * Return: true when it could not be done yet.
+ */
+static bool hugepoison_release(struct hugepoison_record *record)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+	unsigned int order = record->order;
+	unsigned long pfn = record->pfn;
+	bool held = hugepoison_remnant_is_held(pfn);
+	enum hugepoison_outcome outcome;
+	long nr_raw;
+
+	hugepoison_tell(record);
+	if (hugepoison_release_lost(record, folio))
+		return false;
+	nr_raw = hugepoison_nr_raw(folio);
+	outcome = hugepoison_leave_pool(record, folio);
+	if (outcome == HUGEPOISON_ISOLATED)
+		return true;
+	if (outcome == HUGEPOISON_REPLACED)
+		hugepoison_count(pfn, order, HUGEPOISON_REPLACED);
+	hugepoison_outcome(pfn, order, held ? HUGEPOISON_NARROWED :
+					      HUGEPOISON_RELEASED, nr_raw);
+	if (held)
+		hugepoison_narrow_soon();
+	return false;
+}
+
+/*
+ * Release a hugepage if its last user has left it: no file has it, and the
+ * handler's reference is the last one. One that was on its way between free and
+ * in use when it went bad, so that the handler got no reference, may be on the
+ * free list by now.
+ *
+ * Return: true when it has to be looked at again. A file says when it lets go.
+ */
+static bool hugepoison_try_release(struct hugepoison_record *record)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return false;
+	if (!record->referenced)
+		record->referenced = hugepoison_pool_isolate(folio);
+	if (record->referenced && folio_mapping(folio))
+		return false;
+	if (!record->referenced || folio_mapped(folio) ||
+	    folio_ref_count(folio) != 1)
+		return true;
+	return hugepoison_release(record);
+}
+
+/* Look soon whether a poisoned hugepage still has users. */
+static void hugepoison_release_later(struct hugepoison_record *record)
+{
+	lockdep_assert_held(&mf_mutex);
+	record->used = true;
+	mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+			 HUGEPOISON_RELEASE_AGAIN);
+}
+
+/* A hugepage that had users and that this round has not looked at yet. */
+static struct hugepoison_record *hugepoison_next_used(unsigned int round)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	lockdep_assert_held(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (record->used && record->round != round)
+			return record;
+	return NULL;
+}
+
+static void hugepoison_release_work(struct work_struct *work)
+{
+	struct hugepoison_record *record;
+	static unsigned int round;
+	bool again = false;
+
+	mutex_lock(&mf_mutex);
+	hugepoison_collect_left();
+	round++;
+	while ((record = hugepoison_next_used(round))) {
+		record->round = round;
+		if (!hugepoison_stale(record))
+			again |= hugepoison_try_release(record);
+	}
+	mutex_unlock(&mf_mutex);
+	if (again)
+		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+				   HUGEPOISON_RELEASE_AGAIN);
+}
+
+/* A free hugepage, isolated, one page of which is not to be used any more. */
+static int hugepoison_retire(struct page *page, struct folio *folio)
+{
+	unsigned int order = folio_order(folio);
+	struct hugepoison_record *record;
+	enum hugepoison_outcome outcome;
+
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_update_hwpoison(folio, page);
+	spin_unlock_irq(&hugetlb_lock);
+
+	record = hugepoison_add(folio_pfn(folio), order);
+	if (!record)
+		return hugepoison_take_back(folio);
+	/* soft_offline_page() counts it in a moment */
+	record->nr_bad = 1;
+	outcome = hugepoison_leave_pool(record, folio);
+	if (outcome == HUGEPOISON_ISOLATED) {
+		hugepoison_erase(record);
+		return hugepoison_take_back(folio);
+	}
+	hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
+	return 1;
+}
+
+/**
+ * hugepoison_page_handle_poison - take a page out of use that is not broken yet
+ * @page: the page, free or in a free hugepage
+ *
+ * For soft_offline_page(): stock's __page_handle_poison(), but the pool of a
+ * hugepage is refilled, a reserved one goes as well, and the page never passes
+ * through the buddy allocator.
+ *
+ * Context: Process context, may sleep; mf_mutex held.
+ * Return: 1 when nobody can get @page, which has no reference; 0 when somebody
+ * got it first; -EBUSY when its hugepage is not free, or cannot be taken apart.
+ */
+int hugepoison_page_handle_poison(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	int ret = -EBUSY;
+
+	lockdep_assert_held(&mf_mutex);
+	if (!folio_test_hugetlb(folio))
+		return __page_handle_poison(page);
+	if (folio_test_hwpoison(folio))
+		return -EBUSY;
+	hugepoison_pool_flush(folio_order(folio));
+	if (!hugepoison_pool_isolate(folio))
+		return __page_handle_poison(page);
+
+	hugepoison_begin();
+	ret = hugepoison_retire(page, folio);
+	hugepoison_end();
+	/* the caller takes the reference that a page out of use has */
+	if (ret > 0)
+		set_page_count(page, 0);
+	return ret;
+}
+
+/**
+ * hugepoison_is_handling - whether an error is on its way through the handler,
+ *			    or was a moment ago
+ *
+ * It may be in a free hugepage that a fault was about to get. The fault comes
+ * here some time after it found none; so a moment has to be longer than that,
+ * and is short enough to wait for in vain.
+ *
+ * Context: Any.
+ * Return: true for yes.
+ */
+bool hugepoison_is_handling(void)
+{
+	return atomic_read(&hugepoison_handling) ||
+	       time_before64(get_jiffies_64(), READ_ONCE(hugepoison_handled) +
+						HUGEPOISON_MOMENT);
+}
+
+/**
+ * hugepoison_refilled - a pool got a hugepage that an error took
+ * @order: of the hugepage
+ * @nid: node that lost it
+ * @from: node that gave the fresh one
+ *
+ * Context: Any.
+ */
+void hugepoison_refilled(unsigned int order, int nid, int from)
+{
+	hugepoison_count_on(nid, order, HUGEPOISON_REPLACED);
+	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
+	pr_info("the pool of %lu kB hugepages on node %d is refilled from node %d\n",
+		PAGE_SIZE << order >> 10, nid, from);
+}
+
+/**
+ * hugepoison_has_errors - whether an error is on its way through the handler
+ *
+ * Context: Any. What the caller reads afterwards is what became of an error
+ * that is not on its way any more.
+ * Return: true for yes.
+ */
+bool hugepoison_has_errors(void)
+{
+	return atomic_read_acquire(&hugepoison_handling);
+}
+
+/* A narrowed hugepage that this pass of the worker has not looked at yet. */
+static struct hugepoison_record *hugepoison_next_eager(unsigned int pass)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	lockdep_assert_held(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (record->narrow && record->eager && record->pass != pass)
+			return record;
+	return NULL;
+}
+
+/* Who maps the hugepage and has not touched it since? */
+static void hugepoison_find_eager(struct hugepoison_record *record,
+				  struct hugepoison_mappers *mappers)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+
+	hugepoison_tell(record);
+	record->eager--;
+	folio_lock(folio);
+	hugepoison_find_mappers(folio, mappers);
+	folio_unlock(folio);
+	if (!mappers->nr)
+		record->eager = 0;
+}
+
+/*
+ * Narrow for those who map a poisoned hugepage and cannot do it by themselves.
+ * They are looked up under mf_mutex and the folio lock, then worked on without.
+ */
+static void hugepoison_narrow_work(struct work_struct *work)
+{
+	struct hugepoison_mappers mappers = { };
+	struct hugepoison_record *record;
+	static unsigned int pass;
+	bool again = false;
+
+	hugepage_enable_small_rmap();
+	pass++;
+	do {
+		mutex_lock(&mf_mutex);
+		record = hugepoison_next_eager(pass);
+		if (record) {
+			record->pass = pass;
+			hugepoison_find_eager(record, &mappers);
+		}
+		mutex_unlock(&mf_mutex);
+		again |= hugepoison_narrow_mappers(&mappers);
+	} while (record);
+	while (hugepoison_find_holders(&mappers))
+		hugepoison_narrow_mappers(&mappers);
+	if (again)
+		queue_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork,
+				   HUGEPOISON_EAGER_AGAIN);
+}
+
+/**
+ * hugepoison_deleted - a file has let go of a hugepage
+ * @folio: the hugepage, out of the page cache
+ *
+ * Context: Any; the work is done by a worker, as the handler's locks come
+ * before those of the caller.
+ */
+void hugepoison_deleted(struct folio *folio)
+{
+	if (folio_test_hwpoison(folio))
+		mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+				 HUGEPOISON_RELEASE_DELAY);
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit: hugepages that lose their raw pages only. Included by
+ * hugepoison/memory-failure.c.
+ *
+ * What user space cannot reach in a test: faults that may not drop mmap_lock,
+ * and a list of raw pages that is lost.
+ */
+#include <kunit/test.h>
+#include <linux/mman.h>
+
+/* A file with one hugepage of the default size, mapped here and written to. */
+struct hugepoison_test_file {
+	struct file *file;
+	unsigned long address;
+	unsigned long size;
+	struct folio *folio;
+	unsigned long pfn;
+	long corrupted;
+};
+
+static void hugepoison_test_open(struct kunit *test,
+				 struct hugepoison_test_file *f)
+{
+	f->corrupted = atomic_long_read(&num_poisoned_pages);
+	f->size = huge_page_size(&default_hstate);
+	f->file = hugetlb_file_setup("hugepoison_test", f->size, VM_NORESERVE,
+				     HUGETLB_ANONHUGE_INODE, ilog2(f->size));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, f->file);
+	f->address = kunit_vm_mmap(test, f->file, 0, f->size,
+				   PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(f->address));
+	KUNIT_ASSERT_EQ(test, put_user('x', (char __user *)f->address), 0);
+
+	f->folio = filemap_lock_hugetlb_folio(&default_hstate,
+					      f->file->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, f->folio);
+	folio_unlock(f->folio);
+	folio_put(f->folio);
+	f->pfn = folio_pfn(f->folio);
+}
+
+/* The last user goes: the healthy pages are released, the raw ones kept. */
+static void hugepoison_test_close(struct kunit *test,
+				  struct hugepoison_test_file *f,
+				  const unsigned int *raw, int nr)
+{
+	int i, ret;
+
+	vm_munmap(f->address, f->size);
+	fput(f->file);
+	flush_delayed_fput();
+	for (i = 0; i < 100 && folio_test_hugetlb(f->folio); i++)
+		msleep(20);
+	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(f->folio));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			f->corrupted + nr);
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_TRUE(test,
+				  hugepoison_unpoison(f->pfn + raw[i], &ret));
+		KUNIT_EXPECT_EQ(test, ret, 0);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			f->corrupted);
+}
+
+static int hugepoison_test_read(unsigned long address, char *byte)
+{
+	return get_user(*byte, (char __user *)address);
+}
+
+/* What a fault returns, in bits. */
+static unsigned int hugepoison_test_fault(struct kunit *test,
+					  unsigned long address,
+					  unsigned int flags)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	vm_fault_t ret;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, address);
+	ret = handle_mm_fault(vma, address, flags, NULL);
+	/* these faults leave the lock held, whatever they return */
+	mmap_assert_locked(mm);
+	mmap_read_unlock(mm);
+	return (__force unsigned int)ret;
+}
+
+static bool hugepoison_test_is_narrowed(unsigned long address)
+{
+	struct mm_struct *mm = current->mm;
+	bool ret;
+
+	mmap_read_lock(mm);
+	ret = hugepoison_vma_is_narrowed(vma_lookup(mm, address));
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/* Without leave to drop mmap_lock a fault fails until the worker has narrowed. */
+static void hugepoison_test_no_retry(struct kunit *test)
+{
+	const unsigned int nowait = FAULT_FLAG_ALLOW_RETRY |
+				    FAULT_FLAG_RETRY_NOWAIT;
+	static const unsigned int raw[] = { 7 };
+	struct hugepoison_test_file f;
+	char byte;
+	int i;
+
+	hugepoison_test_open(test, &f);
+	/* the worker gets to see the error, not yet to run */
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_memory_failure(f.pfn + raw[0],
+							MF_SW_SIMULATED, &i), 0);
+	KUNIT_EXPECT_EQ(test, i, 1);
+	KUNIT_EXPECT_FALSE(test, hugepoison_test_is_narrowed(f.address));
+	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, nowait),
+			(__force unsigned int)VM_FAULT_RETRY);
+	/* there is nothing to come back for */
+	KUNIT_EXPECT_TRUE(test,
+			  hugepoison_test_fault(test, f.address +
+						raw[0] * PAGE_SIZE, nowait) &
+			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_fault(test, f.address, 0) &
+			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
+	mutex_unlock(&mf_mutex);
+
+	for (i = 0; i < 100 && !hugepoison_test_is_narrowed(f.address); i++)
+		msleep(20);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_is_narrowed(f.address));
+	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, 0),
+			(__force unsigned int)VM_FAULT_NOPAGE);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address +
+						    raw[0] * PAGE_SIZE, nowait),
+			(__force unsigned int)VM_FAULT_HWPOISON);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
+	KUNIT_EXPECT_EQ(test, byte, 'x');
+	KUNIT_EXPECT_EQ(test, folio_mapcount(f.folio), 511);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* Each error costs its page; once their list is lost all of it goes. */
+static void hugepoison_test_widen(struct kunit *test)
+{
+	static const unsigned int raw[] = { 0, 200, 511 };
+	struct hugepoison_test_file f;
+	DECLARE_BITMAP(bad, 512);
+	char byte;
+	int i, ret = 0;
+
+	hugepoison_test_open(test, &f);
+	for (i = 0; i < ARRAY_SIZE(raw); i++) {
+		KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[i],
+						     MF_SW_SIMULATED), 0);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+				f.corrupted + i + 1);
+		KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address + SZ_4K,
+							   &byte), 0);
+		KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address +
+							   raw[i] * SZ_4K,
+							   &byte), -EFAULT);
+		KUNIT_EXPECT_EQ(test, folio_mapcount(f.folio), 511 - i);
+	}
+	hugepoison_raw_pages(f.folio, 0, bad, 512);
+	KUNIT_EXPECT_EQ(test, bitmap_weight(bad, 512), ARRAY_SIZE(raw));
+	KUNIT_EXPECT_TRUE(test, test_bit(200, bad));
+	KUNIT_EXPECT_EQ(test, hugepoison_fate(f.folio), HUGEPOISON_NARROW);
+
+	/* what stock does when it cannot store one more */
+	spin_lock_irq(&hugetlb_lock);
+	folio_set_hugetlb_raw_hwp_unreliable(f.folio);
+	__folio_free_raw_hwp(f.folio, false);
+	spin_unlock_irq(&hugetlb_lock);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + 9, MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			f.corrupted + 512);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(f.folio), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_fate(f.folio), HUGEPOISON_WIDE);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address + SZ_4K, &byte),
+			-EFAULT);
+
+	/* never given back */
+	vm_munmap(f.address, f.size);
+	fput(f.file);
+	flush_delayed_fput();
+	flush_delayed_work(&hugepoison_release_dwork);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(f.folio));
+	hugepoison_test_keep(f.folio);
+	hugepoison_test_remember(f.folio, folio_page(f.folio, 9));
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + 9, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			f.corrupted);
+}
+
+/* Zeroing passes by the raw pages. */
+static void hugepoison_test_zero(struct kunit *test)
+{
+	static const unsigned int raw[] = { 3 };
+	struct hugepoison_test_file f;
+	char *bad;
+
+	hugepoison_test_open(test, &f);
+	bad = page_address(folio_page(f.folio, raw[0]));
+	memset(bad - PAGE_SIZE, 0x55, 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	folio_lock(f.folio);
+	hugepoison_zero_segment(f.folio, 2 * PAGE_SIZE + 1, 5 * PAGE_SIZE - 1);
+	folio_unlock(f.folio);
+	KUNIT_EXPECT_EQ(test, bad[-(long)PAGE_SIZE], 0x55);
+	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(bad - PAGE_SIZE + 1, 0,
+					     PAGE_SIZE - 1), NULL);
+	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(bad, 0x55, PAGE_SIZE), NULL);
+	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(bad + PAGE_SIZE, 0,
+					     PAGE_SIZE - 1), NULL);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+static struct kunit_case hugepoison_narrow_cases[] = {
+	KUNIT_CASE(hugepoison_test_no_retry),
+	KUNIT_CASE(hugepoison_test_widen),
+	KUNIT_CASE(hugepoison_test_zero),
+	{}
+};
+
+static struct kunit_suite hugepoison_narrow_suite = {
+	.name = "hugepoison-narrow",
+	.test_cases = hugepoison_narrow_cases,
+};
+
+kunit_test_suite(hugepoison_narrow_suite);
