@@ -153,6 +153,44 @@ assert_says()
 	run -0 vm -- sh -c 'echo "WARNING: CPU: 0 Kernel panic - not syncing BUG: "'
 }
 
+@test "stale code of the emulator is told from what the command did" {
+	cat > "$BATS_TEST_TMPDIR/stale" <<-'EOF'
+		import sys
+		sys.dont_write_bytecode = True
+		sys.path.insert(0, sys.argv[1])
+		from loading import load
+		vm = load("vm")
+
+		def stale(status, console):
+		    guest = vm.Guest.__new__(vm.Guest)
+		    guest.status, guest.console = vm.Tail("/dev/null"), vm.Tail("/dev/null")
+		    guest.status.text, guest.console.text = status, console
+		    return guest.ran_stale_code()
+
+		oops = b"[    1.328492] Oops: int3: 0000 [#1] PREEMPT SMP\r\n"
+		assert stale(b"", oops)
+		assert not stale(b"up\n", oops)
+		assert not stale(b"", oops.replace(b"int3", b"general protection fault"))
+	EOF
+	run -0 python3 "$BATS_TEST_TMPDIR/stale" "$BATS_TEST_DIRNAME/../scripts"
+}
+
+@test "an emulator that dies of a signal says nothing about the kernel: once more" {
+	mkdir scratch
+	# shellcheck disable=SC2016
+	vm --scratch scratch -- sh -c '[ -e "$SCRATCH/once" ] && exit 5
+		touch "$SCRATCH/once"; sleep 1000' 2> err & pid=$!
+	for _ in $(seq 200); do
+		[ -e scratch/once ] && break
+		sleep 0.3
+	done
+	pkill -SEGV -P "$(pgrep -P $pid)" qemu-system
+	status=0
+	wait $pid || status=$?
+	[ $status = 5 ]
+	grep -q 'the emulator died of signal 11; once more' err
+}
+
 @test "two guests at a time do not meet" {
 	vm -- sh -c 'sleep 3; echo first' > first & first=$!
 	vm -- sh -c 'sleep 3; echo second; exit 7' > second & second=$!
