@@ -14,6 +14,7 @@ setup()
 {
 	# The build with ASan and UBSan: a bad read in a parser fails the test.
 	TOOL="$BATS_TEST_DIRNAME/../build/tools/hugepoison-inject.sanitize"
+	TOOLS="$BATS_TEST_DIRNAME/../tools"
 	HOLDER="$BATS_TEST_DIRNAME/inject-holder"
 	OUT="$BATS_TEST_TMPDIR/out"
 	ERR="$BATS_TEST_TMPDIR/err"
@@ -41,12 +42,13 @@ refused()
 	grep -qF -- "$text" "$ERR"
 }
 
-usage() { refused 2 "$1" "$TOOL" "${@:2}"; }
-failed() { refused 1 "$1" "$TOOL" --dry-run "${@:2}"; }
+usage() { refused 2 "$1" "$TOOL" inject "${@:2}"; }
+failed() { refused 1 "$1" "$TOOL" inject --dry-run "${@:2}"; }
 
 # hold KIND SIZE COUNT TOUCHED: sets addr
 hold()
 {
+	: > "$OUT.holder"
 	"$HOLDER" "$@" > "$OUT.holder" 3>&- &
 	holder=$!
 	for _ in {1..100}; do
@@ -62,9 +64,36 @@ hold()
 @test "usage: an option that does not exist" { usage "unrecognized" --fill 1; }
 @test "usage: an ambiguous abbreviation" { usage "ambiguous" --p 1; }
 @test "usage: two targets" { usage "more than one target" --pfn 1 --free; }
+@test "usage: no such command" { refused 2 "fill: no such command" "$TOOL" fill --pfn 1; }
+@test "usage: options of another command" {
+	refused 2 "unrecognized" "$TOOL" --pfn 1
+	refused 2 "unrecognized" "$TOOL" status --pfn 1
+	refused 2 "unrecognized" "$TOOL" list --pid 1
+	refused 2 "unrecognized" "$TOOL" inject --pfn 1 --prometheus
+	refused 2 "unrecognized" "$TOOL" unpoison --pfn 1 --via corrupt-pfn
+	refused 2 "unrecognized" "$TOOL" unpoison --pfn 1 --subpage head
+	refused 2 "unrecognized" "$TOOL" verify --pfn 1
+}
 @test "usage: the same target twice" { usage "--pfn is given twice" --pfn 1 --pfn 2; }
 @test "usage: an option twice" { usage "--offset is given twice" --file x --offset 1 --offset 1; }
 @test "usage: --pid without --addr" { usage "--pid needs --addr" --pid 1; }
+@test "usage: what goes with what" {
+	usage "--hugepage is a place of its own" --file x --offset 1 --hugepage 1
+	usage "--hugepage goes with" --pfn 1 --hugepage 1
+	usage "more than one target" --all-of 1 --pid 1
+	usage "--all-of takes all" --all-of 1 --addr 1
+	usage "--any-page goes with" --all-of 1 --any-page
+	usage "no such state" --pid 1 --addr 1 --state lost
+	usage "--state free and reserved go with" --file x --state free
+	usage "--state can be free or reserved" --free --state shared
+	usage "--state pinned goes with" --file x --state pinned
+	usage "--again and --second go with errors" --pfn 1 --via soft-offline --again
+	refused 2 "no limit" "$TOOL" soak --pid 1
+	refused 2 "--resume needs --report" "$TOOL" soak --pid 1 --count 1 --resume
+	refused 2 "leave --seed out" "$TOOL" soak --pid 1 --count 1 --resume --report x --seed 1
+	refused 2 "has to be more than 0" "$TOOL" soak --pid 1 --count 0
+	refused 2 "give one only" "$TOOL" status --json --prometheus
+}
 @test "usage: --addr without --pid" { usage "--addr goes with --pid" --pfn 1 --addr 1; }
 @test "usage: --offset with --pfn" { usage "--offset goes with" --pfn 1 --offset 0; }
 @test "usage: --node without --free" { usage "go with --free only" --pfn 1 --node 0; }
@@ -80,11 +109,6 @@ hold()
 }
 @test "usage: madvise on a PFN" { usage "needs something to map" --pfn 1 --via madvise; }
 @test "usage: madvise on a free hugepage" { usage "needs something to map" --free --via madvise; }
-@test "usage: --unpoison with --via" { usage "leave --via out" --pfn 1 --unpoison --via corrupt-pfn; }
-@test "usage: --unpoison with --subpage" {
-	usage "leave --subpage out" --pfn 1 --unpoison --subpage head
-}
-
 @test "numbers: negative" {
 	usage "--pfn -1: is negative" --pfn -1
 	usage "--offset -4K: is negative" --file x --offset -4K
@@ -126,27 +150,88 @@ hold()
 }
 @test "numbers: --size 0" { usage "no hugepage is that small" --free --size 0; }
 
-@test "--help names every option and the exit codes" {
-	run -0 "$TOOL" --help
-	for word in --file --offset --pid --addr --shmid --pfn --free --size --node --via \
-		    --subpage --unpoison --any-page --dry-run --json "action optional" \
-		    "action required" "0 done, 1 failed, 2 usage, 77 not supported"; do
-		grep -qF -- "$word" <<< "$output"
+# What --help of the commands names, one a line.
+help_options()
+{
+	local command
+
+	for command in $("$TOOL" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
+		"$TOOL" "$command" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+'
+	done | sort -u
+}
+@test "--help, man page and completion agree" {
+	help_options > "$OUT"
+	[ "$(wc -l < "$OUT")" -gt 30 ]
+	sed -n '/^\.Sh OPTIONS/,/^\.Sh SEE/p' "$TOOLS/hugepoison-inject.8" | grep '^\.It' |
+		grep -oE 'Fl -[a-z-]+' | sed 's/Fl /-/' | sort -u > "$OUT.man"
+	diff "$OUT" "$OUT.man"
+	"$TOOL" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' > "$OUT"
+	[ "$(wc -l < "$OUT")" = 7 ]
+	sed -n '/^.Sh COMMANDS/,/^.Sh EXIT/s/^.It Cm \([a-z]*\).*/\1/p' "$TOOLS/hugepoison-inject.8" | diff "$OUT" -
+}
+# completes WORD...: what the completion offers for the last word, in COMPREPLY
+completes()
+{
+	COMP_WORDS=(hugepoison-inject "$@")
+	COMP_CWORD=$#
+	PATH="${TOOL%/*}:$PATH"
+	[ -e "$BATS_TEST_TMPDIR/hugepoison-inject" ] || ln -s "$TOOL" "$BATS_TEST_TMPDIR/hugepoison-inject"
+	PATH="$BATS_TEST_TMPDIR:$PATH"
+	# shellcheck disable=SC1091
+	source "$TOOLS/hugepoison-inject.bash"
+	_hugepoison_inject
+}
+@test "completion: commands, and the options of each as the tool has them" {
+	completes ""
+	[ "${COMPREPLY[*]}" = "$("$TOOL" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' | xargs)" ]
+	for command in "${COMPREPLY[@]}"; do
+		completes "$command" --
+		printf '%s\n' "${COMPREPLY[@]}" | sort | diff - <("$TOOL" "$command" --help |
+			grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort)
 	done
+	completes inject --via h
+	[ "${COMPREPLY[*]}" = hard-offline ]
+}
+@test "completion: what the live system has" {
+	completes inject --node ""
+	[ "${COMPREPLY[*]}" = "$(find /sys/devices/system/node -name 'node[0-9]*' -printf '%f\n' |
+		sed s/node// | sort -n | xargs)" ]
+	id=$(perl -e 'print shmget(0, 8192, 01600)')
+	completes inject --shmid ""
+	ipcrm -m "$id"
+	[[ " ${COMPREPLY[*]} " == *" $id "* ]]
+}
+# shellcheck disable=SC2016 # nothing is to be expanded
+@test "completion: the names of files run nothing" {
+	completes inject --file ""
+	_hugepoison_inject_files() { echo '/dev/hugepages/$(touch '"$BATS_TEST_TMPDIR"'/ran) a'; }
+	_hugepoison_inject
+	[[ "${COMPREPLY[0]}" == '/dev/hugepages/\$\(touch'* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/ran" ]
 }
 @test "--version" {
 	run -0 "$TOOL" --version
 	[[ "$output" =~ ^hugepoison-inject\ [0-9] ]]
+	run -0 "$TOOL" inject --version
+	[[ "$output" =~ ^hugepoison-inject\ [0-9] ]]
 }
 
 @test "not root: refused before anything is looked at" {
-	refused 1 "run as root" setpriv --reuid 65534 --clear-groups "$TOOL" --dry-run --pfn 1
-	refused 1 "run as root" setpriv --reuid 65534 --clear-groups "$TOOL" --dry-run \
+	refused 1 "run as root" setpriv --reuid 65534 --clear-groups "$TOOL" inject --dry-run --pfn 1
+	refused 1 "run as root" setpriv --reuid 65534 --clear-groups "$TOOL" inject --dry-run \
 		--file /nonexistent
 }
 @test "root without CAP_SYS_ADMIN: refused" {
 	refused 1 "CAP_SYS_ADMIN" setpriv --bounding-set -sys_admin --inh-caps -sys_admin \
-		"$TOOL" --dry-run --pfn 1
+		"$TOOL" inject --dry-run --pfn 1
+}
+
+@test "not root: status and features work, list says what to do" {
+	run -0 setpriv --reuid 65534 --clear-groups "$TOOL"
+	[[ "$output" == Linux* && "$output" == *free_hugepages* ]]
+	run -0 setpriv --reuid 65534 --clear-groups "$TOOL" features
+	refused 1 "name what is yours" setpriv --reuid 65534 --clear-groups "$TOOL" list
+	refused 1 "run as root" setpriv --reuid 65534 --clear-groups "$TOOL" soak --pid 1 --count 1
 }
 
 @test "file: absent" { failed "No such file" --file /nonexistent/file; }
@@ -186,8 +271,8 @@ hold()
 @test "shm: absent" { failed "no shared memory segment 2147483647" --shmid 2147483647; }
 @test "shm: no hugepages" {
 	id=$(perl -e 'my $i = shmget(0, 8192, 01600); my $b; shmwrite($i, "x", 0, 1); print $i')
-	run "$TOOL" --dry-run --shmid "$id"
-	offset=$("$TOOL" --dry-run --shmid "$id" --offset 8192 2>&1 || true)
+	run "$TOOL" inject --dry-run --shmid "$id"
+	offset=$("$TOOL" inject --dry-run --shmid "$id" --offset 8192 2>&1 || true)
 	ipcrm -m "$id"
 	echo "$output / $offset"
 	[ "$status" -eq 1 ]
@@ -196,7 +281,7 @@ hold()
 }
 @test "shm: never attached" {
 	id=$(perl -e 'print shmget(0, 8192, 01600)')
-	run "$TOOL" --dry-run --shmid "$id"
+	run "$TOOL" inject --dry-run --shmid "$id"
 	ipcrm -m "$id"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"was never attached"* ]]
@@ -226,27 +311,67 @@ hold()
 	grep -q debugfs /proc/filesystems || skip "no debugfs in /proc/filesystems"
 	refused 1 "mount -t debugfs none /sys/kernel/debug" unshare -m sh -c \
 		'for d in $(sed -n "s/^[^ ]* \([^ ]*\) debugfs .*/\1/p" /proc/mounts); do
-			umount -l "$d"; done; exec "$@"' sh "$TOOL" --dry-run --pfn 0 --any-page
+			umount -l "$d"; done; exec "$@"' sh "$TOOL" inject --dry-run --pfn 0 --any-page
 }
 # shellcheck disable=SC2016
 @test "no injector in the kernel: 77, and nothing was touched" {
 	refused 77 "CONFIG_HWPOISON_INJECT" unshare -m sh -c \
 		'mount -t debugfs none /sys/kernel/debug; [ ! -d /sys/kernel/debug/hwpoison ] ||
 			mount --bind /sys/kernel/debug/block /sys/kernel/debug; exec "$@"' \
-		sh "$TOOL" --dry-run --pfn 0 --any-page
+		sh "$TOOL" inject --dry-run --pfn 0 --any-page
 }
 @test "no hard_offline_page in the kernel: 77" {
 	file=/sys/devices/system/memory/hard_offline_page
 	[ ! -e $file ] || skip "$file is there"
-	refused 77 "CONFIG_MEMORY_FAILURE" "$TOOL" --dry-run --pfn 0 --any-page \
+	refused 77 "CONFIG_MEMORY_FAILURE" "$TOOL" inject --dry-run --pfn 0 --any-page \
 		--via hard-offline
 }
 
+@test "valgrind has nothing to say" {
+	plain="${TOOL%.sanitize}"
+	for args in --help "" features "status --json" list "soak --help" "inject --dry-run --pfn 0" \
+		    "inject --pfn 1-x" "verify --pid $$" "soak --pid $$ --count 1" "unpoison --pfn 0"; do
+		# shellcheck disable=SC2086 # words
+		run valgrind -q --leak-check=full --show-leak-kinds=definite,possible --error-exitcode=99 "$plain" $args
+		echo "$args: $output"
+		[ "$status" -ne 99 ]
+		[[ "$output" != *"== "* ]]
+	done
+}
+
+@test "the static build needs no library, and works" {
+	make -s -C "$TOOLS" static
+	run ldd "${TOOL%.sanitize}.static"
+	[[ "$output" == *"not a dynamic executable"* ]]
+	diff <("${TOOL%.sanitize}.static" features) <("${TOOL%.sanitize}" features)
+}
+
+@test "a closed or full standard output is an error for each command" {
+	for args in --help status "status --prometheus" list features; do
+		run -1 bash -c "\"$TOOL\" $args > /dev/full"
+		[[ "$output" == *"cannot write the report"* ]]
+		run -1 bash -c "\"$TOOL\" $args >&-"
+	done
+}
+
+# shellcheck disable=SC2016 # nothing is to be expanded
+@test "the README shows the session that tools/session runs" {
+	sed -nE 's/^show [0-9]+ /$ hugepoison-inject /p' "$TOOLS/session" |
+		sed 's|$db|/dev/hugepages/db|' > "$OUT"
+	[ -s "$OUT" ]
+	sed -n '/^## The injector/,/^## [^T]/s/^    \(\$ hugepoison-inject\)/\1/p' "$TOOLS/../README.md" | diff "$OUT" -
+}
+
+@test "the man page is clean" { mandoc -T lint -W warning "$TOOLS/hugepoison-inject.8"; }
+
 @test "install and clean" {
-	make -s -C "$BATS_TEST_DIRNAME/../tools" install DESTDIR="$BATS_TEST_TMPDIR/root" PREFIX=/usr
-	[ -x "$BATS_TEST_TMPDIR/root/usr/sbin/hugepoison-inject" ]
-	make -s -C "$BATS_TEST_DIRNAME/../tools" all sanitize OUT="$BATS_TEST_TMPDIR/out"
+	make -s -C "$TOOLS" install DESTDIR="$BATS_TEST_TMPDIR/root" prefix=/usr
+	cd "$BATS_TEST_TMPDIR/root/usr"
+	[ -x sbin/hugepoison-inject ]
+	cmp share/man/man8/hugepoison-inject.8 "$TOOLS/hugepoison-inject.8"
+	cmp share/bash-completion/completions/hugepoison-inject "$TOOLS/hugepoison-inject.bash"
+	make -s -C "$TOOLS" all sanitize OUT="$BATS_TEST_TMPDIR/out"
 	[ -x "$BATS_TEST_TMPDIR/out/hugepoison-inject.sanitize" ]
-	make -s -C "$BATS_TEST_DIRNAME/../tools" clean OUT="$BATS_TEST_TMPDIR/out"
+	make -s -C "$TOOLS" clean OUT="$BATS_TEST_TMPDIR/out"
 	[ -z "$(ls "$BATS_TEST_TMPDIR/out")" ]
 }

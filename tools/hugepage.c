@@ -21,7 +21,6 @@
 
 #define SIZES_DIR	"/sys/kernel/mm/hugepages"
 #define MEMORY_DIR	"/sys/devices/system/memory"
-#define MAX_SIZES	8
 #define MAX_ZONES	4096
 #define FLAG(name)	(1ULL << KPF_##name)
 
@@ -33,7 +32,7 @@ struct zone {
 static int flags_fd = -1, count_fd = -1;
 static uint64_t sizes[MAX_SIZES];	/* bytes, ascending */
 static int nr_sizes;
-static struct zone *zones;
+static struct zone zones[MAX_ZONES];
 static int nr_zones;
 
 static int compare_sizes(const void *a, const void *b)
@@ -69,12 +68,8 @@ static int read_zones(void)
 	char line[256];
 	int node = 0;
 
-	zones = calloc(MAX_ZONES, sizeof(*zones));
-	if (!f || !zones) {
-		if (f)
-			fclose(f);
+	if (!f)
 		return fail(FAILED, "cannot read /proc/zoneinfo: %s", strerror(errno));
-	}
 	while (nr_zones < MAX_ZONES && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "Node %d, zone", &node) == 1 ||
 		    sscanf(line, " spanned %" SCNu64, &spanned) == 1)
@@ -98,13 +93,29 @@ static int open_proc(const char *path, int *fd)
 }
 
 /**
+ * hugepage_sizes - the sizes of hugepages that this kernel has
+ * @bytes: where to put them, in ascending order
+ * @max: how many fit there
+ *
+ * Return: how many there are.
+ */
+int hugepage_sizes(uint64_t *bytes, int max)
+{
+	if (!nr_sizes && read_sizes())
+		return 0;
+	for (int i = 0; i < nr_sizes && i < max; i++)
+		bytes[i] = sizes[i];
+	return nr_sizes < max ? nr_sizes : max;
+}
+
+/**
  * hugepage_open - open what the rest of this file reads
  *
  * Return: DONE, or an exit status after a message.
  */
 int hugepage_open(void)
 {
-	int status = read_sizes();
+	int status = nr_sizes ? DONE : read_sizes();
 
 	if (!status)
 		status = read_zones();
@@ -340,11 +351,52 @@ static bool wanted(enum scan what, uint64_t head, uint64_t flags)
 }
 
 /**
+ * page_unmapped - is a hugepage in no page table
+ * @page: the hugepage
+ */
+bool page_unmapped(const struct page *page)
+{
+	uint64_t mapcount;
+
+	return read_entry(count_fd, page->head, &mapcount) && !mapcount;
+}
+
+/**
+ * page_state - what a hugepage is used for
+ * @page: the hugepage
+ *
+ * Return: STATE_FREE, STATE_PRIVATE, STATE_SHARED, or STATE_ANY if it is none (any more).
+ */
+enum state page_state(const struct page *page)
+{
+	uint64_t flags;
+
+	if (!page->known || !page->huge || !page_flags(page->head, &flags))
+		return STATE_ANY;
+	if (flags & FLAG(ANON))
+		return STATE_PRIVATE;
+	return looks_free(page->head, flags) ? STATE_FREE : STATE_SHARED;
+}
+
+/**
+ * last_pfn - the first page frame behind all memory
+ */
+uint64_t last_pfn(void)
+{
+	uint64_t last = 0;
+
+	for (int i = 0; i < nr_zones; i++)
+		if (zones[i].end > last)
+			last = zones[i].end;
+	return last;
+}
+
+/**
  * scan_hugepages - look for hugepages by state
  * @what: which ones
  * @size: of this size, bytes
  * @node: on this node, or ANY_NODE
- * @found: the first ones found
+ * @found: the first ones found, or NULL to count them
  * @max: how many fit there
  *
  * Return: how many were found, at most @max.
@@ -363,7 +415,9 @@ int scan_hugepages(enum scan what, uint64_t size, int node, struct page *found, 
 				continue;
 			if (node_of(pfn) != zones[i].node)
 				continue;
-			page_assume(pfn, pages, &found[n++]);
+			if (found)
+				page_assume(pfn, pages, &found[n]);
+			n++;
 		}
 	}
 	return n;

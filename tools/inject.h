@@ -2,20 +2,34 @@
 /*
  * What the parts of hugepoison-inject share.
  *
- *	hugepoison-inject.c	options, the order of events, the verdict
- *	util.c			numbers, small files, errors
- *	hugepage.c		from a PFN to its hugepage: flags, size, node, scans
- *	target.c		from a file, process, segment or pool to a PFN
- *	way.c			the kernel's ways to poison and to unpoison
+ *	hugepoison-inject.c	the commands, by table
+ *	options.c		what may follow a command, and what goes with what
+ *	inject.c		inject and unpoison: look, check, hit, judge
+ *	plan.c			which raw pages a call is going to hit
+ *	target.c		from a file, segment or pool to a PFN
+ *	process.c		from a process to PFNs
+ *	probe.c			what a file has at an offset, without touching it
+ *	hugepage.c		from a PFN to its hugepage: flags, size, node, state
+ *	way.c, mce.c		the kernel's ways to poison and to unpoison
  *	log.c			the kernel's log from the injection on
- *	report.c		counters before and after, table and JSON
+ *	counters.c, report.c	counters before and after, table and JSON
+ *	status.c, metrics.c	policy, counters, pools; as a table, JSON, metrics
+ *	list.c, owner.c		what is bad, and whose
+ *	verify.c, verify-process.c, touch.c	what can be read of a target
+ *	soak.c, journal.c	many errors at random, and the report of them
+ *	features.c		what this kernel has
+ *	util.c, json.c		numbers, small files, errors; JSON
  */
 #ifndef HUGEPOISON_INJECT_H
 #define HUGEPOISON_INJECT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+
+#define VERSION	"2"
 
 /* Exit status. A function that returns int returns one of these. */
 enum {
@@ -29,6 +43,18 @@ enum {
 #define PAGE_BYTES	(1UL << PAGE_SHIFT)
 #define ANY_NODE	(-1)
 #define NO_VALUE	(-1LL)	/* a counter this kernel does not have */
+#define MAX_NODES	1024
+#define MAX_SIZES	8
+#define MAX_HITS	65536	/* errors of one call; soak has no limit */
+
+#define fallthrough	__attribute__((__fallthrough__))
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
+
+/* Bits, for each option says which commands take it. */
+enum command {
+	CMD_STATUS = 1, CMD_LIST = 2, CMD_FEATURES = 4, CMD_INJECT = 8, CMD_UNPOISON = 16,
+	CMD_VERIFY = 32, CMD_SOAK = 64,
+};
 
 enum target_kind {
 	TARGET_NONE, TARGET_FILE, TARGET_PID, TARGET_SHM, TARGET_PFN, TARGET_FREE,
@@ -37,31 +63,45 @@ enum target_kind {
 enum way {
 	WAY_DEFAULT,		/* way_choose() decides */
 	WAY_CORRUPT_PFN,
-	WAY_CORRUPT_FREE,	/* corrupt-free-hugepage: the kernel chooses */
 	WAY_HARD_OFFLINE,
+	WAY_SOFT_OFFLINE,
 	WAY_MADVISE,
+	WAY_MCE,
+	WAY_CORRUPT_FREE,	/* corrupt-free-hugepage: the kernel chooses */
 	WAY_UNPOISON,
 };
 
 enum subpage { SUBPAGE_NAMED, SUBPAGE_HEAD, SUBPAGE_TAIL, SUBPAGE_RANDOM, SUBPAGE_INDEX };
 
+enum state {
+	STATE_ANY, STATE_FREE, STATE_RESERVED, STATE_SHARED, STATE_PRIVATE, STATE_UNFAULTED,
+	STATE_PINNED,
+};
+
 struct options {
+	enum command command;
 	enum target_kind kind;
 	const char *file;
-	uint64_t offset;	/* of --file and --shmid, bytes */
 	uint64_t pid;
-	uint64_t addr;
 	uint64_t shmid;
-	uint64_t pfn;
+	uint64_t at;		/* offset, address or PFN: the target's kind tells which */
+	uint64_t end;		/* of a range, exclusive; 0: one raw page */
+	bool everywhere;	/* no place was given: --all-of, and verify */
+	bool by_number;		/* --hugepage */
+	uint64_t number;
 	uint64_t size;		/* of --free, bytes; 0: the default hugepage size */
 	int node;
+	enum state state;
 	enum way way;
 	enum subpage subpage;
 	uint64_t index;		/* of SUBPAGE_INDEX */
-	bool any_page;
-	bool dry_run;
-	bool unpoison;
-	bool json;
+	bool again, second;
+	uint64_t delay;		/* seconds */
+	bool any_page, yes, dry_run, json, prometheus;
+	const char *output;
+	uint64_t rate, count, duration, seed, max_loss;	/* of soak; 0: no limit */
+	bool seeded, resume;
+	const char *report;
 };
 
 /**
@@ -84,9 +124,9 @@ struct page {
 	bool poisoned;
 };
 
-/* Our own mapping of the target's hugepage: only madvise needs one for long. */
+/* Our own mapping of the target. */
 struct mapping {
-	void *addr;		/* where the hugepage starts, NULL if none */
+	void *addr;		/* where the first hugepage starts, NULL if none */
 	size_t len;
 	void *attached;		/* shmat()'s address, NULL for a file */
 };
@@ -105,16 +145,49 @@ struct outcome {
 	const char *verdict;	/* why the result is "failed", NULL if done */
 };
 
+enum repeat { FIRST, AGAIN, SECOND };
+
+/**
+ * struct hit - one error that is to be injected, or taken back
+ * @page: where
+ * @at: the offset, address or PFN that led there
+ * @repeat: whether it is another one in a hugepage that was just hit
+ */
+struct hit {
+	struct page page;
+	uint64_t at;
+	enum repeat repeat;
+};
+
+struct plan {
+	struct hit *hit;
+	size_t hits;
+};
+
 /* util.c */
+extern bool quiet;
+
 int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *errno_name(int err);
 const char *parse_number(const char *text, bool suffixes, uint64_t max, uint64_t *out);
+const char *parse_range(const char *text, bool suffixes, uint64_t max, uint64_t *start,
+			uint64_t *end);
 long long read_value(const char *path);
 long long read_keyed_value(const char *path, const char *key);
+long long hardware_corrupted(void);
+bool read_word(const char *path, char *buf, size_t len);
 bool in_list_file(const char *path, unsigned int number);
+bool node_online(int node);
 void size_text(uint64_t bytes, char *buf, size_t len);
+void print_name(FILE *f, const char *name);
+bool privileged(void);
+int check_privilege(void);
+int finish_output(FILE *f, const char *name);
+double now(void);
+void sleep_until(double when);
 
 /* hugepage.c */
+int hugepage_sizes(uint64_t *bytes, int max);
 int hugepage_open(void);
 bool size_known(uint64_t bytes);
 uint64_t default_size(void);
@@ -125,23 +198,77 @@ uint64_t count_poisoned(const struct page *page);
 int node_of(uint64_t pfn);
 int page_lookup(uint64_t pfn, struct page *page);
 void page_assume(uint64_t pfn, uint64_t pages, struct page *page);
+enum state page_state(const struct page *page);
+bool page_unmapped(const struct page *page);
+uint64_t last_pfn(void);
 
 enum scan { SCAN_FREE, SCAN_POISONED, SCAN_POISONED_FREE };
 int scan_hugepages(enum scan what, uint64_t size, int node, struct page *found, int max);
 
+/* probe.c */
+enum probe { PROBE_PRESENT, PROBE_HOLE, PROBE_POISONED, PROBE_FAILED };
+
+int probe_page(void *addr, size_t size, enum probe *result);
+
 /* target.c */
 int target_find(const struct options *opt, struct page *page, struct mapping *map);
+int find_in_file(const struct options *opt, int fd, const char *name, uint64_t offset,
+		 struct page *page, struct mapping *map);
 int target_pick_page(const struct options *opt, struct page *page);
+int target_map(const struct options *opt, struct mapping *map, uint64_t *size);
 void target_unmap(struct mapping *map);
+void target_name(const struct options *opt, FILE *f);
+const char *state_mismatch(const struct options *opt, const struct page *page);
 long long free_hugepages(uint64_t size, int node);
+uint64_t random_number(void);
+
+/* process.c */
+struct vma {
+	uint64_t start, end, offset;
+	unsigned int major, minor;
+	uint64_t inode;
+	uint64_t page_size;	/* 0: not looked up */
+	bool shared;
+	char name[64];
+};
+
+#define PM_PRESENT	(1ULL << 63)
+#define PM_SWAPPED	(1ULL << 62)
+#define PM_PFN_MASK	((1ULL << 55) - 1)
+
+bool parse_vma(const char *line, struct vma *vma);
+int process_open(uint64_t pid);
+int process_vmas(uint64_t pid, struct vma **vmas, size_t *count);
+int process_entries(uint64_t pid, uint64_t addr, uint64_t *entry, size_t count);
+int process_map_file(uint64_t pid, const struct vma *vma);
+int process_hugepages(uint64_t pid, uint64_t **addr, size_t *count);
+int nth_hugepage(const struct options *opt, uint64_t *at);
+bool process_pins(uint64_t pid);
+int find_pid(const struct options *opt, struct page *page, struct mapping *map);
+int read_pagemap(int dirfd, const char *path, uint64_t addr, uint64_t *entry, size_t count);
+
+/* plan.c */
+int plan_make(const struct options *opt, struct plan *plan);
+int plan_look_again(const struct options *opt, const struct hit *hit, struct mapping *map);
+void plan_free(struct plan *plan);
 
 /* way.c */
 enum way way_choose(const struct options *opt);
 int way_check(enum way way);
 const char *way_name(enum way way);
 bool kernel_has_hugepoison(void);
+bool debugfs_dir(char *dir, size_t len);
+int write_text(const char *path, const char *text);
 void way_apply(const struct options *opt, const struct page *page,
 	       const struct mapping *map, struct outcome *out);
+
+/* mce.c */
+int mce_check(const char *debugfs);
+int mce_inject(const char *debugfs, uint64_t pfn);
+
+/* inject.c */
+int run_inject(struct options *opt);
+int inject_one(const struct options *opt, struct hit *hit, struct outcome *out);
 
 /* log.c */
 struct log {
@@ -154,11 +281,17 @@ struct log {
 void log_start(struct log *log);
 void log_read(struct log *log);
 void log_free(struct log *log);
+char *log_record_text(char *record);
 bool log_line_pfn(const char *line, uint64_t *pfn);
 bool log_names(const char *line, const struct page *page);
 int log_find_hit(const struct log *log, uint64_t pages, int node, struct page *page);
 
-/* report.c */
+/* counters.c */
+#define ROW_CORRUPTED	"HardwareCorrupted"
+#define ROW_MARKED	"KPF_HWPOISON"
+#define NODES_DIR	"/sys/devices/system/node"
+#define OURS_DIR	"/sys/kernel/mm/hugepoison"
+
 struct counter {
 	char name[32];
 	char path[160];		/* "" for those that are computed */
@@ -172,17 +305,110 @@ struct counters {
 	int rows;
 };
 
+int counters_start(struct counters *c, const struct page *page);
+void counters_finish(struct counters *c, const struct page *page);
+void counters_free(struct counters *c);
+
+/* report.c */
 struct report {
 	const struct options *opt;
-	const struct page *page;
+	const struct hit *hit;
 	const struct outcome *out;
 	const struct counters *counters;
 	const struct log *log;
 };
 
-int counters_start(struct counters *c, const struct page *page);
-void counters_finish(struct counters *c, const struct page *page);
-void counters_free(struct counters *c);
-int report_print(const struct report *r);
+void report_print(const struct report *r);
+void report_row(const struct report *r);
+const char *code_name(int code);
+const char *result_text(const struct report *r);
+
+/* json.c */
+struct json_object;
+
+void put_number(struct json_object *o, const char *key, uint64_t value);
+void put_value(struct json_object *o, const char *key, long long value);
+void put_text(struct json_object *o, const char *key, const char *text);
+void put_bool(struct json_object *o, const char *key, bool value);
+void put_target(struct json_object *o, const struct options *opt);
+struct json_object *json_start(const char *action);
+void json_finish(struct json_object *o, FILE *f, bool pretty);
+
+/* status.c */
+struct figure {
+	enum { FIGURE_BAD, FIGURE_EVENT, FIGURE_POOL } group;
+	char name[32];
+	uint64_t kb;
+	int node;		/* ANY_NODE: only for resv_hugepages */
+	long long value;
+};
+
+struct status {
+	struct figure *figure;
+	size_t figures;
+	char kernel[65];
+	char policy[16];	/* "" on a stock kernel */
+	long long replace, corrupted_kb;
+};
+
+int run_status(struct options *opt);
+int status_take(struct status *s);
+void metrics_print(const struct status *s, FILE *f);
+
+/* list.c, owner.c */
+struct bad {
+	uint64_t pfn, kb;
+	int node;
+	char state[12];
+	char owner[256];	/* as the kernel writes it */
+};
+
+int run_list(struct options *opt);
+bool parse_bad(const char *line, struct bad *bad);
+bool parse_own(const char *line, uint64_t *start, uint64_t *end, uint64_t *kb, char state[12]);
+struct bad *read_bad_pages(size_t *count);
+long owner_shmid(const struct bad *bad);
+void owner_path(const struct bad *bad, char *buf, size_t len);
+void owner_pids(const struct bad *bad, char *buf, size_t len);
+
+/* touch.c, verify.c, verify-process.c */
+struct touched {
+	uint64_t pages;		/* that were read, or tried */
+	uint64_t holes;		/* hugepages that are not there */
+	uint64_t healthy, raw;	/* as they should be */
+	uint64_t lost;		/* healthy, but cannot be read */
+	uint64_t readable;	/* raw, but can be read */
+	uint64_t strange;	/* lost with another signal than is right */
+	struct signal_seen sig;	/* the first that was seen */
+	bool told;		/* the kernel tells which pages are raw */
+};
+
+bool touch(const void *addr, struct signal_seen *sig);
+void note_signal(struct signal_seen *sig, const siginfo_t *info);
+int run_verify(struct options *opt);
+int verify_process(const struct options *opt, struct touched *t);
+
+/* soak.c, journal.c */
+struct soak {
+	uint64_t seed;
+	uint64_t errors;	/* injected, this run and those before */
+	uint64_t done, failed;
+	uint64_t loss_kb;
+	double seconds;
+};
+
+int run_soak(struct options *opt);
+int journal_open(const struct options *opt, struct soak *s, FILE **f);
+bool journal_parse(const char *line, const struct options *opt, struct soak *s);
+int journal_write(FILE *f, const struct soak *s, const struct hit *hit,
+		  const struct outcome *out);
+
+/* features.c */
+int run_features(struct options *opt);
+
+/* options.c */
+const char *state_name(enum state state);
+int options_parse(enum command command, int argc, char **argv, const char *doc,
+		  unsigned int flags, struct options *opt);
 
 #endif /* HUGEPOISON_INJECT_H */

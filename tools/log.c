@@ -35,7 +35,7 @@ void log_start(struct log *log)
  * metadata behind. User space can write records too, but not in the kernel's
  * name: the facility in the priority gives them away.
  */
-static char *record_text(char *record)
+char *log_record_text(char *record)
 {
 	char *text = strchr(record, ';');
 
@@ -83,7 +83,7 @@ void log_read(struct log *log)
 		if (got <= 0)
 			return;
 		record[got] = '\0';
-		text = record_text(record);
+		text = log_record_text(record);
 		if (text && log_line_pfn(text, &pfn))
 			keep(log, text);
 	}

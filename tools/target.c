@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: from a file, process, segment or pool to a PFN.
+ * hugepoison-inject: from a file, segment or pool to a PFN.
  *
- * The PFN behind an offset of a hugetlbfs file is in /proc/self/pagemap once we
- * map the file, but only for pages that our page table holds, and touching a
- * hole would allocate a hugepage, which no injector may do. Nothing says without
- * touching whether the page cache has the page: lseek(SEEK_DATA) calls the whole
- * file data, cachestat() refuses hugetlbfs, mincore() looks at our empty page
- * table only, st_blocks counts without saying where.
- *
- * UFFDIO_CONTINUE does it: in a mapping registered for userfaultfd minor faults
- * it maps the page that the page cache holds, fails with EFAULT where there is
- * none and with EIO where it is poisoned, and it never allocates. The mapping is
- * MAP_NORESERVE, lest it takes a reservation that would stay with the file, and
- * without PROT_WRITE, lest it extends the file.
+ * A file is mapped, and probe_page() has its page put into our page table, if it is
+ * there; /proc/self/pagemap then tells the PFN. The mapping is MAP_NORESERVE, lest it
+ * takes a reservation that would stay with the file, and without PROT_WRITE, lest it
+ * extends the file.
  *
  * A poisoned page's PFN is shown nowhere to user space. It can be told only if it
  * is the one poisoned hugepage of its size; otherwise the candidates are listed.
@@ -22,124 +14,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/magic.h>
-#include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include "inject.h"
 
-#define PM_PRESENT	(1ULL << 63)
-#define PM_SWAPPED	(1ULL << 62)
-#define PM_PFN_MASK	((1ULL << 55) - 1)
 #define MAX_LISTED	16
-
-enum probe { PROBE_PRESENT, PROBE_HOLE, PROBE_POISONED, PROBE_FAILED };
-
-/* One line of /proc/PID/maps. */
-struct vma {
-	uint64_t start, end, offset;
-	bool shared;
-	bool file;
-};
-
-static int read_pagemap(int dirfd, const char *path, uint64_t addr, uint64_t *entry)
-{
-	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	off_t pos = (off_t)(addr >> PAGE_SHIFT) * (off_t)sizeof(*entry);
-	ssize_t got = -1;
-
-	if (fd >= 0) {
-		got = pread(fd, entry, sizeof(*entry), pos);
-		close(fd);
-	}
-	if (got == sizeof(*entry))
-		return DONE;
-	return fail(FAILED, "cannot read %s: %s", path,
-		    got < 0 ? strerror(errno) : "the address is beyond it");
-}
-
-static int no_userfaultfd(const char *what)
-{
-	return fail(UNSUPPORTED, "cannot find the page without userfaultfd: %s: %s: the kernel "
-		    "needs CONFIG_USERFAULTFD with minor faults on hugetlbfs; --pid and --pfn "
-		    "work without", what, strerror(errno));
-}
-
-static int register_minor(int uffd, void *addr, size_t size)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_HUGETLBFS };
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)addr, .len = size },
-		.mode = UFFDIO_REGISTER_MODE_MINOR,
-	};
-
-	if (ioctl(uffd, UFFDIO_API, &api))
-		return no_userfaultfd("UFFDIO_API");
-	if (!ioctl(uffd, UFFDIO_REGISTER, &reg))
-		return DONE;
-	if (errno == EPERM)
-		return fail(FAILED,
-			    "cannot look into the file: it is sealed against writing or opened "
-			    "read-only; use --pid or --pfn");
-	return no_userfaultfd("UFFDIO_REGISTER");
-}
-
-/* Map the hugepage at @addr from the page cache, if it is there. */
-static int continue_page(int uffd, void *addr, size_t size, enum probe *result)
-{
-	struct uffdio_continue cont = {
-		.range = { .start = (uintptr_t)addr, .len = size },
-		.mode = UFFDIO_CONTINUE_MODE_DONTWAKE,
-	};
-	int err = 0;
-
-	do {
-		cont.mapped = 0;
-		err = ioctl(uffd, UFFDIO_CONTINUE, &cont) ? errno : 0;
-	} while (err == EAGAIN || err == EINTR);
-
-	switch (err) {
-	case 0:
-	case EEXIST:
-		*result = PROBE_PRESENT;
-		return DONE;
-	case EFAULT:
-		*result = PROBE_HOLE;
-		return DONE;
-	case EIO:
-		*result = PROBE_POISONED;
-		return DONE;
-	default:
-		errno = err;
-		return no_userfaultfd("UFFDIO_CONTINUE");
-	}
-}
-
-static int probe_page(void *addr, size_t size, enum probe *result)
-{
-	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-	int status;
-
-	*result = PROBE_FAILED;
-	if (uffd < 0)
-		return no_userfaultfd("userfaultfd()");
-	status = register_minor(uffd, addr, size);
-	if (!status)
-		status = continue_page(uffd, addr, size, result);
-	close(uffd);
-	return status;
-}
 
 /* The target is a poisoned hugepage of @size: which one? */
 static int find_poisoned(enum scan what, uint64_t size, int node, struct page *page)
@@ -167,6 +55,31 @@ static int find_poisoned(enum scan what, uint64_t size, int node, struct page *p
 }
 
 /*
+ * A narrowed hugepage can be told by any of its healthy pages: once touched, they are in
+ * our page table. False where all of it is lost, or the first ones are.
+ */
+static bool find_by_neighbour(const struct mapping *map, size_t size, struct page *page)
+{
+	uint64_t pages = size >> PAGE_SHIFT, entry;
+	struct signal_seen sig;
+
+	if (!kernel_has_hugepoison())
+		return false;	/* all of it is lost there */
+	for (uint64_t i = 0; i < MAX_LISTED; i++) {
+		char *addr = (char *)map->addr + (i << PAGE_SHIFT);
+
+		if (!touch(addr, &sig))
+			continue;
+		if (read_pagemap(AT_FDCWD, "/proc/self/pagemap", (uintptr_t)addr, &entry, 1) ||
+		    !(entry & PM_PRESENT) || ((entry & PM_PFN_MASK) & (pages - 1)) != i)
+			return false;
+		page_assume((entry & PM_PFN_MASK) - i, pages, page);
+		return true;
+	}
+	return false;
+}
+
+/*
  * Where is the hugepage that is mapped at map->addr, and which raw page is
  * @inside bytes into it?
  */
@@ -184,12 +97,13 @@ static int find_mapped(struct mapping *map, size_t size, uint64_t inside, const 
 			    "%s has a hole there: no hugepage is allocated; write to it first",
 			    name);
 	if (result == PROBE_POISONED) {
-		status = find_poisoned(SCAN_POISONED, size, ANY_NODE, page);
+		if (!find_by_neighbour(map, size, page))
+			status = find_poisoned(SCAN_POISONED, size, ANY_NODE, page);
 		if (!status)
 			page->pfn = page->head + (inside >> PAGE_SHIFT);
 		return status;
 	}
-	status = read_pagemap(AT_FDCWD, "/proc/self/pagemap", (uintptr_t)map->addr, &entry);
+	status = read_pagemap(AT_FDCWD, "/proc/self/pagemap", (uintptr_t)map->addr, &entry, 1);
 	if (status)
 		return status;
 	if (!(entry & PM_PRESENT) || !(entry & PM_PFN_MASK))
@@ -198,13 +112,11 @@ static int find_mapped(struct mapping *map, size_t size, uint64_t inside, const 
 	return page_lookup((entry & PM_PFN_MASK) + (inside >> PAGE_SHIFT), page);
 }
 
-/* @name is how the user knows the file, for messages. */
-static int find_in_file(int fd, const char *name, uint64_t offset, struct page *page,
-			struct mapping *map)
+/* The size of a file's hugepages; a message if it has none, or is none. */
+static int size_of_file(int fd, const char *name, uint64_t *size, uint64_t *length)
 {
 	struct statfs fs;
 	struct stat st;
-	uint64_t size, start;
 
 	if (fstatfs(fd, &fs) || fstat(fd, &st))
 		return fail(FAILED, "cannot examine %s: %s", name, strerror(errno));
@@ -213,36 +125,81 @@ static int find_in_file(int fd, const char *name, uint64_t offset, struct page *
 			    "%s is not on hugetlbfs: its pages are no hugepages; give a file of a "
 			    "hugetlbfs mount or a memfd made with MFD_HUGETLB (/proc/PID/fd/N)",
 			    name);
-	if (offset >= (uint64_t)st.st_size)
-		return fail(FAILED, "offset %" PRIu64 " is beyond the end of %s (%lld bytes)",
-			    offset, name, (long long)st.st_size);
-	size = (uint64_t)fs.f_bsize;
+	*size = (uint64_t)fs.f_bsize;
+	*length = (uint64_t)st.st_size;
+	return DONE;
+}
+
+static int map_file(int fd, const char *name, uint64_t start, size_t len, struct mapping *map)
+{
+	map->addr = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	map->len = len;
+	if (map->addr != MAP_FAILED)
+		return DONE;
+	map->addr = NULL;
+	return fail(FAILED, "cannot map %s at %" PRIu64 ": %s", name, start, strerror(errno));
+}
+
+/* Where --offset, or --hugepage, leads to in a file of hugepages of @size. */
+static uint64_t place(const struct options *opt, uint64_t offset, uint64_t size)
+{
+	return opt->by_number ? opt->number * size : offset;
+}
+
+/**
+ * find_in_file - find the raw page at an offset of an open file
+ * @opt: for --hugepage
+ * @fd: the file
+ * @name: how the user knows it, for messages
+ * @offset: where in it
+ * @page: the raw page and its hugepage
+ * @map: our mapping of it
+ *
+ * Return: DONE, or an exit status after a message.
+ */
+int find_in_file(const struct options *opt, int fd, const char *name, uint64_t offset,
+		 struct page *page, struct mapping *map)
+{
+	uint64_t size, length, start;
+	int status = size_of_file(fd, name, &size, &length);
+
+	if (status)
+		return status;
+	offset = place(opt, offset, size);
+	if (offset >= length)
+		return fail(FAILED, "offset %" PRIu64 " is beyond the end of %s (%" PRIu64
+			    " bytes)", offset, name, length);
 	start = offset & ~(size - 1);
-	map->addr = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
-	if (map->addr == MAP_FAILED) {
-		map->addr = NULL;
-		return fail(FAILED, "cannot map %s at %" PRIu64 ": %s", name, start,
-			    strerror(errno));
-	}
-	map->len = size;
-	return find_mapped(map, size, offset - start, name, page);
+	status = map_file(fd, name, start, size, map);
+	return status ? status : find_mapped(map, size, offset - start, name, page);
+}
+
+/* Devices and FIFOs may do something on open() already. */
+static int open_file(const char *name, bool read_only, int *fd)
+{
+	struct stat st;
+	const int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+	if (stat(name, &st))
+		return fail(FAILED, "%s: %s", name, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return fail(FAILED, "%s is not a regular file: give a file on hugetlbfs", name);
+	*fd = open(name, O_RDWR | flags);
+	if (*fd < 0 && read_only)
+		*fd = open(name, O_RDONLY | flags);
+	if (*fd >= 0)
+		return DONE;
+	return fail(FAILED, "cannot open %s%s: %s", name, read_only ? "" :
+		    " for reading and writing, which looking into it takes", strerror(errno));
 }
 
 static int find_file(const struct options *opt, struct page *page, struct mapping *map)
 {
-	struct stat st;
-	int fd, status;
+	int fd, status = open_file(opt->file, false, &fd);
 
-	if (stat(opt->file, &st))
-		return fail(FAILED, "%s: %s", opt->file, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return fail(FAILED, "%s is not a regular file: give a file on hugetlbfs",
-			    opt->file);
-	fd = open(opt->file, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return fail(FAILED, "cannot open %s for reading and writing, which looking into "
-			    "it takes: %s", opt->file, strerror(errno));
-	status = find_in_file(fd, opt->file, opt->offset, page, map);
+	if (status)
+		return status;
+	status = find_in_file(opt, fd, opt->file, opt->at, page, map);
 	close(fd);
 	return status;
 }
@@ -267,142 +224,91 @@ static uint64_t mapping_page_size(const void *addr)
 	return kb << 10;
 }
 
-static int find_attached(const struct options *opt, const char *name, struct page *page,
-			 struct mapping *map)
-{
-	uint64_t size = mapping_page_size(map->attached), start;
-
-	if (!size_known(size))
-		return fail(FAILED,
-			    "%s is not made of hugepages: create it with shmget(SHM_HUGETLB)",
-			    name);
-	start = opt->offset & ~(size - 1);
-	map->addr = (char *)map->attached + start;
-	return find_mapped(map, size, opt->offset - start, name, page);
-}
-
 /*
  * Attaching takes reservations for a SHM_NORESERVE segment, but so did the first
  * attach of whoever put pages into it: a segment never attached has no pages.
  */
-static int find_shm(const struct options *opt, struct page *page, struct mapping *map)
+static int map_segment(const struct options *opt, const char *name, struct mapping *map,
+		       uint64_t *size)
 {
 	struct shmid_ds ds;
-	char name[48];
 	void *addr;
 
-	snprintf(name, sizeof(name), "shared memory segment %" PRIu64, opt->shmid);
 	if (shmctl((int)opt->shmid, IPC_STAT, &ds))
 		return fail(FAILED, "no %s: %s; `ipcs -m` lists what there is", name,
 			    strerror(errno));
-	if (opt->offset >= ds.shm_segsz)
+	if (!opt->everywhere && !opt->by_number && opt->at >= ds.shm_segsz)
 		return fail(FAILED, "offset %" PRIu64 " is beyond the end of %s (%zu bytes)",
-			    opt->offset, name, ds.shm_segsz);
+			    opt->at, name, ds.shm_segsz);
 	if (!ds.shm_atime)
 		return fail(FAILED,
 			    "%s was never attached, so it has no hugepage yet; write to it first",
 			    name);
-	addr = shmat((int)opt->shmid, NULL, 0);
+	addr = shmat((int)opt->shmid, NULL, opt->command == CMD_LIST ? SHM_RDONLY : 0);
 	if (addr == (void *)-1)
 		return fail(FAILED, "cannot attach %s: %s", name, strerror(errno));
 	map->attached = addr;
-	return find_attached(opt, name, page, map);
-}
-
-static bool parse_vma(const char *line, struct vma *vma)
-{
-	char perm[5];
-	uint64_t inode;
-
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %" SCNu64,
-		   &vma->start, &vma->end, perm, &vma->offset, &inode) != 5)
-		return false;
-	vma->shared = perm[3] == 's';
-	vma->file = inode != 0;
-	return true;
-}
-
-static int find_vma(int dir, const struct options *opt, struct vma *vma)
-{
-	int fd = openat(dir, "maps", O_RDONLY | O_CLOEXEC);
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-	bool found = false;
-	char *line = NULL;
-	size_t len = 0;
-
-	if (!f)
-		return fail(FAILED, "cannot read /proc/%" PRIu64 "/maps: %s", opt->pid,
-			    strerror(errno));
-	while (!found && getline(&line, &len, f) > 0)
-		found = parse_vma(line, vma) && vma->start <= opt->addr && opt->addr < vma->end;
-	free(line);
-	fclose(f);
-	if (found)
+	map->addr = addr;
+	map->len = ds.shm_segsz;
+	*size = mapping_page_size(addr);
+	if (size_known(*size))
 		return DONE;
-	return fail(FAILED, "address 0x%" PRIx64 " is in no mapping of process %" PRIu64
-		    ": see /proc/%" PRIu64 "/maps", opt->addr, opt->pid, opt->pid);
+	return fail(FAILED, "%s is not made of hugepages: create it with shmget(SHM_HUGETLB)",
+		    name);
 }
 
-/* The process has no page there; a shared mapping's file may have one. */
-static int find_behind_vma(int dir, const struct options *opt, const struct vma *vma,
-			   struct page *page, struct mapping *map)
+static int find_shm(const struct options *opt, struct page *page, struct mapping *map)
 {
-	char path[80], name[80];
-	struct statfs fs;
-	int fd = -1, status;
+	uint64_t size, offset, start;
+	char name[48];
+	int status;
 
-	snprintf(path, sizeof(path), "map_files/%" PRIx64 "-%" PRIx64, vma->start, vma->end);
-	snprintf(name, sizeof(name), "the mapping at 0x%" PRIx64 " of process %" PRIu64,
-		 vma->start, opt->pid);
-	if (vma->shared && vma->file)
-		fd = openat(dir, path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC) {
-		if (fd >= 0)
-			close(fd);
-		return fail(FAILED, "process %" PRIu64 " has no page at 0x%" PRIx64
-			    ": it must touch the address first", opt->pid, opt->addr);
-	}
-	status = find_in_file(fd, name, opt->addr - vma->start + vma->offset, page, map);
+	snprintf(name, sizeof(name), "shared memory segment %" PRIu64, opt->shmid);
+	status = map_segment(opt, name, map, &size);
+	if (status)
+		return status;
+	offset = place(opt, opt->at, size);
+	if (offset >= map->len)
+		return fail(FAILED, "offset %" PRIu64 " is beyond the end of %s (%zu bytes)",
+			    offset, name, map->len);
+	start = offset & ~(size - 1);
+	map->addr = (char *)map->attached + start;
+	return find_mapped(map, size, offset - start, name, page);
+}
+
+static int map_whole_file(const struct options *opt, struct mapping *map, uint64_t *size)
+{
+	uint64_t length;
+	int fd, status = open_file(opt->file, opt->command == CMD_LIST, &fd);
+
+	if (status)
+		return status;
+	status = size_of_file(fd, opt->file, size, &length);
+	if (!status && !length)
+		status = fail(FAILED, "%s is empty", opt->file);
+	if (!status)
+		status = map_file(fd, opt->file, 0, length, map);
 	close(fd);
 	return status;
 }
 
-static int find_addr(int dir, const struct options *opt, struct page *page, struct mapping *map)
+/**
+ * target_map - map all of a file or a segment
+ * @opt: names the target
+ * @map: our mapping, to be undone by target_unmap() in any case
+ * @size: of its hugepages, in bytes
+ *
+ * Return: DONE, or an exit status after a message.
+ */
+int target_map(const struct options *opt, struct mapping *map, uint64_t *size)
 {
-	struct vma vma;
-	uint64_t entry;
-	int status = find_vma(dir, opt, &vma);
+	char name[48];
 
-	if (!status)
-		status = read_pagemap(dir, "pagemap", opt->addr, &entry);
-	if (status)
-		return status;
-	if (!(entry & PM_PRESENT) && entry & PM_SWAPPED)
-		return fail(FAILED, "the page at 0x%" PRIx64 " of process %" PRIu64
-			    " is swapped out or migrating: not a hugepage, or try again",
-			    opt->addr, opt->pid);
-	if (!(entry & PM_PRESENT))
-		return find_behind_vma(dir, opt, &vma, page, map);
-	if (!(entry & PM_PFN_MASK))
-		return fail(FAILED,
-			    "/proc/%" PRIu64 "/pagemap hides the PFN: run as root (CAP_SYS_ADMIN)",
-			    opt->pid);
-	return page_lookup(entry & PM_PFN_MASK, page);
-}
-
-/* An open /proc/PID goes stale with its process: a recycled PID cannot fool us. */
-static int find_pid(const struct options *opt, struct page *page, struct mapping *map)
-{
-	char path[32];
-	int dir, status;
-
-	snprintf(path, sizeof(path), "/proc/%" PRIu64, opt->pid);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return fail(FAILED, "no process %" PRIu64 ": %s", opt->pid, strerror(errno));
-	status = find_addr(dir, opt, page, map);
-	close(dir);
-	return status;
+	*map = (struct mapping) { 0 };
+	if (opt->kind == TARGET_FILE)
+		return map_whole_file(opt, map, size);
+	snprintf(name, sizeof(name), "shared memory segment %" PRIu64, opt->shmid);
+	return map_segment(opt, name, map, size);
 }
 
 /**
@@ -432,14 +338,14 @@ static int check_pool(const struct options *opt, uint64_t size)
 	if (!size_known(size))
 		return fail(FAILED, "this kernel has no hugepages of size %s, only %s", text, all);
 	if (opt->node != ANY_NODE) {
-		if (!in_list_file("/sys/devices/system/node/online", (unsigned int)opt->node))
+		if (!node_online(opt->node))
 			return fail(FAILED,
 				    "node %d is not online: see /sys/devices/system/node/online",
 				    opt->node);
 		snprintf(where, sizeof(where), " on node %d", opt->node);
 		snprintf(dir, sizeof(dir), "/sys/devices/system/node/node%d", opt->node);
 	}
-	if (opt->unpoison || free_hugepages(size, opt->node) > 0)
+	if (opt->command == CMD_UNPOISON || free_hugepages(size, opt->node) > 0)
 		return DONE;
 	return fail(FAILED, "no free %s hugepage%s: echo N > %s/hugepages/hugepages-%" PRIu64
 		    "kB/nr_hugepages", text, where, dir, size >> 10);
@@ -452,7 +358,7 @@ static int find_free(const struct options *opt, struct page *page)
 
 	if (status)
 		return status;
-	if (opt->unpoison)
+	if (opt->command == CMD_UNPOISON)
 		return find_poisoned(SCAN_POISONED_FREE, size, opt->node, page);
 	if (opt->way == WAY_CORRUPT_FREE) {
 		*page = (struct page) {
@@ -472,7 +378,7 @@ static int dispatch(const struct options *opt, struct page *page, struct mapping
 	case TARGET_FILE: return find_file(opt, page, map);
 	case TARGET_PID: return find_pid(opt, page, map);
 	case TARGET_SHM: return find_shm(opt, page, map);
-	case TARGET_PFN: return page_lookup(opt->pfn, page);
+	case TARGET_PFN: return page_lookup(opt->at, page);
 	case TARGET_FREE: return find_free(opt, page);
 	default: return fail(USAGE, "no target");
 	}
@@ -504,14 +410,16 @@ int target_find(const struct options *opt, struct page *page, struct mapping *ma
 	return status;
 }
 
-static uint64_t random_below(uint64_t n)
+/**
+ * random_number - any number
+ */
+uint64_t random_number(void)
 {
 	uint64_t r = 0;
 
-	/* n is a power of two no larger than 2^18: no bias to care about */
 	if (getrandom(&r, sizeof(r), 0) != sizeof(r))
 		r = (uint64_t)getpid();
-	return r % n;
+	return r;
 }
 
 /**
@@ -535,7 +443,7 @@ int target_pick_page(const struct options *opt, struct page *page)
 	else if (opt->subpage == SUBPAGE_TAIL)
 		index = page->pages - 1;
 	else if (opt->subpage == SUBPAGE_RANDOM)
-		index = random_below(page->pages);
+		index = random_number() % page->pages; /* a power of two: no bias */
 	else
 		index = opt->index;
 	if (index >= page->pages)
@@ -544,6 +452,83 @@ int target_pick_page(const struct options *opt, struct page *page)
 			    index, page->pages - 1);
 	page->pfn = page->head + index;
 	return DONE;
+}
+
+/**
+ * state_mismatch - does the hugepage lack what --state asks for
+ * @opt: the options
+ * @page: the hugepage
+ *
+ * Return: NULL if all is well, else what the hugepage is.
+ */
+const char *state_mismatch(const struct options *opt, const struct page *page)
+{
+	uint64_t size = page->pages << PAGE_SHIFT;
+	enum state is = page_state(page);
+	char path[96];
+
+	switch (opt->state) {
+	case STATE_ANY:
+		return NULL;
+	case STATE_RESERVED:
+		snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64
+			 "kB/resv_hugepages", size >> 10);
+		if (page->known && is != STATE_FREE)
+			return state_name(is);
+		return read_value(path) >= free_hugepages(size, ANY_NODE) ? NULL :
+			"free, and not every free one is promised";
+	case STATE_UNFAULTED:
+		return is == STATE_SHARED && page_unmapped(page) ? NULL :
+			is == STATE_SHARED ? "mapped" : state_name(is);
+	case STATE_PINNED:
+		return process_pins(opt->pid) ? NULL : "of a process that has pinned nothing";
+	case STATE_FREE:
+		if (!page->known)
+			return NULL;
+		fallthrough;
+	default:
+		return is == opt->state ? NULL : state_name(is);
+	}
+}
+
+/**
+ * target_name - print what the command line named
+ * @opt: the options
+ * @f: where to
+ */
+void target_name(const struct options *opt, FILE *f)
+{
+	const char *what = "offset";
+
+	switch (opt->kind) {
+	case TARGET_FILE:
+		fprintf(f, "file ");
+		print_name(f, opt->file);
+		break;
+	case TARGET_PID:
+		fprintf(f, "process %" PRIu64, opt->pid);
+		what = "address";
+		break;
+	case TARGET_SHM:
+		fprintf(f, "shared memory segment %" PRIu64, opt->shmid);
+		break;
+	case TARGET_PFN:
+		fprintf(f, "PFN 0x%" PRIx64, opt->at);
+		if (opt->end)
+			fprintf(f, "-0x%" PRIx64, opt->end);
+		return;
+	default:
+		fprintf(f, "a%s free hugepage", opt->command == CMD_UNPOISON ? " poisoned" : "");
+		return;
+	}
+	if (opt->by_number)
+		fprintf(f, ", hugepage %" PRIu64, opt->number);
+	else if (opt->end)
+		fprintf(f, ", %s 0x%" PRIx64 "-0x%" PRIx64, what, opt->at, opt->end);
+	else if (!opt->everywhere && opt->kind == TARGET_PID)
+		fprintf(f, ", %s 0x%" PRIx64, what, opt->at);
+	else if (!opt->everywhere)
+		fprintf(f, ", %s %" PRIu64, what, opt->at);
 }
 
 /**

@@ -8,8 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "inject.h"
+
+#define CAP_SYS_ADMIN_BIT	21
+
+/* Set while what fails is one of several attempts. */
+bool quiet;
 
 /**
  * fail - say what is wrong and what to do about it
@@ -22,6 +29,8 @@ int fail(int status, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (quiet)
+		return status;
 	fprintf(stderr, "hugepoison-inject: ");
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
@@ -186,4 +195,164 @@ void size_text(uint64_t bytes, char *buf, size_t len)
 		snprintf(buf, len, "%" PRIu64 "M", bytes >> 20);
 	else
 		snprintf(buf, len, "%" PRIu64 "K", bytes >> 10);
+}
+
+/**
+ * parse_range - read a number, or two with a dash between
+ * @text: START, or START-END
+ * @suffixes: K, M and G may follow a decimal number
+ * @max: the largest number that makes sense here
+ * @start: the first number
+ * @end: the second one, 0 if there is none
+ *
+ * Return: NULL, or what is wrong with @text.
+ */
+const char *parse_range(const char *text, bool suffixes, uint64_t max, uint64_t *start,
+			uint64_t *end)
+{
+	const char *dash = *text ? strchr(text + 1, '-') : NULL, *wrong;
+	char first[32];
+
+	*end = 0;
+	if (!dash)
+		return parse_number(text, suffixes, max, start);
+	if ((size_t)(dash - text) >= sizeof(first))
+		return "is too large";
+	snprintf(first, sizeof(first), "%.*s", (int)(dash - text), text);
+	wrong = parse_number(first, suffixes, max, start);
+	if (!wrong)
+		wrong = parse_number(dash + 1, suffixes, max, end);
+	if (!wrong && *end <= *start)
+		return "is a range that ends before it begins (START-END, END is the first that is "
+		       "left out)";
+	return wrong;
+}
+
+/**
+ * hardware_corrupted - kB of memory out of use, for the whole system
+ *
+ * Return: HardwareCorrupted of /proc/meminfo, NO_VALUE if the kernel has none.
+ */
+long long hardware_corrupted(void)
+{
+	return read_keyed_value("/proc/meminfo", "HardwareCorrupted:");
+}
+
+/**
+ * read_word - the word that counts in a small file: the one in brackets, or the first
+ * @path: the file
+ * @buf: where to put the word
+ * @len: how much fits there
+ */
+bool read_word(const char *path, char *buf, size_t len)
+{
+	FILE *f = fopen(path, "re");
+	char line[128] = "";
+	const char *word;
+
+	*buf = '\0';
+	if (!f)
+		return false;
+	word = fgets(line, sizeof(line), f);
+	fclose(f);
+	if (!word)
+		return false;
+	word = strchr(line, '[');
+	word = word ? word + 1 : line;
+	snprintf(buf, len, "%.*s", (int)strcspn(word, " ]\n"), word);
+	return *buf;
+}
+
+/**
+ * node_online - is there such a NUMA node
+ * @node: its number
+ */
+bool node_online(int node)
+{
+	return in_list_file("/sys/devices/system/node/online", (unsigned int)node);
+}
+
+/**
+ * print_name - print the name of a file so that it stays on its line
+ * @f: where to
+ * @name: any bytes
+ */
+void print_name(FILE *f, const char *name)
+{
+	for (; *name; name++) {
+		if (*name == '\\' || (unsigned char)*name < ' ' || *name == 0x7f)
+			fprintf(f, "\\%03o", (unsigned char)*name);
+		else
+			fputc(*name, f);
+	}
+}
+
+/**
+ * privileged - do we have CAP_SYS_ADMIN
+ *
+ * PFNs, kpageflags, debugfs and MADV_HWPOISON all ask for this one.
+ */
+bool privileged(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	uint64_t caps = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %" SCNx64, &caps) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return caps >> CAP_SYS_ADMIN_BIT & 1;
+}
+
+/**
+ * check_privilege - refuse to go on without CAP_SYS_ADMIN
+ *
+ * Return: DONE, or FAILED after a message.
+ */
+int check_privilege(void)
+{
+	if (privileged())
+		return DONE;
+	return fail(FAILED, "not permitted: run as root (it takes CAP_SYS_ADMIN)");
+}
+
+/**
+ * finish_output - make sure that what was printed got out
+ * @f: where it was printed to
+ * @name: what to call that
+ *
+ * Return: DONE, or FAILED after a message.
+ */
+int finish_output(FILE *f, const char *name)
+{
+	if (fflush(f) || ferror(f))
+		return fail(FAILED, "cannot write the report to %s: %s", name,
+			    errno ? strerror(errno) : "error");
+	return DONE;
+}
+
+/**
+ * now - seconds on a clock that only goes forward
+ */
+double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/**
+ * sleep_until - wait, or return early when a signal comes
+ * @when: on the clock of now()
+ */
+void sleep_until(double when)
+{
+	double left = when - now();
+
+	if (left > 0)
+		nanosleep(&(struct timespec){ (time_t)left,
+			  (long)((left - (double)(time_t)left) * 1e9) }, NULL);
 }

@@ -4,7 +4,7 @@
  *
  * way_check() finds out whether the kernel has what the chosen way takes, before
  * anything changes. way_apply() is the only function of the tool that changes
- * anything: one write() or one madvise().
+ * anything: a write() or a madvise().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,9 +18,9 @@
 
 #include "inject.h"
 
-#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
+#define MEMORY_DIR	"/sys/devices/system/memory"
 
-static char way_path[320];	/* the file to write to */
+static char way_path[320];	/* the file to write to, or debugfs itself for mce-inject */
 
 /**
  * way_name - what a way is called in options and reports
@@ -33,15 +33,21 @@ const char *way_name(enum way way)
 		[WAY_CORRUPT_PFN] = "corrupt-pfn",
 		[WAY_CORRUPT_FREE] = "corrupt-free-hugepage",
 		[WAY_HARD_OFFLINE] = "hard-offline",
+		[WAY_SOFT_OFFLINE] = "soft-offline",
 		[WAY_MADVISE] = "madvise",
+		[WAY_MCE] = "mce-inject",
 		[WAY_UNPOISON] = "unpoison-pfn",
 	};
 
 	return names[way];
 }
 
-/* Mount points in /proc/self/mounts have no spaces: those are written \040. */
-static bool debugfs_dir(char *dir, size_t len)
+/**
+ * debugfs_dir - where debugfs is mounted
+ * @dir: where to put the path; a space in it would be written \040
+ * @len: how much fits there
+ */
+bool debugfs_dir(char *dir, size_t len)
 {
 	FILE *f = fopen("/proc/self/mounts", "re");
 	char line[1024], where[256], type[32];
@@ -81,15 +87,22 @@ static bool kernel_has_debugfs(void)
 
 static int check_debugfs(char *dir, size_t len)
 {
-	char path[300];
+	if (debugfs_dir(dir, len))
+		return DONE;
+	if (kernel_has_debugfs())
+		return fail(FAILED, "debugfs is not mounted: mount -t debugfs none "
+			    "/sys/kernel/debug");
+	return fail(UNSUPPORTED, "this kernel has no debugfs (CONFIG_DEBUG_FS): --via "
+		    "hard-offline and madvise do without");
+}
 
-	if (!debugfs_dir(dir, len)) {
-		if (kernel_has_debugfs())
-			return fail(FAILED, "debugfs is not mounted: mount -t debugfs none "
-				    "/sys/kernel/debug");
-		return fail(UNSUPPORTED, "this kernel has no debugfs (CONFIG_DEBUG_FS): --via "
-			    "hard-offline and madvise do without");
-	}
+static int check_hwpoison_dir(char *dir, size_t len)
+{
+	char path[300];
+	int status = check_debugfs(dir, len);
+
+	if (status)
+		return status;
 	snprintf(path, sizeof(path), "%s/hwpoison", dir);
 	if (access(path, F_OK))
 		return fail(UNSUPPORTED,
@@ -108,12 +121,18 @@ static int check_file(void)
 	return fail(FAILED, "cannot write to %s: %s", way_path, strerror(errno));
 }
 
-static int check_hard_offline(void)
+static int check_offline(enum way way)
 {
-	snprintf(way_path, sizeof(way_path), "%s", HARD_OFFLINE);
+	char soft[8] = "";
+
+	snprintf(way_path, sizeof(way_path), MEMORY_DIR "/%s_offline_page",
+		 way == WAY_SOFT_OFFLINE ? "soft" : "hard");
 	if (access(way_path, F_OK))
 		return fail(UNSUPPORTED, "%s is absent: the kernel needs CONFIG_MEMORY_FAILURE and "
 			    "CONFIG_MEMORY_HOTPLUG", way_path);
+	if (way == WAY_SOFT_OFFLINE &&
+	    read_word("/proc/sys/vm/enable_soft_offline", soft, sizeof(soft)) && *soft == '0')
+		return fail(UNSUPPORTED, "soft offlining is off: sysctl vm.enable_soft_offline=1");
 	return check_file();
 }
 
@@ -127,10 +146,17 @@ static int check_madvise(void)
 		    errno_name(errno));
 }
 
+static int check_mce(void)
+{
+	int status = check_debugfs(way_path, sizeof(way_path));
+
+	return status ? status : mce_check(way_path);
+}
+
 static int check_hwpoison_file(enum way way)
 {
 	char dir[256];
-	int status = check_debugfs(dir, sizeof(dir));
+	int status = check_hwpoison_dir(dir, sizeof(dir));
 
 	if (status)
 		return status;
@@ -153,7 +179,7 @@ enum way way_choose(const struct options *opt)
 {
 	char dir[256], path[320];
 
-	if (opt->unpoison)
+	if (opt->command == CMD_UNPOISON)
 		return WAY_UNPOISON;
 	if (opt->way != WAY_DEFAULT)
 		return opt->way;
@@ -172,15 +198,24 @@ enum way way_choose(const struct options *opt)
 int way_check(enum way way)
 {
 	switch (way) {
-	case WAY_HARD_OFFLINE: return check_hard_offline();
+	case WAY_HARD_OFFLINE:
+	case WAY_SOFT_OFFLINE: return check_offline(way);
 	case WAY_MADVISE: return check_madvise();
+	case WAY_MCE: return check_mce();
 	default: return check_hwpoison_file(way);
 	}
 }
 
-static int write_text(const char *text)
+/**
+ * write_text - write to a file of the kernel's
+ * @path: the file
+ * @text: what to write
+ *
+ * Return: 0, or the errno.
+ */
+int write_text(const char *path, const char *text)
 {
-	int fd = open(way_path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	int err = 0;
 
 	if (fd < 0)
@@ -201,10 +236,7 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
 	(void)signo;
 	(void)context;
-	caught.seen = true;
-	caught.code = info->si_code;
-	caught.addr = (uintptr_t)info->si_addr;
-	caught.lsb = info->si_addr_lsb;
+	note_signal(&caught, info);
 }
 
 static int advise(const struct page *page, const struct mapping *map, struct signal_seen *sig)
@@ -214,6 +246,7 @@ static int advise(const struct page *page, const struct mapping *map, struct sig
 	char *addr = (char *)map->addr + ((page->pfn - page->head) << PAGE_SHIFT);
 	int err;
 
+	caught = (struct signal_seen) { 0 };
 	sigaction(SIGBUS, &action, &before);
 	err = madvise(addr, PAGE_BYTES, MADV_HWPOISON) ? errno : 0;
 	sigaction(SIGBUS, &before, NULL);
@@ -245,7 +278,11 @@ void way_apply(const struct options *opt, const struct page *page,
 		snprintf(text, sizeof(text), "%s %d %" PRIu64, size, page->node,
 			 page->pfn - page->head);
 		break;
+	case WAY_MCE:
+		out->err = mce_inject(way_path, page->pfn);
+		return;
 	case WAY_HARD_OFFLINE:
+	case WAY_SOFT_OFFLINE:
 		snprintf(text, sizeof(text), "0x%" PRIx64, page->pfn << PAGE_SHIFT);
 		break;
 	case WAY_UNPOISON:
@@ -255,5 +292,5 @@ void way_apply(const struct options *opt, const struct page *page,
 	default:
 		snprintf(text, sizeof(text), "0x%" PRIx64, page->pfn);
 	}
-	out->err = write_text(text);
+	out->err = write_text(way_path, text);
 }

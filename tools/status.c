@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/* hugepoison-inject: policy, counters and pools, as a table, JSON or metrics. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include "inject.h"
+
+static const char *const gauges[] = { "mce_bad_pages", "poisoned_hugepages" };
+static const char *const pool_files[] = { "nr_hugepages", "free_hugepages", "surplus_hugepages" };
+
+static int add(struct status *s, int group, const char *name, uint64_t kb, int node,
+	       long long value)
+{
+	struct figure *grown;
+
+	if (value == NO_VALUE)
+		return DONE;
+	grown = realloc(s->figure, (s->figures + 1) * sizeof(*grown));
+	if (!grown)
+		return fail(FAILED, "out of memory");
+	s->figure = grown;
+	grown[s->figures] =
+		(struct figure){ .group = group, .kb = kb, .node = node, .value = value };
+	snprintf(grown[s->figures++].name, sizeof(grown->name), "%s", name);
+	return DONE;
+}
+
+static bool is_gauge(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(gauges); i++)
+		if (!strcmp(name, gauges[i]))
+			return true;
+	return false;
+}
+
+static int not_hidden(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+/* Whatever files the kernel has there; those that are no gauges count events. */
+static int take_ours(struct status *s, uint64_t kb, int node)
+{
+	struct dirent **entry;
+	char dir[112], path[400];
+	int status = DONE, n;
+
+	snprintf(dir, sizeof(dir), OURS_DIR "/node%d/hugepages-%" PRIu64 "kB", node, kb);
+	n = scandir(dir, &entry, not_hidden, alphasort);
+	for (int i = 0; i < n; i++) {
+		const char *name = entry[i]->d_name;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, name);
+		if (!status)
+			status = add(s, is_gauge(name) ? FIGURE_BAD : FIGURE_EVENT, name, kb, node,
+				     read_value(path));
+		free(entry[i]);
+	}
+	if (n >= 0)
+		free(entry);
+	return status;
+}
+
+/* A stock kernel has the marks only. */
+static int take_marks(struct status *s, uint64_t kb, int node)
+{
+	int n = scan_hugepages(SCAN_POISONED, kb << 10, node, NULL, INT_MAX);
+
+	return add(s, FIGURE_BAD, gauges[1], kb, node, n);
+}
+
+static int take_node(struct status *s, uint64_t kb, int node, bool marks)
+{
+	char path[160];
+	int status = DONE;
+
+	for (size_t i = 0; !status && i < ARRAY_SIZE(pool_files); i++) {
+		snprintf(path, sizeof(path),
+			 NODES_DIR "/node%d/hugepages/hugepages-%" PRIu64 "kB/%s", node, kb,
+			 pool_files[i]);
+		status = add(s, FIGURE_POOL, pool_files[i], kb, node, read_value(path));
+	}
+	if (!status && kernel_has_hugepoison())
+		return take_ours(s, kb, node);
+	return status || !marks ? status : take_marks(s, kb, node);
+}
+
+/**
+ * status_take - read all there is to tell
+ * @s: where to put it; s->figure is to be freed
+ *
+ * Return: DONE, or an exit status after a message.
+ */
+int status_take(struct status *s)
+{
+	bool marks = !kernel_has_hugepoison() && privileged() && !hugepage_open();
+	uint64_t size[MAX_SIZES];
+	struct utsname uts;
+	char path[128];
+	int n = hugepage_sizes(size, MAX_SIZES), status = n ? DONE : UNSUPPORTED;
+
+	*s = (struct status) { .replace = read_value(OURS_DIR "/replace"),
+			       .corrupted_kb = hardware_corrupted() };
+	uname(&uts);
+	snprintf(s->kernel, sizeof(s->kernel), "%s", uts.release);
+	read_word(OURS_DIR "/containment", s->policy, sizeof(s->policy));
+	for (int i = 0; !status && i < n; i++) {
+		for (int node = 0; !status && node < MAX_NODES; node++)
+			if (node_online(node))
+				status = take_node(s, size[i] >> 10, node, marks);
+		snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64
+			 "kB/resv_hugepages", size[i] >> 10);
+		if (!status)
+			status = add(s, FIGURE_POOL, "resv_hugepages", size[i] >> 10, ANY_NODE,
+				     read_value(path));
+	}
+	return status;
+}
+
+static void print_figure(FILE *f, const struct figure *fig)
+{
+	char size[24], where[24] = "system";
+
+	size_text(fig->kb << 10, size, sizeof(size));
+	if (fig->node != ANY_NODE)
+		snprintf(where, sizeof(where), "node %d", fig->node);
+	fprintf(f, "%-4s %-8s %-20s %10lld\n", size, where, fig->name, fig->value);
+}
+
+/* Events that never happened are left out: there are many of them. */
+static void print_table(const struct status *s, FILE *f)
+{
+	fprintf(f, "Linux %s, ", s->kernel);
+	if (*s->policy)
+		fprintf(f, "hugepoison: containment %s, replace %lld\n", s->policy, s->replace);
+	else
+		fprintf(f, "stock: an error costs the hugepage\n");
+	if (s->corrupted_kb != NO_VALUE)
+		fprintf(f, "out of use: %lld kB (HardwareCorrupted)\n", s->corrupted_kb);
+	else
+		fprintf(f, "out of use: not told (no HardwareCorrupted: CONFIG_MEMORY_FAILURE)\n");
+	fprintf(f, "\n%-4s %-8s %-20s %10s\n", "size", "where", "counter", "value");
+	for (size_t i = 0; i < s->figures; i++)
+		if (s->figure[i].value || s->figure[i].group != FIGURE_EVENT)
+			print_figure(f, &s->figure[i]);
+	if (!*s->policy && !privileged())
+		fprintf(f, "\nHow many hugepages are poisoned a stock kernel tells root only.\n");
+}
+
+static void print_json(const struct status *s, FILE *f)
+{
+	static const char *const groups[] = { "bad", "event", "pool" };
+	struct json_object *o = json_start("status"), *list = json_object_new_array(), *one;
+
+	put_text(o, "kernel", s->kernel);
+	put_text(o, "containment", *s->policy ? s->policy : NULL);
+	put_value(o, "replace", s->replace);
+	put_value(o, "hardware_corrupted_kb", s->corrupted_kb);
+	json_object_object_add(o, "counters", list);
+	for (size_t i = 0; i < s->figures; i++) {
+		one = json_object_new_object();
+		put_text(one, "name", s->figure[i].name);
+		put_text(one, "group", groups[s->figure[i].group]);
+		put_number(one, "size_kb", s->figure[i].kb);
+		put_value(one, "node", s->figure[i].node);
+		put_value(one, "value", s->figure[i].value);
+		json_object_array_add(list, one);
+	}
+	json_finish(o, f, true);
+}
+
+static void print_status(const struct options *opt, const struct status *s, FILE *f)
+{
+	if (opt->prometheus)
+		metrics_print(s, f);
+	else if (opt->json)
+		print_json(s, f);
+	else
+		print_table(s, f);
+}
+
+/*
+ * Whoever reads the file finds the old one or the new one, never a part: it is written
+ * beside and renamed. The name beside does not end as a collector wants it.
+ */
+static int write_file(const struct options *opt, const struct status *s)
+{
+	char path[4096];
+	int status, fd;
+	FILE *f;
+
+	if (snprintf(path, sizeof(path), "%s.XXXXXX", opt->output) >= (int)sizeof(path))
+		return fail(FAILED, "--output: the name is too long");
+	fd = mkstemp(path);
+	f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!f)
+		return fail(FAILED, "cannot write beside %s: %s", opt->output, strerror(errno));
+	print_status(opt, s, f);
+	errno = 0;
+	status = finish_output(f, opt->output);
+	if (!status && (fchmod(fd, 0644) || rename(path, opt->output)))
+		status = fail(FAILED, "cannot replace %s: %s", opt->output, strerror(errno));
+	fclose(f);
+	if (status)
+		unlink(path);
+	return status;
+}
+
+/**
+ * run_status - the command status
+ * @opt: the options
+ *
+ * Return: an exit status.
+ */
+int run_status(struct options *opt)
+{
+	struct status s;
+	int status = status_take(&s);
+
+	if (!status && opt->output && !opt->dry_run) {
+		status = write_file(opt, &s);
+	} else if (!status) {
+		print_status(opt, &s, stdout);
+		status = finish_output(stdout, "standard output");
+	}
+	free(s.figure);
+	return status;
+}
