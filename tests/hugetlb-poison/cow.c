@@ -32,7 +32,7 @@ FIXTURE_VARIANT_ADD(copies, 1G_of_child) { .size = HP_1G, .hit_parent = false };
 
 FIXTURE_SETUP(copies)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
 	hp_catch_sigbus();
 	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, variant->size, 1));
 	hp_stamp(self->map.addr, variant->size, SEED);
@@ -64,9 +64,10 @@ TEST_F_TIMEOUT(copies, only_its_own, 120)
 
 	EXPECT_EQ(0, hp_inject(pfn));
 
-	bus = hp_ask(hit, HP_OP_READ, at, 0).bus;
+	bus = hp_ask(hit, HP_OP_READ, raw, 0).bus;
 	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
-	EXPECT_EQ(at, bus.addr);
+	EXPECT_EQ(raw, bus.addr);
+	EXPECT_EQ(1, hp_ask(hit, HP_OP_LOST, at, variant->hit_parent ? SEED : SEED + 1).value);
 	EXPECT_EQ(0, hp_ask(spared, HP_OP_DAMAGE, at,
 			    variant->hit_parent ? SEED + 1 : SEED).value);
 	hp_ask(spared, HP_OP_STAMP, at, SEED + 2);
@@ -80,6 +81,8 @@ TEST_F_TIMEOUT(copies, only_its_own, 120)
 }
 
 /* --- a private mapping of a file ----------------------------------------- */
+
+#define RAW	5		/* which of its base pages has the error */
 
 FIXTURE(file) {
 	struct hp_test test;
@@ -97,14 +100,14 @@ FIXTURE_VARIANT_ADD(file, 1G) { .size = HP_1G };
 
 FIXTURE_SETUP(file)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
 	hp_catch_sigbus();
 	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, variant->size, 1));
 	hp_stamp(self->map.addr, variant->size, SEED);
 	self->private = mmap(NULL, variant->size, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE, self->map.fd, 0);
 	ASSERT_NE(MAP_FAILED, self->private);
-	self->pfn = hp_pfn(self->map.addr + 5 * HP_BASE);
+	self->pfn = hp_pfn(self->map.addr + RAW * HP_BASE);
 	ASSERT_NE(HP_NO_PFN, self->pfn);
 }
 
@@ -115,6 +118,7 @@ FIXTURE_TEARDOWN(file)
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
 
+/* So much is lost. */
 static void expect_blocked(struct __test_metadata *_metadata, char *addr, unsigned long size)
 {
 	struct hp_sigbus bus = hp_touch(addr, HP_READ);
@@ -124,22 +128,32 @@ static void expect_blocked(struct __test_metadata *_metadata, char *addr, unsign
 	EXPECT_EQ(__builtin_ctzl(size), bus.lsb);
 }
 
+/* A mapping has lost the raw page alone. */
+static void expect_narrowed(struct __test_metadata *_metadata, char *addr, unsigned long size)
+{
+	long damage;
+
+	expect_blocked(_metadata, addr + RAW * HP_BASE, HP_BASE);
+	EXPECT_EQ(1, hp_lost(addr, size, SEED, &damage));
+	EXPECT_EQ(0, damage);
+}
+
 /* Not copied yet: the private mapping reads the file's own page. */
 TEST_F_TIMEOUT(file, before_copy, 60)
 {
 	ASSERT_EQ(0, hp_damage(self->private, variant->size, SEED));
-	ASSERT_EQ(self->pfn, hp_pfn(self->private + 5 * HP_BASE));
+	ASSERT_EQ(self->pfn, hp_pfn(self->private + RAW * HP_BASE));
 
 	EXPECT_EQ(0, hp_inject(self->pfn));
 
-	expect_blocked(_metadata, self->map.addr, variant->size);
-	expect_blocked(_metadata, self->private, variant->size);
-	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private, HP_WRITE).code) {
+	expect_narrowed(_metadata, self->map.addr, variant->size);
+	expect_narrowed(_metadata, self->private, variant->size);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private + RAW * HP_BASE, HP_WRITE).code) {
 		TH_LOG("a copy was made of a page with an error in it");
 	}
 	munmap(self->private, variant->size);
 	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison(self->pfn));
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 /* Never touched before the error: the fault finds the file's page. */
@@ -149,28 +163,29 @@ TEST_F_TIMEOUT(file, untouched, 60)
 
 	EXPECT_EQ(0, hp_inject(self->pfn));
 
-	expect_blocked(_metadata, self->private + 5 * HP_BASE, variant->size);
-	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private, HP_WRITE).code);
+	expect_narrowed(_metadata, self->private, variant->size);
+	EXPECT_EQ(0, hp_touch(self->private, HP_WRITE).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private + RAW * HP_BASE, HP_WRITE).code);
 	munmap(self->private, variant->size);
 	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison(self->pfn));
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 /* The private copy is a hugepage of its own by now. */
 TEST_F_TIMEOUT(file, after_copy, 60)
 {
 	hp_stamp(self->private, variant->size, SEED + 1);
-	ASSERT_NE(self->pfn, hp_pfn(self->private + 5 * HP_BASE));
+	ASSERT_NE(self->pfn, hp_pfn(self->private + RAW * HP_BASE));
 
 	EXPECT_EQ(0, hp_inject(self->pfn));
 
-	expect_blocked(_metadata, self->map.addr, variant->size);
+	expect_narrowed(_metadata, self->map.addr, variant->size);
 	EXPECT_EQ(0, hp_damage(self->private, variant->size, SEED + 1));
 	hp_stamp(self->private, variant->size, SEED + 2);
 	EXPECT_EQ(0, hp_damage(self->private, variant->size, SEED + 2));
 	munmap(self->private, variant->size);
 	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison(self->pfn));
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 /* --- fork itself ---------------------------------------------------------- */
@@ -217,7 +232,7 @@ static int use_top_tables(void)
 
 FIXTURE_SETUP(inherit)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
 	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, variant->size, 1));
 	hp_stamp(self->map.addr, variant->size, SEED);

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An error in a free hugepage: it leaves its pool and is never handed out.
- * One that is reserved is replaced, or held back where nothing can replace it.
+ * An error in a free hugepage: it leaves its pool and is never handed out. A
+ * fresh one takes its place. What happens where there is none, and to whom a
+ * hugepage was promised, is told in pool.c as well.
  */
 #define _GNU_SOURCE
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 
 #include "hp.h"
+
+#define FREE_ON_1 "/sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages"
 
 /* The page frame that the handler reports an error of a kind in. */
 static unsigned long reported_pfn(struct hp_log *log, const char *kind)
@@ -89,7 +94,7 @@ SPARE(1G, 1, tail, HP_TAIL);
 
 FIXTURE_SETUP(spare)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
 	hp_catch_sigbus();
 }
 
@@ -122,10 +127,10 @@ TEST_F_TIMEOUT(spare, leaves_pool, 120)
 	EXPECT_EQ(hp_subpage(variant->size, variant->place), self->pfn % nr);
 	EXPECT_EQ(variant->node, hp_pfn_node(self->pfn));
 
-	hp_add(&want, HP_NR, variant->size, variant->node, -1);
-	hp_add(&want, HP_FREE, variant->size, variant->node, -1);
+	hp_expect_lost(&want, variant->size, variant->node);
 	hp_add(&want, HP_BAD, variant->size, variant->node, 1);
-	hp_add(&want, HP_DEQUEUED, variant->size, variant->node, 1);
+	if (variant->size == HP_1G)
+		hp_add(&want, HP_DEQUEUED, HP_1G, variant->node, 1);
 	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, HP_BASE >> 10);
 	hp_add(&want, HP_MF_TOTAL, 0, variant->node, 1);
 	hp_add(&want, HP_MF_RECOVERED, 0, variant->node, 1);
@@ -154,7 +159,7 @@ FIXTURE(promised) {
 
 FIXTURE_SETUP(promised)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_1G));
 	hp_catch_sigbus();
 }
 
@@ -170,6 +175,7 @@ TEST_F(promised, 2M_is_replaced)
 	struct hp_state want;
 	int touched = 0;
 
+	ASSERT_EQ(0, hp_set_replace(true));
 	ASSERT_EQ(0, map_pool(&self->all, HP_2M));
 	hp_read_state(&want);
 	ASSERT_EQ(*hp_at(&want, HP_FREE, HP_2M, HP_ALL), *hp_at(&want, HP_RESV, HP_2M, HP_ALL));
@@ -194,10 +200,65 @@ TEST_F(promised, 2M_is_replaced)
 	EXPECT_EQ(0, hp_unpoison(self->pfn));
 }
 
-/* Where nothing can replace it the error is held back all the same. */
-TEST_F_TIMEOUT(promised, 1G_is_isolated, 60)
+/* A process that touches what it was promised a moment after @go says so. */
+static pid_t start_toucher(char *addr, int *go, int delay)
 {
-	const long lost = HP_1G / HP_BASE;
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	do {
+		delay -= __atomic_load_n(go, __ATOMIC_ACQUIRE);
+	} while (delay >= 0);
+	_exit(hp_touch(addr, HP_WRITE).code);
+}
+
+/*
+ * The only hugepage there is goes bad while its owner takes it for the first
+ * time. Whoever is first, the owner gets a hugepage.
+ */
+TEST_F_TIMEOUT(promised, 2M_touched_meanwhile, 120)
+{
+	int *go = mmap(NULL, HP_BASE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status, ret, hits = 0, lost = 0;
+	struct hp_map map;
+	pid_t pid;
+
+	ASSERT_EQ(0, hp_set_replace(true));
+	ASSERT_EQ(0, hp_set_pool(HP_2M, 0, 0));
+	ASSERT_EQ(0, hp_set_pool(HP_2M, 1, 1));
+	for (int i = 0; i < 60; i++) {
+		ASSERT_EQ(0, hp_map(&map, HP_MEMFD, HP_2M, 1));
+		hp_log_forget(&self->test.log);
+		__atomic_store_n(go, 0, __ATOMIC_RELEASE);
+		pid = start_toucher(map.addr, go, i * 1000);
+		usleep(1000);
+		__atomic_store_n(go, 1, __ATOMIC_RELEASE);
+		ret = hp_inject_free(HP_2M, 1, 5);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		lost += !!status;
+		hp_map_free(&map);
+		if (!ret) {
+			hits++;
+			EXPECT_EQ(0, hp_unpoison(reported_pfn(&self->test.log, "free huge page")));
+		}
+		for (int ms = 0; ms < 2000; ms += 10) {
+			if (hp_read_long(FREE_ON_1) == 1)
+				break;
+			usleep(10 * 1000);
+		}
+	}
+	EXPECT_LT(0, hits);
+	EXPECT_EQ(0, lost);
+	munmap(go, HP_BASE);
+}
+
+/*
+ * Where nothing replaces it the pool is one smaller, and more is promised than
+ * there is: nobody gets a new promise, all but one of the old ones are kept.
+ */
+TEST_F_TIMEOUT(promised, 1G_is_not, 60)
+{
 	struct hp_state want;
 	struct hp_map more;
 	unsigned long touched = 0;
@@ -211,26 +272,19 @@ TEST_F_TIMEOUT(promised, 1G_is_isolated, 60)
 	self->pfn = reported_pfn(&self->test.log, "free huge page");
 	ASSERT_NE(HP_NO_PFN, self->pfn);
 	hp_note_poisoned(self->pfn);
-	hp_add(&want, HP_FREE, HP_1G, 1, -1);
-	hp_add(&want, HP_ISOLATED, HP_1G, 1, 1);
-	hp_add(&want, HP_POISONED, HP_1G, 1, 1);
-	hp_add(&want, HP_BAD, HP_1G, 1, lost);
-	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, lost * (HP_BASE >> 10));
+	EXPECT_NE(NULL, hp_log_find(&self->test.log, "one smaller: replace is off"));
+	hp_expect_lost(&want, HP_1G, 1);
+	hp_add(&want, HP_DEQUEUED, HP_1G, 1, 1);
+	hp_add(&want, HP_BAD, HP_1G, 1, 1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, HP_BASE >> 10);
 	hp_add(&want, HP_MF_TOTAL, 0, 1, 1);
 	hp_add(&want, HP_MF_RECOVERED, 0, 1, 1);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
 
-	/* More is promised than there is: nobody else gets anything. */
 	EXPECT_EQ(-ENOMEM, hp_map(&more, HP_MEMFD, HP_1G, 1));
 	hp_map_free(&more);
-	for (unsigned long i = 0; i < self->all.nr; i++) {
-		char *at = self->all.addr + i * HP_1G;
-
-		if (!hp_touch(at, HP_WRITE).code) {
-			EXPECT_NE(self->pfn & -lost, hp_pfn(at));
-			touched++;
-		}
-	}
+	for (unsigned long i = 0; i < self->all.nr; i++)
+		touched += !hp_touch(self->all.addr + i * HP_1G, HP_WRITE).code;
 	EXPECT_EQ(self->all.nr - 1, touched);
 
 	hp_map_free(&self->all);

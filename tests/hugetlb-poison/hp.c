@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static const struct {
 	[HP_BAD]	= { "mce_bad_pages", OURS, true },
 	[HP_POISONED]	= { "poisoned_hugepages", OURS, true },
 	[HP_CONTAINED]	= { "contained", OURS, false },
+	[HP_NARROWED]	= { "narrowed", OURS, false },
 	[HP_DEQUEUED]	= { "dequeued", OURS, false },
 	[HP_RELEASED]	= { "released", OURS, false },
 	[HP_REPLACED]	= { "replaced", OURS, false },
@@ -90,6 +92,7 @@ static const struct {
 	[HP_PINNED]	= { "pinned", OURS, false },
 	[HP_REPEATED]	= { "repeated", OURS, false },
 	[HP_FAILED]	= { "failed", OURS, false },
+	[HP_HEALED]	= { "healed", OURS, false },
 	[HP_UNPOISONED]	= { "unpoisoned", OURS, false },
 	[HP_MF_TOTAL]	= { "total", MF, false },
 	[HP_MF_IGNORED]	= { "ignored", MF, false },
@@ -117,7 +120,8 @@ static long read_ours(const char *file, unsigned long size, int node)
 	return hp_read_long(HP_SYSFS "node%d/hugepages-%lukB/%s", node, size >> 10, file);
 }
 
-static long read_meminfo(const char *field)
+/* A line of /proc/meminfo, in kB; -1 where there is none. */
+long hp_meminfo_kb(const char *field)
 {
 	static char text[8192];
 	char *at;
@@ -143,7 +147,7 @@ static long read_what(enum hp_what what, int size, int node)
 		return hp_read_long("/sys/devices/system/node/node%d/memory_failure/%s",
 				    node, file);
 	case MEMINFO:
-		return size || node != HP_ALL ? -1 : read_meminfo(file);
+		return size || node != HP_ALL ? -1 : hp_meminfo_kb(file);
 	}
 	return -1;
 }
@@ -244,28 +248,114 @@ int hp_nodes(void)
 	return nodes;
 }
 
-static void refill_node(unsigned long size, int node, long want)
+static void pool_path(char *path, size_t len, unsigned long size, int node)
+{
+	snprintf(path, len,
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/nr_hugepages",
+		 node, size >> 10);
+}
+
+/* Returns whether it has that many. */
+static bool refill_node(unsigned long size, int node, long want)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/nr_hugepages",
-		 node, size >> 10);
+	pool_path(path, sizeof(path), size, node);
 	for (int try = 0; try < 5; try++) {
 		if (hp_read_long("%s", path) >= want)
-			return;
-		if (try)
+			return true;
+		if (try) {
+			hp_write("/proc/sys/vm/drop_caches", "3");
 			hp_write("/proc/sys/vm/compact_memory", "1");
+		}
 		hp_write(path, "%ld", want);
+	}
+	return hp_read_long("%s", path) >= want;
+}
+
+/* How many hugepages a node is to have. Returns 0 or -errno. */
+int hp_set_pool(unsigned long size, int node, long nr)
+{
+	char path[128];
+
+	pool_path(path, sizeof(path), size, node);
+	return hp_write(path, "%ld", nr);
+}
+
+/*
+ * Give each pool the hugepages back that errors took. The smaller ones may be
+ * in the way of a GiB in a row, as nothing moves them.
+ */
+void hp_refill(const struct hp_state *before)
+{
+	for (int node = 0; node < hp_nodes(); node++) {
+		long want = before->v[HP_NR][1][node + 1];
+
+		if (!refill_node(HP_1G, node, want)) {
+			hp_set_pool(HP_2M, node, 0);
+			refill_node(HP_1G, node, want);
+		}
+		refill_node(HP_2M, node, before->v[HP_NR][0][node + 1]);
 	}
 }
 
-/* Give each pool the hugepages back that errors took. */
-void hp_refill(const struct hp_state *before)
+/* --- what an error costs ----------------------------------------------- */
+
+#define KB_PER_PAGE	((long)(HP_BASE >> 10))
+
+static void expect_error(struct hp_state *want, unsigned long size, int node, long lost)
 {
-	for (int size = 0; size < HP_SIZES; size++)
-		for (int node = 0; node < hp_nodes(); node++)
-			refill_node(sizes[size], node, before->v[HP_NR][size][node + 1]);
+	hp_add(want, HP_BAD, size, node, lost);
+	hp_add(want, HP_CORRUPTED, 0, HP_ALL, lost * KB_PER_PAGE);
+	hp_add(want, HP_MF_TOTAL, 0, node, 1);
+	hp_add(want, HP_MF_RECOVERED, 0, node, 1);
+}
+
+/* Containment hugepage: the first error costs all of a file's hugepage. */
+void hp_expect_contained(struct hp_state *want, unsigned long size, int node)
+{
+	expect_error(want, size, node, size / HP_BASE);
+	hp_add(want, HP_CONTAINED, size, node, 1);
+	hp_add(want, HP_POISONED, size, node, 1);
+}
+
+/* Containment page: each error costs its raw page. */
+void hp_expect_narrowed(struct hp_state *want, unsigned long size, int node, bool first)
+{
+	expect_error(want, size, node, 1);
+	hp_add(want, HP_NARROWED, size, node, 1);
+	if (first)
+		hp_add(want, HP_POISONED, size, node, 1);
+}
+
+/*
+ * A free hugepage is taken apart, or one that will be free when its users have
+ * left it. A fresh one takes its place, but see hp_test_begin().
+ */
+void hp_expect_lost(struct hp_state *want, unsigned long size, int node)
+{
+	if (size == HP_1G) {
+		hp_add(want, HP_NR, size, node, -1);
+		hp_add(want, HP_FREE, size, node, -1);
+	} else {
+		hp_add(want, HP_REPLACED, size, node, 1);
+	}
+}
+
+/* The last user has left a poisoned hugepage. */
+void hp_expect_released(struct hp_state *want, unsigned long size, int node)
+{
+	hp_expect_lost(want, size, node);
+	hp_add(want, HP_FREE, size, node, 1);
+	hp_add(want, HP_POISONED, size, node, -1);
+	hp_add(want, HP_RELEASED, size, node, 1);
+}
+
+/* Pages that were out of use are not any more. */
+void hp_expect_back(struct hp_state *want, unsigned long size, int node, long pages)
+{
+	hp_add(want, HP_BAD, size, node, -pages);
+	hp_add(want, HP_CORRUPTED, 0, HP_ALL, -pages * KB_PER_PAGE);
 }
 
 /* --- page frames ------------------------------------------------------- */
@@ -315,15 +405,59 @@ unsigned long hp_count_flagged(unsigned long pfn, unsigned long nr, unsigned lon
 	return count;
 }
 
+#define MEMORY	"/sys/devices/system/memory/"
+
+/* Page frames of a memory block, 0 where there are none. */
+unsigned long hp_block_pages(void)
+{
+	char text[32];
+
+	if (hp_read_text(MEMORY "block_size_bytes", text, sizeof(text)) <= 0)
+		return 0;
+	return strtoul(text, NULL, 16) / HP_BASE;
+}
+
+/* The memory block that a page frame is in, HP_NO_PFN where there are none. */
+unsigned long hp_block(unsigned long pfn)
+{
+	unsigned long pages = hp_block_pages();
+
+	return pages ? pfn / pages : HP_NO_PFN;
+}
+
+/* Returns 0 or -errno. */
+int hp_set_block(unsigned long block, const char *state)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), MEMORY "memory%lu/state", block);
+	return hp_write(path, "%s", state);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* Taking a block offline may be tried for ever, until a signal comes. */
+int hp_try_offline(unsigned long block, unsigned int seconds)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	int ret;
+
+	sigaction(SIGALRM, &action, NULL);
+	alarm(seconds);
+	ret = hp_set_block(block, "offline");
+	alarm(0);
+	return ret;
+}
+
 /* Memory blocks are linked from the directory of their node. */
 int hp_pfn_node(unsigned long pfn)
 {
-	char text[32], path[96];
-	unsigned long block;
+	unsigned long block = hp_block(pfn);
+	char path[96];
 
-	if (hp_read_text("/sys/devices/system/memory/block_size_bytes", text, sizeof(text)) <= 0)
-		return -1;
-	block = pfn * HP_BASE / strtoul(text, NULL, 16);
 	for (int node = 0; node < hp_nodes(); node++) {
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory%lu",
 			 node, block);
@@ -399,11 +533,27 @@ int hp_inject_free(unsigned long size, int node, long subpage)
 	return hp_write(HP_DEBUGFS "corrupt-free-hugepage", "%s %d %ld", name, node, subpage);
 }
 
+/*
+ * When the last user leaves a hugepage a worker takes it apart: for that long
+ * it is busy. Returns 0 or -errno.
+ */
+int hp_unpoison_soon(unsigned long pfn)
+{
+	int ret = -EBUSY;
+
+	for (int ms = 0; ms < SETTLE_MS && ret == -EBUSY; ms += 20) {
+		ret = hp_unpoison(pfn);
+		if (ret == -EBUSY)
+			usleep(20 * 1000);
+	}
+	return ret;
+}
+
 static void undo_one(unsigned long pfn)
 {
 	unsigned long head;
 
-	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison(pfn))
+	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison_soon(pfn))
 		return;
 	/* A kernel that knows of the head only. */
 	for (int i = 0; i < HP_SIZES; i++) {
@@ -421,6 +571,21 @@ void hp_undo(void)
 	for (unsigned int i = 0; i < nr; i++)
 		undo_one(poisoned[i]);
 	nr_poisoned = 0;
+}
+
+/*
+ * How much an error may cost from now on: "page", which is the default, or
+ * "hugepage". The end of the test sets it back. Returns 0 or -errno.
+ */
+int hp_set_containment(const char *policy)
+{
+	return hp_write(HP_SYSFS "containment", "%s", policy);
+}
+
+/* Whether a lost hugepage is replaced by a fresh one. */
+int hp_set_replace(bool replace)
+{
+	return hp_write(HP_SYSFS "replace", "%d", replace);
 }
 
 /* --- the kernel's log -------------------------------------------------- */
@@ -482,18 +647,25 @@ void hp_log_forget(struct hp_log *log)
 	log->len = 0;
 }
 
-/* Returns the text behind the first occurrence of a phrase, or NULL. */
+/*
+ * Returns the text behind the first occurrence of a phrase, or NULL if it is not
+ * said. A message can be read when those before it are written, maybe by another
+ * CPU that is not running just now, and some are left to a worker.
+ */
 const char *hp_log_find(struct hp_log *log, const char *fmt, ...)
 {
+	const char *at = NULL;
 	char phrase[256];
-	const char *at;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(phrase, sizeof(phrase), fmt, args);
 	va_end(args);
-	pull(log);
-	at = log->text ? strstr(log->text, phrase) : NULL;
+	for (int ms = 0; !at && ms < SETTLE_MS; ms += 10) {
+		usleep(ms ? 10 * 1000 : 0);
+		pull(log);
+		at = log->text ? strstr(log->text, phrase) : NULL;
+	}
 	return at ? at + strlen(phrase) : NULL;
 }
 
@@ -538,7 +710,11 @@ int hp_log_complaints(struct hp_log *log)
 /* --- fixtures ---------------------------------------------------------- */
 
 /* Returns 0 or -errno, after saying what is missing. */
-int hp_test_begin(struct hp_test *test)
+/*
+ * @size is of the hugepages that the test loses. Those of 1 GiB are not to be
+ * replaced: whether a guest has another GiB in a row is chance.
+ */
+int hp_test_begin(struct hp_test *test, unsigned long size)
 {
 	int ret = hp_log_open(&test->log);
 
@@ -552,7 +728,7 @@ int hp_test_begin(struct hp_test *test)
 		return ret;
 	}
 	hp_read_state(&test->before);
-	return 0;
+	return hp_set_replace(size != HP_1G);
 }
 
 /* Returns how much is left over, after printing it. */
@@ -560,6 +736,8 @@ int hp_test_end(struct hp_test *test)
 {
 	int left;
 
+	hp_set_containment("page");
+	hp_set_replace(true);
 	hp_undo();
 	hp_refill(&test->before);
 	left = hp_check(&test->before, HP_GAUGES);

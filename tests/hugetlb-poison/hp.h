@@ -43,9 +43,9 @@
 enum hp_what {
 	HP_NR, HP_FREE, HP_RESV, HP_SURPLUS,		/* the pool */
 	HP_BAD, HP_POISONED,				/* hugepoison's gauges */
-	HP_CONTAINED, HP_DEQUEUED, HP_RELEASED, HP_REPLACED,
+	HP_CONTAINED, HP_NARROWED, HP_DEQUEUED, HP_RELEASED, HP_REPLACED,
 	HP_ISOLATED, HP_PINNED, HP_REPEATED, HP_FAILED,
-	HP_UNPOISONED,					/* its outcomes */
+	HP_HEALED, HP_UNPOISONED,			/* its outcomes */
 	HP_MF_TOTAL, HP_MF_IGNORED, HP_MF_FAILED, HP_MF_DELAYED,
 	HP_MF_RECOVERED,				/* per node only */
 	HP_CORRUPTED,					/* kB, system-wide */
@@ -65,8 +65,16 @@ int hp_check(const struct hp_state *want, enum hp_which which);
 __printf(1, 2) long hp_read_long(const char *fmt, ...);
 __printf(2, 3) int hp_write(const char *path, const char *fmt, ...);
 int hp_read_text(const char *path, char *text, size_t len);
+long hp_meminfo_kb(const char *field);
 int hp_nodes(void);
+int hp_set_pool(unsigned long size, int node, long nr);
 void hp_refill(const struct hp_state *before);
+
+void hp_expect_contained(struct hp_state *want, unsigned long size, int node);
+void hp_expect_narrowed(struct hp_state *want, unsigned long size, int node, bool first);
+void hp_expect_lost(struct hp_state *want, unsigned long size, int node);
+void hp_expect_released(struct hp_state *want, unsigned long size, int node);
+void hp_expect_back(struct hp_state *want, unsigned long size, int node, long pages);
 
 /* --- page frames ------------------------------------------------------ */
 
@@ -76,6 +84,10 @@ unsigned long hp_pfn(const void *addr);
 unsigned long hp_pageflags(unsigned long pfn);
 unsigned long hp_count_flagged(unsigned long pfn, unsigned long nr, unsigned long flag);
 int hp_pfn_node(unsigned long pfn);
+unsigned long hp_block_pages(void);
+unsigned long hp_block(unsigned long pfn);
+int hp_set_block(unsigned long block, const char *state);
+int hp_try_offline(unsigned long block, unsigned int seconds);
 unsigned long hp_find_free(unsigned long size, int node);
 
 /* --- errors ----------------------------------------------------------- */
@@ -85,9 +97,12 @@ unsigned long hp_find_free(unsigned long size, int node);
 
 int hp_inject(unsigned long pfn);
 int hp_unpoison(unsigned long pfn);
+int hp_unpoison_soon(unsigned long pfn);
 int hp_inject_free(unsigned long size, int node, long subpage);
 void hp_note_poisoned(unsigned long pfn);
 void hp_undo(void);
+int hp_set_containment(const char *policy);
+int hp_set_replace(bool replace);
 
 /* --- the kernel's log ------------------------------------------------- */
 
@@ -133,8 +148,9 @@ void hp_map_free(struct hp_map *map);
 void hp_place_on(unsigned long size, int node, unsigned long nr);
 void hp_place_anywhere(void);
 unsigned long hp_subpage(unsigned long size, enum hp_place place);
-void hp_stamp(char *hugepage, unsigned long size, unsigned int seed);
+long hp_stamp(char *hugepage, unsigned long size, unsigned int seed);
 long hp_damage(const char *hugepage, unsigned long size, unsigned int seed);
+long hp_lost(const char *hugepage, unsigned long size, unsigned int seed, long *damage);
 
 /* --- SIGBUS ----------------------------------------------------------- */
 
@@ -150,7 +166,7 @@ enum hp_access { HP_READ, HP_WRITE };
 void hp_catch_sigbus(void);
 struct hp_sigbus hp_touch(char *addr, enum hp_access access);
 int hp_syscall_touch(const char *addr, enum hp_access access);
-int hp_async_signals(struct hp_sigbus *first);
+int hp_async_signals(unsigned int which, struct hp_sigbus *bus);
 pid_t hp_kill_early(void);
 void hp_kill_late(void);
 
@@ -166,10 +182,11 @@ enum hp_op {
 	HP_OP_READ, HP_OP_WRITE,		/* touch arg */
 	HP_OP_SYS_READ, HP_OP_SYS_WRITE,	/* let a system call touch arg */
 	HP_OP_STAMP, HP_OP_DAMAGE,		/* the hugepage at arg */
+	HP_OP_LOST,				/* its raw pages, and damage */
 	HP_OP_PFN,				/* of the page at arg */
 	HP_OP_ADDR,				/* where is its own mapping? */
 	HP_OP_KILL_EARLY, HP_OP_KILL_LATE,
-	HP_OP_SIGNALS,				/* asynchronous ones so far */
+	HP_OP_SIGNALS,				/* asynchronous ones; number seed */
 	HP_OP_UNMAP,
 };
 
@@ -181,6 +198,7 @@ struct hp_request {
 
 struct hp_answer {
 	long value;
+	long damage;		/* HP_OP_LOST */
 	struct hp_sigbus bus;
 };
 
@@ -188,6 +206,7 @@ int hp_mapper_start(struct hp_mapper *mapper, struct hp_map *map, bool map_anew)
 void hp_mapper_self(struct hp_mapper *mapper, struct hp_map *map);
 struct hp_answer hp_ask(struct hp_mapper *mapper, enum hp_op op, char *arg,
 			unsigned int seed);
+struct hp_answer hp_await_signals(struct hp_mapper *mapper, int nr);
 int hp_mapper_stop(struct hp_mapper *mapper);
 
 /* --- fixtures --------------------------------------------------------- */
@@ -198,7 +217,7 @@ struct hp_test {
 	struct hp_log log;
 };
 
-int hp_test_begin(struct hp_test *test);
+int hp_test_begin(struct hp_test *test, unsigned long size);
 int hp_test_end(struct hp_test *test);
 
 #endif /* HP_H */

@@ -166,7 +166,7 @@ void hp_map_free(struct hp_map *map)
 	map->fd = -1;
 }
 
-/* --- placement and contents -------------------------------------------- */
+/* --- placement --------------------------------------------------------- */
 
 /* Hugepages first touched from now on are of this node, if it has enough. */
 void hp_place_on(unsigned long size, int node, unsigned long nr)
@@ -197,47 +197,6 @@ unsigned long hp_subpage(unsigned long size, enum hp_place place)
 		return nr - 1;
 	}
 	return 0;
-}
-
-/* Of a 1 GiB hugepage one raw page in 1024 is stamped, and the last. */
-static unsigned long next_stamp(unsigned long page, unsigned long size)
-{
-	unsigned long last = size / HP_BASE - 1;
-	unsigned long next = page + (size == HP_1G ? 1024 : 1);
-
-	return page < last && next > last ? last : next;
-}
-
-static unsigned long stamp_of(unsigned long page, unsigned int seed)
-{
-	return (page + 1) * 0x9e3779b97f4a7c15ULL ^ seed;
-}
-
-#define STAMPS_IN_PAGE	(HP_BASE / sizeof(unsigned long))
-
-/* Contents to be known again: both ends of each raw page. */
-void hp_stamp(char *hugepage, unsigned long size, unsigned int seed)
-{
-	for (unsigned long i = 0; i < size / HP_BASE; i = next_stamp(i, size)) {
-		unsigned long *page = (unsigned long *)(hugepage + i * HP_BASE);
-
-		page[0] = stamp_of(i, seed);
-		page[STAMPS_IN_PAGE - 1] = page[0];
-	}
-}
-
-/* How many of the stamps are not as they were. */
-long hp_damage(const char *hugepage, unsigned long size, unsigned int seed)
-{
-	long bad = 0;
-
-	for (unsigned long i = 0; i < size / HP_BASE; i = next_stamp(i, size)) {
-		const unsigned long *page = (const unsigned long *)(hugepage + i * HP_BASE);
-
-		bad += page[0] != stamp_of(i, seed);
-		bad += page[STAMPS_IN_PAGE - 1] != stamp_of(i, seed);
-	}
-	return bad;
 }
 
 /* --- SIGBUS ------------------------------------------------------------ */
@@ -308,6 +267,93 @@ struct hp_sigbus hp_touch(char *addr, enum hp_access access)
 	return touched;
 }
 
+/* --- contents ---------------------------------------------------------- */
+
+#define IN_BLOCK	(HP_2M / HP_BASE)	/* raw pages of a 2 MiB block */
+
+/*
+ * Which raw pages are stamped: all of a 2 MiB hugepage. Of a 1 GiB one the
+ * first of each 2 MiB block, and all of the blocks that hp_subpage() is in.
+ */
+static unsigned long next_stamp(unsigned long page, unsigned long size)
+{
+	unsigned long nr = size / HP_BASE / IN_BLOCK;
+	unsigned long block = page / IN_BLOCK;
+
+	if (block == 0 || block == nr / 2 || block == nr - 1)
+		return page + 1;
+	return (block + 1) * IN_BLOCK;
+}
+
+static unsigned long stamp_of(unsigned long page, unsigned int seed)
+{
+	return (page + 1) * 0x9e3779b97f4a7c15ULL ^ seed;
+}
+
+#define STAMPS_IN_PAGE	(HP_BASE / sizeof(unsigned long))
+
+/* Both ends of a raw page. Return how many stamps are not as they should be. */
+static long stamp_page(unsigned long *page, unsigned long stamp)
+{
+	page[0] = stamp;
+	page[STAMPS_IN_PAGE - 1] = stamp;
+	return 0;
+}
+
+static long check_page(unsigned long *page, unsigned long stamp)
+{
+	return (page[0] != stamp) + (page[STAMPS_IN_PAGE - 1] != stamp);
+}
+
+/*
+ * Does something to each of the stamped raw pages; one that raises SIGBUS is
+ * lost. Returns how many were, and adds up what the others returned.
+ */
+static long visit(char *hugepage, unsigned long size, unsigned int seed,
+		  long (*what)(unsigned long *page, unsigned long stamp), long *sum)
+{
+	/* not on the stack, where a jump back may find an old value */
+	static __thread unsigned long i;
+	static __thread long lost;
+
+	i = 0;
+	lost = 0;
+	*sum = 0;
+	if (sigsetjmp(touch_env, 1)) {
+		lost++;
+		i = next_stamp(i, size);
+	}
+	__atomic_store_n(&touching, true, __ATOMIC_SEQ_CST);
+	for (; i < size / HP_BASE; i = next_stamp(i, size))
+		*sum += what((unsigned long *)(hugepage + i * HP_BASE), stamp_of(i, seed));
+	__atomic_store_n(&touching, false, __ATOMIC_SEQ_CST);
+	return lost;
+}
+
+/* Contents to be known again. Returns how many raw pages could not be written. */
+long hp_stamp(char *hugepage, unsigned long size, unsigned int seed)
+{
+	long sum;
+
+	return visit(hugepage, size, seed, stamp_page, &sum);
+}
+
+/* How many raw pages cannot be read, and how many stamps in others are wrong. */
+long hp_lost(const char *hugepage, unsigned long size, unsigned int seed, long *damage)
+{
+	return visit((char *)hugepage, size, seed, check_page, damage);
+}
+
+/* How many of the stamps are not as they were. */
+long hp_damage(const char *hugepage, unsigned long size, unsigned int seed)
+{
+	long damage, lost = hp_lost(hugepage, size, seed, &damage);
+
+	return damage + 2 * lost;
+}
+
+/* --- signals of errors elsewhere ----------------------------------------- */
+
 /* Lets the kernel access one byte. Returns 0 or -errno. */
 int hp_syscall_touch(const char *addr, enum hp_access access)
 {
@@ -330,13 +376,15 @@ int hp_syscall_touch(const char *addr, enum hp_access access)
 	return ret;
 }
 
-/* How many errors this process was told of that it had not run into. */
-int hp_async_signals(struct hp_sigbus *first)
+/*
+ * How many errors this process was told of that it had not run into, and what
+ * it was told of one of them.
+ */
+int hp_async_signals(unsigned int which, struct hp_sigbus *bus)
 {
 	int nr = __atomic_load_n(&nr_async, __ATOMIC_SEQ_CST);
 
-	if (first)
-		*first = async[0];
+	*bus = which < MAX_ASYNC ? async[which] : (struct hp_sigbus) { .code = 0 };
 	return nr;
 }
 
@@ -394,10 +442,13 @@ static struct hp_answer perform(struct hp_map *map, const struct hp_request *req
 						     HP_READ : HP_WRITE);
 		break;
 	case HP_OP_STAMP:
-		hp_stamp(arg, map->size, request->seed);
+		answer.value = hp_stamp(arg, map->size, request->seed);
 		break;
 	case HP_OP_DAMAGE:
 		answer.value = hp_damage(arg, map->size, request->seed);
+		break;
+	case HP_OP_LOST:
+		answer.value = hp_lost(arg, map->size, request->seed, &answer.damage);
 		break;
 	case HP_OP_PFN:
 		answer.value = (long)hp_pfn(arg);
@@ -412,7 +463,7 @@ static struct hp_answer perform(struct hp_map *map, const struct hp_request *req
 		hp_kill_late();
 		break;
 	case HP_OP_SIGNALS:
-		answer.value = hp_async_signals(&answer.bus);
+		answer.value = hp_async_signals(request->seed, &answer.bus);
 		break;
 	case HP_OP_UNMAP:
 		hp_map_free(map);
@@ -491,6 +542,23 @@ struct hp_answer hp_ask(struct hp_mapper *mapper, enum hp_op op, char *arg, unsi
 	if (send(mapper->sock, &request, sizeof(request), MSG_NOSIGNAL) < 0)
 		return (struct hp_answer) { .value = -ESRCH, .bus.code = -ESRCH };
 	return receive(mapper);
+}
+
+/*
+ * Signals come in their own time, but not after a second. Returns how many
+ * there were by then, and the @nr-th of them.
+ */
+struct hp_answer hp_await_signals(struct hp_mapper *mapper, int nr)
+{
+	struct hp_answer answer;
+
+	for (int ms = 0; ms < 1000; ms += 10) {
+		answer = hp_ask(mapper, HP_OP_SIGNALS, NULL, nr - 1);
+		if (answer.value >= nr || answer.value < 0)
+			break;
+		usleep(10 * 1000);
+	}
+	return answer;
 }
 
 /* Returns its wait status: 0 unless something killed it. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A hugepage that a driver holds across the error: no CPU reaches it through a
- * mapping all the same, the handler says that somebody holds it, and when that
- * ends nothing is lost.
+ * A hugepage that a driver holds across the error: no CPU reaches the error
+ * through a mapping all the same. That costs a shared hugepage its raw page, and
+ * the driver goes on with the others. Of one that cannot be narrowed the handler
+ * says that somebody holds it. When that ends nothing else is lost.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 #include "hp.h"
 
 #define SEED	0x911
+#define RAW	16		/* which base page the holder has, and the error */
+#define HELD_MS	1500		/* longer than anything in the kernel waits */
 
 enum holder { PIPE, FIXED_BUFFER };
 
@@ -31,18 +34,27 @@ FIXTURE_VARIANT(pinned) {
 	unsigned long size;
 	enum hp_backing backing;
 	enum holder holder;
+	const char *containment;
 };
 
-#define VARIANT(sz, backing_name, backing_id, holder_name, holder_id)		\
-	FIXTURE_VARIANT_ADD(pinned, sz##_##backing_name##_##holder_name) {	\
+#define VARIANT(sz, backing_name, backing_id, holder_name, holder_id, policy)	\
+	FIXTURE_VARIANT_ADD(pinned,						\
+			    sz##_##backing_name##_##holder_name##_##policy) {	\
 		.size = HP_##sz, .backing = backing_id, .holder = holder_id,	\
+		.containment = #policy,						\
 	}
 
-VARIANT(2M, memfd, HP_MEMFD, pipe, PIPE);
-VARIANT(2M, memfd, HP_MEMFD, io_uring, FIXED_BUFFER);
-VARIANT(2M, private, HP_PRIVATE, pipe, PIPE);
-VARIANT(2M, private, HP_PRIVATE, io_uring, FIXED_BUFFER);
-VARIANT(1G, memfd, HP_MEMFD, pipe, PIPE);
+VARIANT(2M, memfd, HP_MEMFD, pipe, PIPE, page);
+VARIANT(2M, memfd, HP_MEMFD, io_uring, FIXED_BUFFER, page);
+VARIANT(1G, memfd, HP_MEMFD, pipe, PIPE, page);
+VARIANT(2M, private, HP_PRIVATE, pipe, PIPE, page);
+VARIANT(2M, private, HP_PRIVATE, io_uring, FIXED_BUFFER, page);
+VARIANT(2M, memfd, HP_MEMFD, pipe, PIPE, hugepage);
+VARIANT(2M, memfd, HP_MEMFD, io_uring, FIXED_BUFFER, hugepage);
+VARIANT(1G, memfd, HP_MEMFD, pipe, PIPE, hugepage);
+
+#define SHARED(variant)	((variant)->backing != HP_PRIVATE)
+#define NARROW(variant)	(SHARED(variant) && !strcmp((variant)->containment, "page"))
 
 /* The pipe refers to the page itself until it is read. */
 static int hold_by_pipe(int fd[2], char *addr)
@@ -84,15 +96,16 @@ static void let_go(int fd[2])
 
 FIXTURE_SETUP(pinned)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
 	hp_catch_sigbus();
 	self->fd[0] = -1;
 	self->fd[1] = -1;
+	ASSERT_EQ(0, hp_set_containment(variant->containment));
 	ASSERT_EQ(0, hp_map(&self->map, variant->backing, variant->size, 1));
 	hp_stamp(self->map.addr, variant->size, SEED);
 	self->head = hp_pfn(self->map.addr);
 	self->node = hp_pfn_node(self->head);
-	ASSERT_EQ(0, hold(variant->holder, self->fd, self->map.addr + 16 * HP_BASE));
+	ASSERT_EQ(0, hold(variant->holder, self->fd, self->map.addr + RAW * HP_BASE));
 }
 
 FIXTURE_TEARDOWN(pinned)
@@ -116,23 +129,13 @@ static void expect_pinned(FIXTURE_DATA(pinned) *self, unsigned long size,
 	hp_add(want, HP_MF_FAILED, 0, self->node, 1);
 }
 
-/* The ring's release is the work of a kernel thread: give it time. */
-static int unpoison_when_released(unsigned long pfn)
-{
-	int ret;
+#define TEST_ARGS	struct __test_metadata *_metadata,	\
+			FIXTURE_DATA(pinned) *self,		\
+			const FIXTURE_VARIANT(pinned) *variant
 
-	for (int ms = 0; ms < 3000; ms += 20) {
-		ret = hp_unpoison(pfn);
-		if (ret != -EBUSY)
-			break;
-		usleep(20 * 1000);
-	}
-	return ret;
-}
-
-TEST_F_TIMEOUT(pinned, blocked_not_leaked, 60)
+static void check_blocked(TEST_ARGS)
 {
-	unsigned long raw = self->head + 16;
+	unsigned long raw = self->head + RAW;
 	struct hp_sigbus bus;
 	struct hp_state want;
 
@@ -142,21 +145,102 @@ TEST_F_TIMEOUT(pinned, blocked_not_leaked, 60)
 	expect_pinned(self, variant->size, &want);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
 	EXPECT_NE(NULL, hp_log_find(&self->test.log, "%#lx: still referenced by", raw));
-	for (unsigned long offset = 0; offset <= 16 * HP_BASE; offset += 16 * HP_BASE) {
+	for (unsigned long offset = 0; offset <= RAW * HP_BASE; offset += RAW * HP_BASE) {
 		bus = hp_touch(self->map.addr + offset, HP_READ);
 		EXPECT_EQ(BUS_MCEERR_AR, bus.code);
 		EXPECT_EQ(__builtin_ctzl(variant->size), bus.lsb);
 	}
 	EXPECT_EQ(HP_NO_PFN, hp_pfn(self->map.addr));
+}
+
+static void check_narrowed(TEST_ARGS)
+{
+	char *raw = self->map.addr + RAW * HP_BASE;
+	struct hp_sigbus bus;
+	struct hp_state want;
+	long damage;
+
+	hp_read_state(&want);
+	EXPECT_EQ(0, hp_inject(self->head + RAW));
+
+	hp_expect_narrowed(&want, variant->size, self->node, true);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	EXPECT_EQ(1, hp_lost(self->map.addr, variant->size, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(1, hp_stamp(self->map.addr, variant->size, SEED + 1));
+	bus = hp_touch(raw, HP_READ);
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(raw, bus.addr);
+	EXPECT_EQ(__builtin_ctzl(HP_BASE), bus.lsb);
+}
+
+TEST_F_TIMEOUT(pinned, blocked_not_leaked, 60)
+{
+	unsigned long raw = self->head + RAW;
+	struct hp_state held, want = self->test.before;
+
+	if (NARROW(variant))
+		check_narrowed(_metadata, self, variant);
+	else
+		check_blocked(_metadata, self, variant);
 
 	/* Without any mapping it is still the holder's. */
 	hp_map_free(&self->map);
+	hp_read_state(&held);
 	EXPECT_EQ(-EBUSY, hp_unpoison(raw));
-	EXPECT_NE(0, hp_pageflags(raw) & HP_KPF_HWPOISON);
+	usleep(HELD_MS * 1000);
+	EXPECT_EQ(-EBUSY, hp_unpoison(raw));
+	EXPECT_EQ(0, hp_check(&held, HP_EVERYTHING));
+	EXPECT_NE(0, hp_pageflags(self->head) & HP_KPF_HWPOISON);
+	EXPECT_NE(0, hp_pageflags(self->head) & HP_KPF_HUGE);
 
+	/* The ring's release is the work of a kernel thread: it takes its time. */
 	let_go(self->fd);
-	EXPECT_EQ(0, unpoison_when_released(raw));
+	if (SHARED(variant)) {
+		hp_expect_lost(&want, variant->size, self->node);
+		hp_expect_back(&want, variant->size, self->node, -1);
+		EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	}
+	EXPECT_EQ(0, hp_unpoison_soon(raw));
+	hp_refill(&self->test.before);
 	EXPECT_EQ(0, hp_check(&self->test.before, HP_GAUGES));
+}
+
+/*
+ * A device may write to a private hugepage that it has pinned, wherever the
+ * mapping would have it: nothing of it is mapped until that is over. Then all of
+ * it is there, what was written too.
+ */
+TEST(private_narrows_later)
+{
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_sigbus bus;
+	int fd[2] = { -1, -1 };
+	unsigned long pfn;
+	long damage;
+
+	ASSERT_EQ(0, hp_test_begin(&test, HP_2M));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&map, HP_PRIVATE, HP_2M, 1));
+	hp_stamp(map.addr, HP_2M, SEED);
+	pfn = hp_pfn(map.addr + HP_BASE);
+	ASSERT_EQ(0, hold_by_ring(fd, map.addr + RAW * HP_BASE));
+	EXPECT_EQ(-EBUSY, hp_inject(pfn));
+	bus = hp_touch(map.addr, HP_READ);
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(21, bus.lsb);
+
+	let_go(fd);
+	for (int ms = 0; bus.code && ms < 5000; ms += 100) {
+		usleep(100 * 1000);
+		bus = hp_touch(map.addr, HP_READ);
+	}
+	EXPECT_EQ(1, hp_lost(map.addr, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(1, hp_stamp(map.addr, HP_2M, SEED + 1));
+	hp_map_free(&map);
+	EXPECT_EQ(0, hp_test_end(&test));
 }
 
 TEST_HARNESS_MAIN

@@ -15,7 +15,7 @@ FIXTURE(policy) {
 
 FIXTURE_SETUP(policy)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
 }
 
@@ -24,37 +24,45 @@ FIXTURE_TEARDOWN(policy)
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
 
-TEST_F(policy, containment)
+static void expect_policy(struct __test_metadata *_metadata, const char *want)
 {
 	char text[64] = "";
 
 	ASSERT_LT(0, hp_read_text(POLICY, text, sizeof(text)));
-	EXPECT_STREQ("[hugepage]\n", text);
+	EXPECT_STREQ(want, text);
+}
+
+TEST_F(policy, containment)
+{
+	expect_policy(_metadata, "[page] hugepage\n");
 	EXPECT_EQ(0, hp_write(POLICY, "hugepage"));
+	expect_policy(_metadata, "page [hugepage]\n");
 	EXPECT_EQ(0, hp_write(POLICY, "hugepage\n"));
-	ASSERT_LT(0, hp_read_text(POLICY, text, sizeof(text)));
-	EXPECT_STREQ("[hugepage]\n", text);
+	expect_policy(_metadata, "page [hugepage]\n");
+	EXPECT_EQ(0, hp_write(POLICY, "page\n"));
+	expect_policy(_metadata, "[page] hugepage\n");
 }
 
 TEST_F(policy, nonsense)
 {
 	static const char * const bad[] = {
 		"junk", "\n", "[hugepage]", "hugepages", "hugepag", "0", "1", "hugepage x",
+		"[page]", "pages", "pag", "page hugepage", "[page] hugepage", "page\n\n",
 	};
-	char text[64] = "";
 
+	ASSERT_EQ(0, hp_set_containment("hugepage"));
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		EXPECT_EQ(-EINVAL, hp_write(POLICY, "%s", bad[i])) {
 			TH_LOG("bad[%zu]", i);
 		}
 	}
-	ASSERT_LT(0, hp_read_text(POLICY, text, sizeof(text)));
-	EXPECT_STREQ("[hugepage]\n", text);
+	expect_policy(_metadata, "page [hugepage]\n");
 }
 
 static const char * const counters[] = {
-	"mce_bad_pages", "poisoned_hugepages", "contained", "dequeued", "released",
-	"replaced", "isolated", "pinned", "repeated", "failed", "unpoisoned",
+	"mce_bad_pages", "poisoned_hugepages", "contained", "narrowed", "dequeued",
+	"released", "replaced", "isolated", "pinned", "repeated", "failed",
+	"unpoisoned",
 };
 
 /* Root itself cannot write what has no write permission, so modes are read. */
@@ -89,28 +97,85 @@ TEST_F(policy, files)
 	}
 }
 
-/* One hugepage hit three times, once in the same raw page, and undone. */
-TEST_F(policy, outcomes)
-{
-	long lost = HP_2M / HP_BASE;
-	struct hp_state want;
+/* --- one hugepage, hit three times, once in the same raw page, and undone ---- */
+
+FIXTURE(outcomes) {
+	struct hp_test test;
 	struct hp_map map;
 	unsigned long pfn;
 	int node;
+};
 
-	ASSERT_EQ(0, hp_map(&map, HP_MEMFD, HP_2M, 1));
-	ASSERT_EQ(0, hp_touch(map.addr, HP_WRITE).code);
-	pfn = hp_pfn(map.addr);
-	node = hp_pfn_node(pfn);
+FIXTURE_VARIANT(outcomes) {
+	const char *containment;
+};
+
+FIXTURE_VARIANT_ADD(outcomes, page) { .containment = "page" };
+FIXTURE_VARIANT_ADD(outcomes, hugepage) { .containment = "hugepage" };
+
+FIXTURE_SETUP(outcomes)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_set_containment(variant->containment));
+	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_touch(self->map.addr, HP_WRITE).code);
+	self->pfn = hp_pfn(self->map.addr);
+	self->node = hp_pfn_node(self->pfn);
+}
+
+FIXTURE_TEARDOWN(outcomes)
+{
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* Each raw page is undone for itself. */
+static void undo_both(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *self,
+		      struct hp_state *want)
+{
+	for (int i = 1; i <= 2; i++) {
+		EXPECT_EQ(0, hp_unpoison(self->pfn + i));
+		hp_add(want, HP_UNPOISONED, HP_2M, self->node, 1);
+		hp_expect_back(want, HP_2M, self->node, 1);
+		EXPECT_EQ(0, hp_check(want, HP_EVERYTHING));
+	}
+}
+
+static void narrowed(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *self)
+{
+	unsigned long pfn = self->pfn;
+	int node = self->node;
+	struct hp_state want;
+
 	hp_read_state(&want);
-
 	EXPECT_EQ(0, hp_inject(pfn + 1));
-	hp_add(&want, HP_CONTAINED, HP_2M, node, 1);
-	hp_add(&want, HP_POISONED, HP_2M, node, 1);
-	hp_add(&want, HP_BAD, HP_2M, node, lost);
-	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, lost * (long)(HP_BASE >> 10));
-	hp_add(&want, HP_MF_TOTAL, 0, node, 1);
-	hp_add(&want, HP_MF_RECOVERED, 0, node, 1);
+	hp_expect_narrowed(&want, HP_2M, node, true);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	EXPECT_EQ(0, hp_inject(pfn + 2));
+	hp_expect_narrowed(&want, HP_2M, node, false);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	EXPECT_EQ(-EHWPOISON, hp_inject(pfn + 1));
+	hp_add(&want, HP_REPEATED, HP_2M, node, 1);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+
+	/* The last user gone, there are two raw pages, each to be undone. */
+	hp_map_free(&self->map);
+	hp_expect_released(&want, HP_2M, node);
+	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	undo_both(_metadata, self, &want);
+}
+
+static void contained(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *self)
+{
+	long lost = HP_2M / HP_BASE;
+	unsigned long pfn = self->pfn;
+	int node = self->node;
+	struct hp_state want;
+
+	hp_read_state(&want);
+	EXPECT_EQ(0, hp_inject(pfn + 1));
+	hp_expect_contained(&want, HP_2M, node);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
 
 	EXPECT_EQ(-EHWPOISON, hp_inject(pfn + 2));
@@ -118,18 +183,37 @@ TEST_F(policy, outcomes)
 	hp_add(&want, HP_REPEATED, HP_2M, node, 2);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
 
-	/* Undone for good with the last error only, and counted once. */
-	hp_map_free(&map);
-	hp_read_state(&want);
-	EXPECT_EQ(0, hp_unpoison(pfn + 1));
+	/* The last user gone, two raw pages are left of it. */
+	hp_map_free(&self->map);
+	hp_expect_released(&want, HP_2M, node);
+	hp_expect_back(&want, HP_2M, node, lost - 2);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
-	EXPECT_EQ(0, hp_unpoison(pfn + 2));
-	hp_add(&want, HP_UNPOISONED, HP_2M, node, 1);
-	hp_add(&want, HP_POISONED, HP_2M, node, -1);
-	hp_add(&want, HP_FREE, HP_2M, node, 1);
-	hp_add(&want, HP_BAD, HP_2M, node, -lost);
-	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, -lost * (long)(HP_BASE >> 10));
-	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	undo_both(_metadata, self, &want);
+}
+
+TEST_F(outcomes, thrice)
+{
+	if (!strcmp(variant->containment, "page"))
+		narrowed(_metadata, self);
+	else
+		contained(_metadata, self);
+}
+
+/* How an error was contained does not change with the policy. */
+TEST_F(outcomes, then_other_policy)
+{
+	bool page = !strcmp(variant->containment, "page");
+	char *healthy = self->map.addr + 9 * HP_BASE;
+	struct hp_sigbus bus;
+
+	EXPECT_EQ(0, hp_inject(self->pfn));
+	ASSERT_EQ(0, hp_set_containment(page ? "hugepage" : "page"));
+	EXPECT_EQ(page ? 0 : BUS_MCEERR_AR, hp_touch(healthy, HP_WRITE).code);
+	bus = hp_touch(self->map.addr, HP_READ);
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(__builtin_ctzl(page ? HP_BASE : HP_2M), bus.lsb);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 TEST_HARNESS_MAIN

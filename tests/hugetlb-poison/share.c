@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An error in a hugepage whose page table two processes share: both lose it.
+ * An error in a hugepage whose page table two processes share: both lose the
+ * raw page, and it alone.
  *
  * A shared mapping that covers an aligned GiB has one page table for all who
  * map it. The error handler changes the one entry, and has to make every
- * sharer's TLB forget what it was.
+ * sharer's TLB forget what it was. To map the healthy pages one by one each
+ * needs a table of its own again.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -42,7 +44,7 @@ FIXTURE_SETUP(share)
 	struct hp_map *map = &self->map;
 	char *victim = AT + VICTIM * HP_2M;
 
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
 	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M,
 				.nr = LENGTH / HP_2M };
@@ -92,7 +94,7 @@ static long hugetlb_kb(pid_t pid)
 	return at ? strtol(at + strlen("HugetlbPages:"), NULL, 10) : -1;
 }
 
-TEST_F(share, both_lose_it)
+TEST_F(share, both_lose_one)
 {
 	char *raw = AT + VICTIM * HP_2M + RAW * HP_BASE;
 	char *next = AT + (VICTIM + 1) * HP_2M;
@@ -106,13 +108,25 @@ TEST_F(share, both_lose_it)
 	EXPECT_EQ(0, hp_inject(self->pfn));
 	EXPECT_EQ(0, mapcount(self->pfn));
 	for (int i = 0; i < 2; i++) {
-		struct hp_answer answer = hp_ask(&self->mapper[i], HP_OP_READ, raw, 0);
+		struct hp_sigbus bus = hp_ask(&self->mapper[i], HP_OP_READ, raw, 0).bus;
+		struct hp_answer answer = hp_ask(&self->mapper[i], HP_OP_LOST,
+						 AT + VICTIM * HP_2M, 1);
 
-		EXPECT_EQ(BUS_MCEERR_AR, answer.bus.code);
+		EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+		EXPECT_EQ(raw, bus.addr);
+		EXPECT_EQ(__builtin_ctzl(HP_BASE), bus.lsb);
+		EXPECT_EQ(1, answer.value);
+		EXPECT_EQ(0, answer.damage);
 		EXPECT_EQ((long)HP_NO_PFN,
 			  hp_ask(&self->mapper[i], HP_OP_PFN, raw, 0).value);
 		EXPECT_EQ(0, hp_ask(&self->mapper[i], HP_OP_DAMAGE, next, 2).value);
 	}
+
+	/* and what one writes the other reads, old page table or new */
+	EXPECT_EQ(1, hp_ask(&self->mapper[0], HP_OP_STAMP, AT + VICTIM * HP_2M, 3).value);
+	EXPECT_EQ(0, hp_ask(&self->mapper[1], HP_OP_LOST, AT + VICTIM * HP_2M, 3).damage);
+	hp_ask(&self->mapper[1], HP_OP_STAMP, next, 4);
+	EXPECT_EQ(0, hp_ask(&self->mapper[0], HP_OP_DAMAGE, next, 4).value);
 
 	/* whose account the entry was on is anybody's guess, but none wraps */
 	EXPECT_GE(LENGTH / 1024, (unsigned long)hugetlb_kb(getpid()));
@@ -120,7 +134,7 @@ TEST_F(share, both_lose_it)
 
 	hp_mapper_stop(&self->mapper[1]);
 	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison(self->pfn));
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 TEST_HARNESS_MAIN

@@ -28,8 +28,10 @@
 /* What the loaders tell, in ordinary shared memory. */
 struct load {
 	unsigned long faults[LOADERS];
-	bool mapped[LOADERS][ERRORS];	/* seen after the errors */
+	bool mapped[LOADERS][ERRORS];	/* the raw pages, after the errors */
 	bool readable[LOADERS][ERRORS];
+	long lost[LOADERS][ERRORS];	/* raw pages that are not readable */
+	long damage[LOADERS][ERRORS];
 	enum phase { FAULT, LOOK, LEAVE } phase;
 	int looked;
 };
@@ -48,6 +50,11 @@ static struct load *load;
 static char *victim(int i)
 {
 	return loaded->addr + i * loaded->size;
+}
+
+static char *raw(int i)
+{
+	return victim(i) + 11 * i * HP_BASE;
 }
 
 static bool in_phase(enum phase phase)
@@ -79,8 +86,9 @@ static void *fault_on_and_on(void *which)
 static void look(int self)
 {
 	for (int i = 0; i < ERRORS; i++) {
-		load->mapped[self][i] = hp_pfn(victim(i)) != HP_NO_PFN;
-		load->readable[self][i] = !hp_touch(victim(i), HP_READ).code;
+		load->mapped[self][i] = hp_pfn(raw(i)) != HP_NO_PFN;
+		load->readable[self][i] = !hp_touch(raw(i), HP_READ).code;
+		load->lost[self][i] = hp_lost(victim(i), HP_2M, i, &load->damage[self][i]);
 	}
 	__atomic_fetch_add(&load->looked, 1, __ATOMIC_SEQ_CST);
 }
@@ -108,7 +116,7 @@ static void loader(int self)
 
 FIXTURE_SETUP(load)
 {
-	ASSERT_EQ(0, hp_test_begin(&self->test));
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
 	self->load = mmap(NULL, sizeof(*self->load), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -118,7 +126,7 @@ FIXTURE_SETUP(load)
 	loaded = &self->map;
 	for (int i = 0; i < ERRORS; i++) {
 		hp_stamp(victim(i), HP_2M, i);
-		self->pfn[i] = hp_pfn(victim(i)) + 11 * i;
+		self->pfn[i] = hp_pfn(raw(i));
 	}
 }
 
@@ -148,6 +156,7 @@ static bool all_looked(void)
 TEST_F_TIMEOUT(load, all_unmapped, 120)
 {
 	int killed = 0, mapped = 0, readable = 0, failed = 0, status;
+	long lost = 0, damage = 0;
 	unsigned long faults = 0;
 
 	fflush(stdout);
@@ -178,6 +187,8 @@ TEST_F_TIMEOUT(load, all_unmapped, 120)
 		for (int j = 0; j < ERRORS; j++) {
 			mapped += load->mapped[i][j];
 			readable += load->readable[i][j];
+			lost += load->lost[i][j];
+			damage += load->damage[i][j];
 		}
 	}
 	TH_LOG("%lu faults; %d of %d errors not contained, %d of %d loaders killed",
@@ -187,9 +198,11 @@ TEST_F_TIMEOUT(load, all_unmapped, 120)
 	EXPECT_EQ(LOADERS, load->looked);
 	EXPECT_EQ(0, mapped);
 	EXPECT_EQ(0, readable);
+	EXPECT_EQ(LOADERS * ERRORS, lost);
+	EXPECT_EQ(0, damage);
 	for (int i = 0; i < ERRORS; i++) {
-		EXPECT_EQ(HP_NO_PFN, hp_pfn(victim(i)));
-		EXPECT_EQ(BUS_MCEERR_AR, hp_touch(victim(i), HP_READ).code);
+		EXPECT_EQ(HP_NO_PFN, hp_pfn(raw(i)));
+		EXPECT_EQ(BUS_MCEERR_AR, hp_touch(raw(i), HP_READ).code);
 		EXPECT_NE(NULL, hp_log_find(&self->test.log,
 					    "%#lx: recovery action for huge page: Recovered",
 					    self->pfn[i]));
@@ -198,7 +211,7 @@ TEST_F_TIMEOUT(load, all_unmapped, 120)
 
 	hp_map_free(&self->map);
 	for (int i = 0; i < ERRORS; i++)
-		EXPECT_EQ(0, hp_unpoison(self->pfn[i]));
+		EXPECT_EQ(0, hp_unpoison_soon(self->pfn[i]));
 }
 
 TEST_HARNESS_MAIN

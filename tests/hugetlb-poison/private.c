@@ -1,0 +1,947 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Private hugepages: after an error every process keeps the healthy pages of
+ * what it saw, and nobody sees what another one writes.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "kselftest_harness.h"
+
+#include "hp_child.h"
+#include "hp_proc.h"
+
+#define SEED	0x9417
+#define KB(len)	((long)((len) >> 10))
+
+/* --- one hugepage, with an error ------------------------------------------- */
+
+struct one {
+	struct hp_test test;
+	struct hp_map map;
+	unsigned long size;
+	unsigned long pfn;	/* of the raw page */
+	char *raw;		/* where it is mapped */
+	int node;
+};
+
+static int one_make(struct one *o, unsigned long size, enum hp_place place)
+{
+	int ret = hp_test_begin(&o->test, size);
+
+	if (ret)
+		return ret;
+	hp_catch_sigbus();
+	o->size = size;
+	ret = hp_map(&o->map, HP_PRIVATE, size, 1);
+	if (ret)
+		return ret;
+	hp_stamp(o->map.addr, size, SEED);
+	o->raw = o->map.addr + hp_subpage(size, place) * HP_BASE;
+	o->pfn = hp_pfn(o->raw);
+	o->node = o->pfn == HP_NO_PFN ? -1 : hp_pfn_node(o->pfn);
+	return o->node < 0 ? -ENODATA : 0;
+}
+
+static int one_end(struct one *o)
+{
+	hp_map_free(&o->map);
+	return hp_test_end(&o->test);
+}
+
+/* The raw page alone is lost, and the process is told so. */
+static void expect_lost(META, struct one *o)
+{
+	struct hp_sigbus bus = hp_touch(o->raw, HP_READ);
+	long damage;
+
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(o->raw, bus.addr);
+	EXPECT_EQ(12, bus.lsb);
+	EXPECT_EQ(1, hp_lost(o->map.addr, o->size, SEED, &damage));
+	EXPECT_EQ(0, damage);
+}
+
+/* All of it is lost. */
+static void expect_wide(META, struct one *o)
+{
+	struct hp_sigbus bus = hp_touch(o->map.addr, HP_READ);
+
+	EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+	EXPECT_EQ(__builtin_ctzl(o->size), bus.lsb);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->map.addr + o->size - 1, HP_WRITE).code);
+}
+
+/* All is there; the raw page is zero. */
+static void expect_healed(META, struct one *o)
+{
+	long damage;
+
+	EXPECT_TRUE(hp_all_zero(o->raw));
+	EXPECT_EQ(0, hp_lost(o->map.addr, o->size, SEED, &damage));
+	/* the two stamps of the page that is zero now */
+	EXPECT_EQ(2, damage);
+}
+
+static bool is_huge(const char *addr)
+{
+	struct hp_vma vma;
+
+	return !hp_vma_at(getpid(), addr, &vma) && hp_vma_flag(&vma, "ht");
+}
+
+/* --- a hugepage that is not shared ------------------------------------------ */
+
+FIXTURE(alone) {
+	struct one o;
+};
+
+FIXTURE_VARIANT(alone) {
+	unsigned long size;
+	enum hp_place place;
+};
+
+FIXTURE_VARIANT_ADD(alone, 2M_head) { .size = HP_2M, .place = HP_HEAD };
+FIXTURE_VARIANT_ADD(alone, 2M_middle) { .size = HP_2M, .place = HP_MIDDLE };
+FIXTURE_VARIANT_ADD(alone, 2M_tail) { .size = HP_2M, .place = HP_TAIL };
+FIXTURE_VARIANT_ADD(alone, 1G_head) { .size = HP_1G, .place = HP_HEAD };
+FIXTURE_VARIANT_ADD(alone, 1G_tail) { .size = HP_1G, .place = HP_TAIL };
+
+FIXTURE_SETUP(alone)
+{
+	ASSERT_EQ(0, one_make(&self->o, variant->size, variant->place));
+}
+
+FIXTURE_TEARDOWN(alone)
+{
+	EXPECT_EQ(0, one_end(&self->o));
+}
+
+/* What the kernel counts, while it is mapped and when it is gone. */
+TEST_F_TIMEOUT(alone, is_counted, 120)
+{
+	struct one *o = &self->o;
+	struct hp_state want = o->test.before;
+	long anon = hp_status_kb(getpid(), "RssAnon");
+	long committed = hp_meminfo_kb("Committed_AS");
+	long now;
+
+	EXPECT_EQ(KB(o->size), hp_status_kb(getpid(), "HugetlbPages"));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, 4);
+	hp_add(&want, HP_BAD, o->size, o->node, 1);
+	hp_expect_lost(&want, o->size, o->node);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	EXPECT_EQ(0, hp_status_kb(getpid(), "HugetlbPages"));
+	now = hp_status_kb(getpid(), "RssAnon") - anon;
+	EXPECT_LE(KB(o->size) - 4, now);
+	EXPECT_GE(KB(o->size) + 128, now);
+	now = hp_meminfo_kb("Committed_AS") - committed;
+	EXPECT_LE(KB(o->size), now);
+	EXPECT_GE(KB(o->size) + 512, now);
+
+	hp_map_free(&o->map);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	now = hp_meminfo_kb("Committed_AS") - committed;
+	EXPECT_GE(512, now);
+	EXPECT_EQ(1, hp_count_flagged(o->pfn & ~(o->size / HP_BASE - 1), o->size / HP_BASE,
+				      HP_KPF_HWPOISON));
+}
+
+/* Writable, by the mapping and through the kernel; the next error is as good. */
+TEST_F_TIMEOUT(alone, can_be_written, 120)
+{
+	struct one *o = &self->o;
+	char *other = o->raw == o->map.addr ? o->raw + 9 * HP_BASE : o->raw - 9 * HP_BASE;
+	unsigned long pfn;
+	long damage;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(1, hp_stamp(o->map.addr, o->size, SEED + 1));
+	EXPECT_EQ(1, hp_lost(o->map.addr, o->size, SEED + 1, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(0, hp_syscall_touch(other, HP_WRITE));
+	EXPECT_EQ(-EFAULT, hp_syscall_touch(o->raw, HP_READ));
+
+	pfn = hp_pfn(other);
+	ASSERT_NE(HP_NO_PFN, pfn);
+	EXPECT_EQ(0, hp_inject(pfn));
+	EXPECT_EQ(2, hp_lost(o->map.addr, o->size, SEED + 1, &damage));
+	hp_note_poisoned(pfn);
+}
+
+/* The process is told before it touches, discards the raw page and goes on. */
+TEST_F_TIMEOUT(alone, heals_untouched, 120)
+{
+	struct one *o = &self->o;
+	struct hp_sigbus bus;
+
+	ASSERT_EQ(0, prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	EXPECT_EQ(1, hp_async_signals(0, &bus));
+	EXPECT_EQ(BUS_MCEERR_AO, bus.code);
+	EXPECT_EQ(o->raw, bus.addr);
+	EXPECT_EQ(12, bus.lsb);
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0);
+}
+
+/* The touch after the discard finds a hugepage again, if there is one to spare. */
+TEST_F_TIMEOUT(alone, heals_huge, 120)
+{
+	struct one *o = &self->o;
+	struct hp_state want;
+	long committed = hp_meminfo_kb("Committed_AS");
+	int node;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_FALSE(is_huge(o->raw));
+	EXPECT_LE(KB(o->size), hp_meminfo_kb("Committed_AS") - committed);
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_FREE));
+	hp_read_state(&want);
+	EXPECT_EQ(0, hp_touch(o->raw, HP_READ).code);
+	EXPECT_TRUE(is_huge(o->raw));
+	expect_healed(_metadata, o);
+	EXPECT_EQ(KB(o->size), hp_status_kb(getpid(), "HugetlbPages"));
+	EXPECT_GE(512, hp_meminfo_kb("Committed_AS") - committed);
+	node = hp_pfn_node(hp_pfn(o->raw));
+	hp_add(&want, HP_FREE, o->size, node, -1);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	EXPECT_EQ(0, hp_stamp(o->map.addr, o->size, SEED + 3));
+	hp_map_free(&o->map);
+	hp_add(&want, HP_FREE, o->size, node, 1);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+}
+
+/* --- 2 MiB, and what may come between -------------------------------------- */
+
+FIXTURE(small) {
+	struct one o;
+};
+
+FIXTURE_SETUP(small)
+{
+	ASSERT_EQ(0, one_make(&self->o, HP_2M, HP_MIDDLE));
+}
+
+FIXTURE_TEARDOWN(small)
+{
+	EXPECT_EQ(0, one_end(&self->o));
+}
+
+/* Without a hugepage to spare the range stays as it is, and is all there. */
+TEST_F(small, heals_without_a_spare)
+{
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	for (int node = 0; node < 2; node++)
+		ASSERT_EQ(0, hp_set_pool(HP_2M, node, 0));
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	EXPECT_FALSE(is_huge(o->raw));
+
+	/* later there is one, and a page to be found anew */
+	hp_refill(&o->test.before);
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	EXPECT_TRUE(is_huge(o->raw));
+}
+
+/* A page that a driver holds stays where it is. */
+TEST_F(small, heals_while_pinned)
+{
+	struct one *o = &self->o;
+	struct iovec page = { .iov_base = o->map.addr, .iov_len = HP_BASE };
+	char got[HP_BASE];
+	int fd[2];
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &page, 1, 0));
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	EXPECT_FALSE(is_huge(o->raw));
+	o->map.addr[100] = 42;
+	EXPECT_EQ((ssize_t)HP_BASE, read(fd[0], got, sizeof(got)));
+	EXPECT_EQ(42, got[100]);
+	close(fd[0]);
+	close(fd[1]);
+	o->map.addr[100] = 0;
+}
+
+/*
+ * Strict overcommit has nothing for this process, as it maps so much, while who
+ * runs the tests gets what it needs.
+ */
+struct strict {
+	char *much;
+	long reserve_kb;
+};
+
+#define MUCH		(16UL << 30)
+#define RESERVE		"/proc/sys/vm/user_reserve_kbytes"
+
+static int forbid_overcommit(struct strict *strict)
+{
+	const long room_kb = 128 << 10;
+	int ret;
+
+	strict->reserve_kb = hp_read_long(RESERVE);
+	strict->much = mmap(NULL, MUCH, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (strict->much == MAP_FAILED)
+		return -errno;
+	ret = hp_write(RESERVE, "%ld", 3 * room_kb);
+	ret = ret ?: hp_write("/proc/sys/vm/overcommit_kbytes", "%ld",
+			      hp_meminfo_kb("Committed_AS") + room_kb);
+	return ret ?: hp_write("/proc/sys/vm/overcommit_memory", "2");
+}
+
+static void allow_overcommit(META, struct strict *strict)
+{
+	EXPECT_EQ(0, munmap(strict->much, MUCH));
+	EXPECT_EQ(0, hp_write("/proc/sys/vm/overcommit_memory", "0"));
+	EXPECT_EQ(0, hp_write("/proc/sys/vm/overcommit_ratio", "50"));
+	EXPECT_EQ(0, hp_write(RESERVE, "%ld", strict->reserve_kb));
+}
+
+/* Strict overcommit has no room for 2 MiB of ordinary memory: all is lost, then not. */
+TEST_F(small, strict_overcommit)
+{
+	struct one *o = &self->o;
+	struct strict strict;
+
+	ASSERT_EQ(0, forbid_overcommit(&strict));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_wide(_metadata, o);
+	EXPECT_NE(NULL, hp_log_find(&o->test.log, "overcommit refuses"));
+	EXPECT_EQ(0, hp_write("/proc/sys/vm/overcommit_ratio", "100"));
+	expect_lost(_metadata, o);
+	allow_overcommit(_metadata, &strict);
+}
+
+/* Memory cgroups: the limit is kept, and the pages are charged to who maps them. */
+#define CGROUPS	"/tmp/hp-private-cgroups"
+#define CGROUP	CGROUPS "/limited"
+
+static void enter_cgroup(const char *controller)
+{
+	mkdir(CGROUPS, 0755);
+	mount("none", CGROUPS, "cgroup2", 0, NULL);
+	hp_write(CGROUPS "/cgroup.subtree_control", "+%s", controller);
+	mkdir(CGROUP, 0755);
+	hp_write(CGROUP "/cgroup.procs", "0");
+}
+
+static void leave_cgroup(void)
+{
+	hp_write(CGROUPS "/cgroup.procs", "0");
+	for (int i = 0; i < 100 && rmdir(CGROUP); i++)
+		usleep(10 * 1000);
+	umount(CGROUPS);
+}
+
+TEST_F(small, cgroup_limit)
+{
+	struct one *o = &self->o;
+	long before, charged;
+
+	enter_cgroup("memory");
+	/* before the error: the eager worker does not wait for a limit */
+	ASSERT_EQ(0, hp_write(CGROUP "/memory.max", "1M"));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_wide(_metadata, o);
+	EXPECT_NE(NULL, hp_log_find(&o->test.log, "the memory cgroup's limit"));
+	before = hp_read_long(CGROUP "/memory.current");
+	ASSERT_EQ(0, hp_write(CGROUP "/memory.max", "max"));
+	expect_lost(_metadata, o);
+	charged = hp_read_long(CGROUP "/memory.current") - before;
+	EXPECT_LE((long)HP_2M - (long)HP_BASE, charged);
+	EXPECT_GE((long)HP_2M + 512 * 1024, charged);
+	hp_map_free(&o->map);
+	leave_cgroup();
+	EXPECT_NE(0, access(CGROUP, F_OK));
+}
+
+/* Maps and unmaps a little memory until it is killed, and says when it begins. */
+static void need_little(struct one *o, int ready)
+{
+	const size_t len = 16 * HP_BASE;
+
+	hp_map_free(&o->map);
+	hp_write("/proc/self/oom_score_adj", "1000");
+	hp_write(CGROUP "/cgroup.procs", "0");
+	close(ready);
+	for (;;) {
+		char *addr = mmap(NULL, len, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		if (addr != MAP_FAILED)
+			munmap(addr, len);
+	}
+}
+
+/*
+ * A hugepage that does not fit into the limit is refused again and again, and
+ * takes nothing meanwhile from those who need little.
+ */
+TEST_F(small, cgroup_limit_kills_nobody)
+{
+	struct one *o = &self->o;
+	int ready[2];
+	char text[512], *at;
+	pid_t other;
+
+	ASSERT_EQ(0, pipe(ready));
+	enter_cgroup("memory");
+	hp_write(CGROUPS "/cgroup.procs", "0");
+	other = fork();
+	if (!other) {
+		close(ready[0]);
+		need_little(o, ready[1]);
+	}
+	close(ready[1]);
+	EXPECT_EQ(0, read(ready[0], text, 1));
+	close(ready[0]);
+	ASSERT_EQ(0, hp_write("/proc/self/oom_score_adj", "-1000"));
+	ASSERT_EQ(0, hp_write(CGROUP "/cgroup.procs", "0"));
+	ASSERT_EQ(0, hp_write(CGROUP "/memory.max", "1M"));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	for (int i = 0; i < 300; i++)
+		EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->map.addr, HP_READ).code);
+	EXPECT_EQ(0, hp_write(CGROUP "/memory.max", "max"));
+	EXPECT_LT(0, hp_read_text(CGROUP "/memory.events", text, sizeof(text)));
+	at = strstr(text, "oom_kill ");
+	ASSERT_NE(NULL, at);
+	EXPECT_EQ(0, strtol(at + strlen("oom_kill "), NULL, 10));
+	EXPECT_EQ(0, kill(other, SIGKILL));
+	EXPECT_EQ(other, waitpid(other, NULL, 0));
+	hp_write("/proc/self/oom_score_adj", "0");
+	expect_lost(_metadata, o);
+	hp_map_free(&o->map);
+	leave_cgroup();
+}
+
+/* The hugepage has left its hugetlb cgroup, and its reservation. */
+TEST_F(small, hugetlb_cgroup)
+{
+	struct one *o = &self->o;
+
+	hp_map_free(&o->map);
+	enter_cgroup("hugetlb");
+	ASSERT_EQ(0, hp_map(&o->map, HP_PRIVATE, HP_2M, 1));
+	hp_stamp(o->map.addr, HP_2M, SEED);
+	o->raw = o->map.addr + HP_BASE;
+	EXPECT_EQ((long)HP_2M, hp_read_long(CGROUP "/hugetlb.2MB.current"));
+	EXPECT_EQ((long)HP_2M, hp_read_long(CGROUP "/hugetlb.2MB.rsvd.current"));
+	ASSERT_EQ(0, hp_inject(hp_pfn(o->raw)));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(0, hp_read_long(CGROUP "/hugetlb.2MB.current"));
+	EXPECT_EQ(0, hp_read_long(CGROUP "/hugetlb.2MB.rsvd.current"));
+
+	/* with the new one it is charged again */
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	EXPECT_TRUE(is_huge(o->raw));
+	EXPECT_EQ((long)HP_2M, hp_read_long(CGROUP "/hugetlb.2MB.current"));
+	hp_map_free(&o->map);
+	EXPECT_EQ(0, hp_read_long(CGROUP "/hugetlb.2MB.current"));
+	EXPECT_EQ(0, hp_read_long(CGROUP "/hugetlb.2MB.rsvd.current"));
+	leave_cgroup();
+	EXPECT_NE(0, access(CGROUP, F_OK));
+}
+
+/*
+ * The healthy pages wait for a process that may not have them yet. An error in
+ * one of them belongs to nobody; when they are mapped it is lost as well.
+ */
+TEST_F(small, error_while_waiting)
+{
+	struct one *o = &self->o;
+	char *other = o->raw + 5 * HP_BASE;
+	struct strict strict;
+	long damage;
+
+	ASSERT_EQ(0, forbid_overcommit(&strict));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_wide(_metadata, o);
+	EXPECT_EQ(-EBUSY, hp_inject(o->pfn + 5));
+	hp_note_poisoned(o->pfn + 5);
+	allow_overcommit(_metadata, &strict);
+
+	EXPECT_EQ(2, hp_lost(o->map.addr, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw, HP_READ).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(other, HP_READ).code);
+	EXPECT_EQ(0, madvise(other, HP_BASE, MADV_DONTNEED));
+	EXPECT_TRUE(hp_all_zero(other));
+}
+
+/* What userfaultfd watches keeps its size: all is lost, and nothing else. */
+TEST_F(small, userfaultfd)
+{
+	struct one *o = &self->o;
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register watch = {
+		.range = { (unsigned long)o->map.addr, HP_2M },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &watch));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_wide(_metadata, o);
+	close(fd);
+	expect_lost(_metadata, o);
+}
+
+TEST_F(small, mlocked)
+{
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, mlockall(MCL_CURRENT | MCL_FUTURE));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(0, munlockall());
+	expect_lost(_metadata, o);
+}
+
+/* What is read-only is not written to by anybody. */
+TEST_F(small, read_only)
+{
+	struct one *o = &self->o;
+	long committed = hp_meminfo_kb("Committed_AS");
+
+	ASSERT_EQ(0, mprotect(o->map.addr, HP_2M, PROT_READ));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_GE(1024, hp_meminfo_kb("Committed_AS") - committed);
+	EXPECT_EQ(-EFAULT, hp_syscall_touch(o->map.addr, HP_WRITE));
+	ASSERT_EQ(0, mprotect(o->map.addr, HP_2M, PROT_READ | PROT_WRITE));
+	EXPECT_LE(KB(HP_2M), hp_meminfo_kb("Committed_AS") - committed);
+	EXPECT_EQ(1, hp_stamp(o->map.addr, HP_2M, SEED));
+	expect_lost(_metadata, o);
+}
+
+/* --- part of a reserved mapping -------------------------------------------- */
+
+#define LONG	4		/* hugepages */
+
+TEST(reserved)
+{
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_state want;
+	char *victim;
+	unsigned long pfn;
+	long damage;
+	int node;
+
+	ASSERT_EQ(0, hp_test_begin(&test, HP_2M));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&map, HP_PRIVATE, HP_2M, LONG));
+	victim = map.addr + HP_2M;
+	hp_stamp(victim, HP_2M, SEED);
+	pfn = hp_pfn(victim + HP_BASE);
+	node = hp_pfn_node(pfn);
+	hp_read_state(&want);
+	EXPECT_EQ(LONG - 1, *hp_at(&want, HP_RESV, HP_2M, HP_ALL) -
+			    *hp_at(&test.before, HP_RESV, HP_2M, HP_ALL));
+	ASSERT_EQ(0, hp_inject(pfn));
+	EXPECT_EQ(1, hp_lost(victim, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+
+	/* used stays used, promised stays promised; the pool is full again */
+	hp_add(&want, HP_FREE, HP_2M, node, 1);
+	hp_add(&want, HP_BAD, HP_2M, node, 1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, 4);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	EXPECT_EQ(3, hp_count_vmas(getpid(), map.addr, map.addr + LONG * HP_2M));
+	for (int i = 0; i < LONG; i++)
+		if (i != 1)
+			EXPECT_EQ(0, hp_stamp(map.addr + i * HP_2M, HP_2M, SEED + i));
+	EXPECT_EQ(1, hp_lost(victim, HP_2M, SEED, &damage));
+
+	hp_map_free(&map);
+	want = test.before;
+	hp_add(&want, HP_BAD, HP_2M, node, 1);
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, 4);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+	EXPECT_EQ(0, hp_test_end(&test));
+}
+
+/* --- shared by fork ----------------------------------------------------------- */
+
+FIXTURE(family) {
+	struct one o;
+	struct hp_mapper child, grandchild;
+};
+
+FIXTURE_VARIANT(family) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(family, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(family, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(family)
+{
+	ASSERT_EQ(0, one_make(&self->o, variant->size, HP_MIDDLE));
+	ASSERT_EQ(0, hp_mapper_start(&self->child, &self->o.map, false));
+}
+
+FIXTURE_TEARDOWN(family)
+{
+	if (self->child.pid)
+		hp_mapper_stop(&self->child);
+	if (self->grandchild.pid)
+		hp_mapper_stop(&self->grandchild);
+	EXPECT_EQ(0, one_end(&self->o));
+}
+
+static void expect_lost_to(META, struct one *o, struct hp_mapper *who, unsigned int seed)
+{
+	struct hp_answer answer = hp_ask(who, HP_OP_LOST, o->map.addr, seed);
+
+	EXPECT_EQ(1, answer.value);
+	EXPECT_EQ(0, answer.damage);
+}
+
+/* Both keep what they saw, write to it, and neither sees what the other writes. */
+TEST_F_TIMEOUT(family, keeps_apart, 240)
+{
+	struct one *o = &self->o;
+	long damage;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(1, hp_stamp(o->map.addr, o->size, SEED + 1));
+	expect_lost_to(_metadata, o, &self->child, SEED);
+	EXPECT_EQ(1, hp_ask(&self->child, HP_OP_STAMP, o->map.addr, SEED + 2).value);
+	EXPECT_EQ(1, hp_lost(o->map.addr, o->size, SEED + 1, &damage));
+	EXPECT_EQ(0, damage);
+	expect_lost_to(_metadata, o, &self->child, SEED + 2);
+}
+
+/* The one that has not touched it since forks, and exits; the others go on. */
+TEST_F_TIMEOUT(family, is_inherited, 240)
+{
+	struct one *o = &self->o;
+	struct hp_state want = o->test.before;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(0, hp_mapper_start(&self->grandchild, &o->map, false));
+	expect_lost_to(_metadata, o, &self->grandchild, SEED);
+	EXPECT_EQ(1, hp_ask(&self->grandchild, HP_OP_STAMP, o->map.addr, SEED + 5).value);
+	EXPECT_EQ(0, hp_mapper_stop(&self->child));
+	self->child.pid = 0;
+	expect_lost(_metadata, o);
+	EXPECT_EQ(1, hp_stamp(o->map.addr, o->size, SEED + 6));
+	expect_lost_to(_metadata, o, &self->grandchild, SEED + 5);
+	EXPECT_EQ(0, hp_mapper_stop(&self->grandchild));
+	self->grandchild.pid = 0;
+	hp_map_free(&o->map);
+
+	hp_add(&want, HP_CORRUPTED, 0, HP_ALL, 4);
+	hp_add(&want, HP_BAD, o->size, o->node, 1);
+	hp_expect_lost(&want, o->size, o->node);
+	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+}
+
+/* All leave without ever having touched it: nothing is kept for anybody. */
+TEST_F_TIMEOUT(family, leaves_untouched, 120)
+{
+	struct one *o = &self->o;
+	long before = hp_read_long("/proc/sys/vm/nr_hugepages");
+
+	EXPECT_LT(0, before);
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	hp_map_free(&o->map);
+	EXPECT_EQ(0, hp_ask(&self->child, HP_OP_UNMAP, NULL, 0).value);
+	if (o->size == HP_1G)
+		return;		/* every page of it would have to be looked at */
+	/* wherever they went, no page but the raw one is out of use */
+	EXPECT_EQ(1, hp_count_flagged(o->pfn & ~511UL, 512, HP_KPF_HWPOISON));
+}
+
+/* One heals, the other has its error still. */
+TEST_F_TIMEOUT(family, heals_apart, 240)
+{
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	expect_lost_to(_metadata, o, &self->child, SEED);
+}
+
+/* --- the file's hugepage, seen by a private mapping ------------------------------ */
+
+FIXTURE(view) {
+	struct hp_test test;
+	struct hp_map map;	/* shared */
+	char *private;
+	char *raw;		/* in the private mapping */
+	unsigned long pfn;
+};
+
+FIXTURE_VARIANT(view) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(view, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(view, 1G) { .size = HP_1G };
+
+#define OFFSET	(5 * HP_BASE)	/* of the raw page */
+
+FIXTURE_SETUP(view)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, variant->size, 1));
+	hp_stamp(self->map.addr, variant->size, SEED);
+	self->private = mmap(NULL, variant->size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_NORESERVE, self->map.fd, 0);
+	ASSERT_NE(MAP_FAILED, self->private);
+	self->raw = self->private + OFFSET;
+	ASSERT_EQ(0, hp_damage(self->private, variant->size, SEED));
+	self->pfn = hp_pfn(self->map.addr + OFFSET);
+	ASSERT_EQ(self->pfn, hp_pfn(self->raw));
+	ASSERT_EQ(0, hp_inject(self->pfn));
+}
+
+FIXTURE_TEARDOWN(view)
+{
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static void expect_view(META, char *at, unsigned long size, unsigned int seed)
+{
+	long damage;
+
+	EXPECT_EQ(1, hp_lost(at, size, seed, &damage));
+	EXPECT_EQ(0, damage);
+}
+
+/* It reads the file's pages, later writes too, until it writes itself. */
+TEST_F_TIMEOUT(view, reads_then_copies, 120)
+{
+	char *private = self->private, *shared = self->map.addr;
+
+	expect_view(_metadata, private, variant->size, SEED);
+	expect_view(_metadata, shared, variant->size, SEED);
+	EXPECT_EQ(hp_pfn(shared), hp_pfn(private));
+	shared[100] = 1;
+	EXPECT_EQ(1, private[100]);
+	private[101] = 2;
+	EXPECT_NE(hp_pfn(shared), hp_pfn(private));
+	EXPECT_EQ(0, shared[101]);
+	shared[100] = 3;
+	EXPECT_EQ(1, private[100]);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->raw, HP_WRITE).code);
+	EXPECT_EQ(hp_pfn(shared + HP_BASE), hp_pfn(private + HP_BASE));
+	shared[100] = 0;
+	private[100] = 0;
+	private[101] = 0;
+
+	EXPECT_EQ(1, hp_stamp(private, variant->size, SEED + 1));
+	expect_view(_metadata, private, variant->size, SEED + 1);
+	expect_view(_metadata, shared, variant->size, SEED);
+}
+
+/* The first touch is a write, to a page that was never read. */
+TEST_F_TIMEOUT(view, writes_first, 120)
+{
+	EXPECT_EQ(1, hp_stamp(self->private, variant->size, SEED + 1));
+	expect_view(_metadata, self->private, variant->size, SEED + 1);
+	expect_view(_metadata, self->map.addr, variant->size, SEED);
+}
+
+/* A child has the copies its parent made, and the file's pages else. */
+TEST_F_TIMEOUT(view, survives_fork, 120)
+{
+	int status;
+	pid_t pid;
+
+	expect_view(_metadata, self->private, variant->size, SEED);
+	self->private[3 * HP_BASE + 64] = 7;
+	pid = fork();
+	if (!pid) {
+		long damage, lost = hp_lost(self->private + HP_2M / 2, HP_2M / 2, SEED, &damage);
+
+		(void)lost;
+		if (self->private[3 * HP_BASE + 64] != 7)
+			_exit(1);
+		if (self->private[64] != self->map.addr[64])
+			_exit(2);
+		self->private[64] = 9;
+		if (hp_touch(self->raw, HP_READ).code != BUS_MCEERR_AR)
+			_exit(3);
+		_exit(self->map.addr[64] == 9 ? 4 : 0);
+	}
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(7, self->private[3 * HP_BASE + 64]);
+	EXPECT_NE(9, self->private[64]);
+	self->private[3 * HP_BASE + 64] = 0;
+	expect_view(_metadata, self->private, variant->size, SEED);
+}
+
+/* The file lets go: what the process has of its own goes as well, as on stock. */
+TEST_F_TIMEOUT(view, is_punched, 120)
+{
+	expect_view(_metadata, self->private, variant->size, SEED);
+	self->private[64] = 7;
+	ASSERT_EQ(0, fallocate(self->map.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			       variant->size));
+	EXPECT_EQ(0, self->private[64]);
+	EXPECT_TRUE(hp_all_zero(self->raw));
+	self->private[64] = 8;
+	if (variant->size == HP_2M)	/* there is no other GiB for the file */
+		EXPECT_EQ(0, self->map.addr[64]);
+}
+
+/* An error in the copy is the copy's, one in the file's page everybody's. */
+TEST_F(view, second_errors)
+{
+	char *copied = self->private + 20 * HP_BASE;
+	unsigned long pfn;
+
+	expect_view(_metadata, self->private, variant->size, SEED);
+	*copied = *copied;
+	pfn = hp_pfn(copied);
+	ASSERT_NE(HP_NO_PFN, pfn);
+	ASSERT_EQ(0, hp_inject(pfn));
+	hp_note_poisoned(pfn);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(copied, HP_READ).code);
+	EXPECT_EQ(0, hp_touch(self->map.addr + 20 * HP_BASE, HP_READ).code);
+
+	pfn = hp_pfn(self->private + 30 * HP_BASE);
+	ASSERT_EQ(pfn, hp_pfn(self->map.addr + 30 * HP_BASE));
+	ASSERT_EQ(0, hp_inject(pfn));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private + 30 * HP_BASE, HP_READ).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->map.addr + 30 * HP_BASE, HP_READ).code);
+	EXPECT_EQ(0, hp_touch(self->private + 31 * HP_BASE, HP_WRITE).code);
+}
+
+/* --- races ------------------------------------------------------------------------- */
+
+#define ROUNDS	150
+
+/*
+ * The mapping has one hugepage, stamped. While an error hits it others fork, read,
+ * write their copies and exit. Nobody may ever see a wrong byte, and when all are
+ * gone nothing is left but the raw page.
+ */
+static int busy_child(META, char *at, unsigned int seed)
+{
+	for (int i = 0; i < 3; i++) {
+		long damage, lost = hp_lost(at, HP_2M, seed, &damage);
+
+		if (lost > 1 || damage) {
+			TH_LOG("process %d lost %ld, damage %ld, look %d", getpid(), lost,
+			       damage, i);
+			return 1;
+		}
+		seed += 7;
+		hp_stamp(at, HP_2M, seed);
+	}
+	return 0;
+}
+
+static int fork_busy(META, char *at, unsigned int seed)
+{
+	pid_t pid = fork();
+	int wrong, status = 0;
+
+	if (pid)
+		return pid;
+	usleep(rand() % 3000);
+	pid = fork();
+	wrong = busy_child(_metadata, at, seed);
+	if (!pid)
+		_exit(wrong);
+	waitpid(pid, &status, 0);
+	_exit(wrong || status);
+}
+
+static int round_of(META, int round)
+{
+	struct hp_map map;
+	pid_t pid[4];
+	int wrong = 0, status;
+	unsigned long pfn;
+	long damage, lost;
+
+	ASSERT_EQ(0, hp_map(&map, HP_PRIVATE, HP_2M, 1));
+	hp_stamp(map.addr, HP_2M, round);
+	pfn = hp_pfn(map.addr) + rand() % 512;
+	for (size_t i = 0; i < ARRAY_SIZE(pid); i++) {
+		pid[i] = fork_busy(_metadata, map.addr, round);
+		if (i == (size_t)round % ARRAY_SIZE(pid))
+			EXPECT_EQ(0, hp_inject(pfn));
+	}
+	lost = hp_lost(map.addr, HP_2M, round, &damage);
+	EXPECT_EQ(1, lost);
+	EXPECT_EQ(0, damage);
+	if (round % 3 == 0)
+		hp_map_free(&map);
+	for (size_t i = 0; i < ARRAY_SIZE(pid); i++) {
+		EXPECT_EQ(pid[i], waitpid(pid[i], &status, 0));
+		wrong += !!status;
+	}
+	if (round % 3)
+		hp_map_free(&map);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	return wrong;
+}
+
+FIXTURE(race) {
+	struct hp_test test;
+};
+
+FIXTURE_SETUP(race)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+TEST_F_TIMEOUT(race, with_fork_and_exit, 300)
+{
+	const char *rounds = getenv("HP_ROUNDS");
+	int nr = rounds ? atoi(rounds) : ROUNDS;
+
+	for (int i = 0; i < nr && i < ROUNDS; i++) {
+		ASSERT_EQ(0, round_of(_metadata, i)) {
+			TH_LOG("in round %d", i);
+		}
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The trace events: who listens is told of each thing that is done about an
+ * error once, with the page frame, the hugepage's size and node, how it ended
+ * and how long it took.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+#include "hp_child.h"
+#include "hp_narrowed.h"
+
+/*
+ * An instance of our own: nobody's events but ours are in its buffer. It does not
+ * note names of processes: that would patch the scheduler's own tracepoints at each
+ * test, and an emulator may run what it translated a moment before.
+ */
+#define INSTANCE	"/sys/kernel/tracing/instances/hugetlb-poison"
+#define RECORD_CMD	"/sys/kernel/tracing/options/record-cmd"
+#define EVENTS		INSTANCE "/events/hugepoison/"
+#define MAX_MAP_COUNT	"/proc/sys/vm/max_map_count"
+#define WAIT_MS		3000
+#define FORMAT \
+	"hugepoison_%31[a-z]: pfn=%lx size=%lukB node=%d outcome=%31s duration=%lluns"
+
+/* --- listening --------------------------------------------------------------- */
+
+struct event {
+	char name[32], outcome[32];
+	unsigned long pfn, kb;
+	int node;
+	unsigned long long ns;
+};
+
+struct listener {
+	struct hp_narrowed n;
+	unsigned long head;	/* of the hugepage with the raw page */
+	struct timespec begin;
+	struct event events[64];
+	int nr;
+};
+
+static unsigned long long ns_since(const struct timespec *begin)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - begin->tv_sec) * 1000000000ULL + now.tv_nsec - begin->tv_nsec;
+}
+
+static int listen_on(struct listener *l)
+{
+	clock_gettime(CLOCK_MONOTONIC, &l->begin);
+	if (hp_write(RECORD_CMD, "0"))
+		return -ENODATA;
+	if (mkdir(INSTANCE, 0700) && errno != EEXIST)
+		return -errno;
+	hp_write(INSTANCE "/trace", "\n");
+	return hp_write(EVENTS "enable", "1");
+}
+
+static void listen_off(void)
+{
+	hp_write(EVENTS "enable", "0");
+	rmdir(INSTANCE);
+	hp_write(RECORD_CMD, "1");
+}
+
+static bool parse(const char *line, struct event *e)
+{
+	const char *at = strstr(line, "hugepoison_");
+
+	return at && sscanf(at, FORMAT, e->name, &e->pfn, &e->kb, &e->node, e->outcome,
+			    &e->ns) == 6;
+}
+
+/* All there was until now. A line that is not as it should be is none. */
+static void hear(struct listener *l)
+{
+	FILE *file = fopen(INSTANCE "/trace", "r");
+	char line[512];
+
+	l->nr = 0;
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file) && l->nr < (int)ARRAY_SIZE(l->events)) {
+		if (line[0] == '#')
+			continue;
+		if (parse(line, &l->events[l->nr]))
+			l->nr++;
+		else
+			printf("# what is this: %s", line);
+	}
+	fclose(file);
+}
+
+static int count(struct listener *l, const char *name)
+{
+	int found = 0;
+
+	for (int i = 0; i < l->nr; i++)
+		found += !name || !strcmp(l->events[i].name, name);
+	return found;
+}
+
+/* Events of workers come some time later. Returns how many there are. */
+static int await(struct listener *l, const char *name, int nr)
+{
+	for (int ms = 0; ms < WAIT_MS; ms += 50) {
+		hear(l);
+		if (count(l, name) >= nr)
+			break;
+		usleep(50 * 1000);
+	}
+	return count(l, name);
+}
+
+static void show(struct listener *l)
+{
+	for (int i = 0; i < l->nr; i++) {
+		struct event *e = &l->events[i];
+
+		printf("# %s pfn %#lx %lu kB node %d %s %llu ns\n", e->name, e->pfn, e->kb,
+		       e->node, e->outcome, e->ns);
+	}
+}
+
+/* The one event of a name says just that. Returns its page frame. */
+static unsigned long expect_event(META, struct listener *l, const char *name,
+				  const char *outcome)
+{
+	struct event *e = l->events;
+
+	if (await(l, name, 1) != 1) {
+		show(l);
+		EXPECT_EQ(1, count(l, name)) TH_LOG("%s", name);
+		return HP_NO_PFN;
+	}
+	while (strcmp(e->name, name))
+		e++;
+	EXPECT_STREQ(outcome, e->outcome) TH_LOG("%s", name);
+	EXPECT_EQ(l->n.map.size >> 10, e->kb) TH_LOG("%s", name);
+	EXPECT_EQ(e->pfn ? hp_pfn_node(e->pfn) : -1, e->node) TH_LOG("%s", name);
+	EXPECT_LT(0, e->ns) TH_LOG("%s", name);
+	EXPECT_GT(ns_since(&l->begin), e->ns) TH_LOG("%s", name);
+	return e->pfn;
+}
+
+/* Nothing is said that is not expected: @nr events in all. */
+static void expect_no_more(META, struct listener *l, int nr)
+{
+	hear(l);
+	EXPECT_EQ(nr, l->nr);
+	if (l->nr != nr)
+		show(l);
+}
+
+/*
+ * The hugepage has left its pool. Where 1 GiB is not replaced, as the tests have
+ * it, the event says which one is missing.
+ */
+static void expect_replaced(META, struct listener *l)
+{
+	unsigned long pfn;
+
+	if (l->n.map.size == HP_1G) {
+		EXPECT_EQ(l->head, expect_event(_metadata, l, "replace", "failed"));
+		return;
+	}
+	pfn = expect_event(_metadata, l, "replace", "replaced");
+	EXPECT_NE(l->head, pfn);
+	EXPECT_EQ(HP_KPF_HUGE, hp_pageflags(pfn) & (HP_KPF_HUGE | HP_KPF_HWPOISON));
+}
+
+/* --- a hugepage in use -------------------------------------------------------- */
+
+FIXTURE(used) {
+	struct listener l;
+};
+
+FIXTURE_VARIANT(used) {
+	enum hp_backing backing;
+	unsigned long size, nr;
+};
+
+FIXTURE_VARIANT_ADD(used, 2M_shared) { .backing = HP_MEMFD, .size = HP_2M, .nr = 3 };
+FIXTURE_VARIANT_ADD(used, 1G_shared) { .backing = HP_MEMFD, .size = HP_1G, .nr = 1 };
+FIXTURE_VARIANT_ADD(used, 2M_private) { .backing = HP_PRIVATE, .size = HP_2M, .nr = 3 };
+FIXTURE_VARIANT_ADD(used, 1G_private) { .backing = HP_PRIVATE, .size = HP_1G, .nr = 1 };
+
+FIXTURE_SETUP(used)
+{
+	struct listener *l = &self->l;
+
+	ASSERT_EQ(0, hp_narrowed_make(&l->n, variant->backing, variant->size, variant->nr));
+	l->head = l->n.pfn & -(variant->size / HP_BASE);
+	ASSERT_EQ(0, listen_on(l));
+}
+
+FIXTURE_TEARDOWN(used)
+{
+	listen_off();
+	hp_map_free(&self->l.n.map);
+	EXPECT_EQ(0, hp_test_end(&self->l.n.test));
+}
+
+static bool is_private(struct listener *l)
+{
+	return l->n.map.backing == HP_PRIVATE;
+}
+
+/* An error, and a touch: contained and narrowed, a private one is taken apart. */
+static int expect_narrowed(META, struct listener *l)
+{
+	EXPECT_EQ(0, hp_narrowed_hit(&l->n));
+	EXPECT_EQ(l->n.pfn, expect_event(_metadata, l, "contain", "narrowed"));
+	EXPECT_EQ(l->head, expect_event(_metadata, l, "narrow", "narrowed"));
+	if (!is_private(l))
+		return 2;
+	EXPECT_EQ(l->head, expect_event(_metadata, l, "release", "kept"));
+	expect_replaced(_metadata, l);
+	return 4;
+}
+
+/* From the error until the last user has left. */
+TEST_F_TIMEOUT(used, released, 120)
+{
+	struct listener *l = &self->l;
+	int nr = expect_narrowed(_metadata, l);
+
+	hp_map_free(&l->n.map);
+	if (!is_private(l)) {
+		EXPECT_EQ(l->head, expect_event(_metadata, l, "release", "released"));
+		expect_replaced(_metadata, l);
+		nr += 2;
+	}
+	expect_no_more(_metadata, l, nr);
+}
+
+/* From the error until the owner has discarded what was lost. */
+TEST_F_TIMEOUT(used, healed, 120)
+{
+	struct listener *l = &self->l;
+	int nr = expect_narrowed(_metadata, l);
+	char *raw = hp_narrowed_raw(&l->n);
+
+	if (is_private(l)) {
+		ASSERT_EQ(0, hp_set_pool(l->n.map.size, l->n.node, variant->nr));
+		ASSERT_EQ(0, madvise(raw, HP_BASE, MADV_DONTNEED));
+	} else {
+		ASSERT_EQ(0, madvise(raw, HP_BASE, MADV_REMOVE));
+		EXPECT_EQ(l->n.pfn, expect_event(_metadata, l, "heal", "healed"));
+		EXPECT_EQ(l->head, expect_event(_metadata, l, "release", "released"));
+		nr += 2;
+	}
+	EXPECT_TRUE(hp_all_zero(raw));
+	EXPECT_EQ(hp_pfn(hp_narrowed_victim(&l->n)),
+		  expect_event(_metadata, l, "promote", "promoted"));
+	if (!is_private(l) && l->n.map.size == HP_1G) {
+		/* a free one of the pool took its place there */
+		expect_replaced(_metadata, l);
+		nr++;
+	}
+	expect_no_more(_metadata, l, nr + 1);
+}
+
+/* Who does not listen any more hears nothing. */
+TEST_F_TIMEOUT(used, unheard, 120)
+{
+	struct listener *l = &self->l;
+
+	ASSERT_EQ(0, hp_write(EVENTS "enable", "0"));
+	EXPECT_EQ(0, hp_narrowed_hit(&l->n));
+	expect_no_more(_metadata, l, 0);
+}
+
+/* --- what fails, and what is gone ------------------------------------------------ */
+
+FIXTURE(split) {
+	struct listener l;
+	long limit;
+};
+
+FIXTURE_SETUP(split)
+{
+	struct listener *l = &self->l;
+
+	self->limit = hp_read_long(MAX_MAP_COUNT);
+	ASSERT_EQ(0, hp_narrowed_make(&l->n, HP_MEMFD, HP_2M, 3));
+	l->head = l->n.pfn & -(HP_2M / HP_BASE);
+	ASSERT_EQ(0, listen_on(l));
+}
+
+FIXTURE_TEARDOWN(split)
+{
+	EXPECT_EQ(0, hp_write(MAX_MAP_COUNT, "%ld", self->limit));
+	listen_off();
+	hp_map_free(&self->l.n.map);
+	EXPECT_EQ(0, hp_test_end(&self->l.n.test));
+}
+
+/* The first event of the name; NULL for none. */
+static const struct event *first(struct listener *l, const char *name)
+{
+	await(l, name, 1);
+	for (int i = 0; i < l->nr; i++)
+		if (!strcmp(l->events[i].name, name))
+			return &l->events[i];
+	return NULL;
+}
+
+/* A mapping that cannot be split now; the worker may have tried as well. */
+TEST_F(split, failed)
+{
+	struct listener *l = &self->l;
+	char *victim = hp_narrowed_victim(&l->n);
+	const struct event *e;
+
+	ASSERT_EQ(0, hp_write(MAX_MAP_COUNT, "1"));
+	EXPECT_EQ(0, hp_inject(l->n.pfn));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(victim, HP_READ).code);
+	EXPECT_EQ(0, hp_write(MAX_MAP_COUNT, "%ld", self->limit));
+	EXPECT_EQ(0, hp_touch(victim, HP_READ).code);
+	e = first(l, "narrow");
+	ASSERT_NE(NULL, e);
+	EXPECT_STREQ("failed", e->outcome);
+	EXPECT_EQ(l->head, e->pfn);
+	while (strcmp(e->name, "narrow") || strcmp(e->outcome, "narrowed"))
+		ASSERT_GT(l->events + l->nr, ++e);
+	EXPECT_EQ(l->head, e->pfn);
+}
+
+/* A file that is cut off: what is promoted then has no page frame. */
+TEST_F(split, truncated)
+{
+	struct listener *l = &self->l;
+	char *victim = hp_narrowed_victim(&l->n);
+
+	EXPECT_EQ(0, hp_narrowed_hit(&l->n));
+	ASSERT_EQ(0, ftruncate(l->n.map.fd, 0));
+	EXPECT_EQ(l->head, expect_event(_metadata, l, "release", "released"));
+	ASSERT_EQ(0, ftruncate(l->n.map.fd, 3 * HP_2M));
+	EXPECT_EQ(0, hp_touch(victim, HP_READ).code);
+	EXPECT_EQ(0, expect_event(_metadata, l, "promote", "promoted"));
+}
+
+/* --- a free one ------------------------------------------------------------------ */
+
+FIXTURE(unused) {
+	struct listener l;
+};
+
+FIXTURE_VARIANT(unused) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(unused, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(unused, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(unused)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->l.n.test, variant->size));
+	ASSERT_EQ(0, listen_on(&self->l));
+}
+
+FIXTURE_TEARDOWN(unused)
+{
+	listen_off();
+	EXPECT_EQ(0, hp_test_end(&self->l.n.test));
+}
+
+TEST_F_TIMEOUT(unused, replaced, 120)
+{
+	struct listener *l = &self->l;
+
+	l->n.map.size = variant->size;
+	l->head = hp_find_free(variant->size, 1);
+	ASSERT_NE(HP_NO_PFN, l->head);
+	l->n.pfn = l->head + hp_subpage(variant->size, HP_TAIL);
+	ASSERT_EQ(0, hp_inject(l->n.pfn));
+	EXPECT_EQ(l->n.pfn, expect_event(_metadata, l, "contain",
+					 variant->size == HP_1G ? "dequeued" : "replaced"));
+	EXPECT_EQ(l->head, expect_event(_metadata, l, "release", "released"));
+	expect_replaced(_metadata, l);
+	expect_no_more(_metadata, l, 3);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,1067 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What walks page tables or takes pages, called by nobody in particular: a
+ * user without any privilege who inherited a mapping with an error in it. None
+ * of it may crash, hang, warn or leak, and nothing but the raw page is lost.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/futex.h>
+#include <linux/io_uring.h>
+#include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+#include "hp_child.h"
+#include "hp_narrowed.h"
+#include "hp_proc.h"
+
+#define NOBODY		65534
+#define CROWD		32	/* processes at once */
+
+/* Newer than the C library. */
+#ifndef __NR_mseal
+#define __NR_mseal	462
+#endif
+
+static void become_nobody(META)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	/* a fixed buffer in a hugepage counts as all of the hugepage */
+	EXPECT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &unlimited));
+	EXPECT_EQ(0, setgroups(0, NULL));
+	EXPECT_EQ(0, setresgid(NOBODY, NOBODY, NOBODY));
+	EXPECT_EQ(0, setresuid(NOBODY, NOBODY, NOBODY));
+	/* its own /proc files are its own */
+	EXPECT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
+	EXPECT_EQ(-1, open(HP_DEBUGFS "corrupt-pfn", O_WRONLY));
+}
+
+static child_fn nobody_does;
+
+static void as_nobody(META, struct hp_narrowed *n)
+{
+	become_nobody(_metadata);
+	nobody_does(_metadata, n);
+	EXPECT_RIGHT(n);
+}
+
+/* Returns the wait status; all is right for everybody afterwards. */
+static int run_as_nobody(META, child_fn fn, struct hp_narrowed *n)
+{
+	int status;
+
+	nobody_does = fn;
+	status = run_child(_metadata, as_nobody, n);
+	EXPECT_RIGHT(n);
+	return status;
+}
+
+/* --- one narrowed mapping -------------------------------------------------- */
+
+FIXTURE(nobody) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_VARIANT(nobody) {
+	unsigned long size;
+	enum hp_backing backing;
+	unsigned long nr;
+};
+
+FIXTURE_VARIANT_ADD(nobody, 2M_memfd) { .size = HP_2M, .backing = HP_MEMFD, .nr = 3 };
+FIXTURE_VARIANT_ADD(nobody, 1G_memfd) { .size = HP_1G, .backing = HP_MEMFD, .nr = 1 };
+
+FIXTURE_SETUP(nobody)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, variant->backing, variant->size, variant->nr));
+}
+
+FIXTURE_TEARDOWN(nobody)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+#define AS_NOBODY(fn) do {						\
+	ASSERT_EQ(0, hp_narrowed_hit(&self->n));			\
+	EXPECT_EQ(0, run_as_nobody(_metadata, fn, &self->n));		\
+} while (0)
+
+/* --- advice ------------------------------------------------------------------ */
+
+/* What looks for pages to age, to reclaim, to merge. */
+static const int walking_advice[] = {
+	MADV_COLD, MADV_PAGEOUT, 25 /* MADV_COLLAPSE */, MADV_HUGEPAGE, MADV_PAGEOUT,
+	MADV_MERGEABLE, MADV_WILLNEED, MADV_DONTNEED, MADV_COLD, 22 /* MADV_POPULATE_READ */,
+	MADV_PAGEOUT, 24 /* MADV_DONTNEED_LOCKED */, MADV_FREE, 25, MADV_NOHUGEPAGE,
+};
+
+static void advise(META, struct hp_narrowed *n)
+{
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+	int self = syscall(__NR_pidfd_open, getpid(), 0);
+	struct iovec all = { .iov_base = victim, .iov_len = n->map.size };
+
+	EXPECT_LE(0, self);
+	for (size_t i = 0; i < ARRAY_SIZE(walking_advice); i++) {
+		int advice = walking_advice[i];
+
+		/* from the far end, where one entry may map 2 MiB, to the near */
+		madvise(victim + n->map.size - 3 * HP_BASE, 2 * HP_BASE, advice);
+		EXPECT_RIGHT(n);
+		madvise(raw - HP_BASE, 4 * HP_BASE, advice);
+		EXPECT_RIGHT(n);
+		madvise(victim, n->map.size, advice);
+		syscall(__NR_process_madvise, self, &all, 1, advice, 0);
+		EXPECT_RIGHT(n) {
+			TH_LOG("after advice %d", advice);
+		}
+	}
+	close(self);
+}
+
+TEST_F_TIMEOUT(nobody, advises, 60)
+{
+	AS_NOBODY(advise);
+}
+
+/* --- moving -------------------------------------------------------------------- */
+
+static void move(META, struct hp_narrowed *n)
+{
+	unsigned long size = n->map.size, here = 1UL << n->node, other = 1UL << !n->node;
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+	void *pages[] = { victim, raw, raw + HP_BASE, victim + size - HP_BASE };
+	int to[] = { !n->node, !n->node, !n->node, !n->node }, status[4];
+
+	EXPECT_EQ(0, syscall(__NR_move_pages, 0, 4, pages, NULL, status, 0));
+	syscall(__NR_move_pages, 0, 4, pages, to, status, MPOL_MF_MOVE);
+	for (int i = 0; i < 4; i++)
+		EXPECT_GT(0, status[i]);
+	for (int mode = MPOL_PREFERRED; mode <= MPOL_INTERLEAVE; mode++)
+		syscall(__NR_mbind, victim, size, mode, &other, 8,
+			MPOL_MF_MOVE | MPOL_MF_STRICT);
+	EXPECT_RIGHT(n);
+	if (size == HP_2M)
+		EXPECT_LE(0, syscall(__NR_migrate_pages, 0, 8, &here, &other));
+
+	EXPECT_EQ(EINVAL, said(remap_file_pages(raw, HP_BASE, 0, n->raw / HP_BASE, 0)));
+	EXPECT_RIGHT(n);
+	/* this maps the file anew, which is narrowed anew */
+	remap_file_pages(victim, size, 0, n->victim * size / HP_BASE, 0);
+	EXPECT_RIGHT(n);
+}
+
+TEST_F_TIMEOUT(nobody, moves, 60)
+{
+	AS_NOBODY(move);
+}
+
+/* As long as the process lives, so in one that ends. */
+static void seal(META, struct hp_narrowed *n)
+{
+	unsigned long size = n->map.size;
+	char *victim = hp_narrowed_victim(n);
+
+	EXPECT_EQ(0, said(syscall(__NR_mseal, n->map.addr, n->map.nr * size, 0)));
+	EXPECT_EQ(0, hp_inject(n->pfn));
+	become_nobody(_metadata);
+	EXPECT_RIGHT(n);
+	EXPECT_FALSE(hp_is_hugetlb(victim));
+	EXPECT_EQ(EPERM, said(munmap(victim, size)));
+	EXPECT_EQ(EPERM, said(mprotect(victim, size, PROT_READ)));
+	EXPECT_EQ(EPERM, said((long)mremap(victim, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+					   victim + 64 * size)));
+}
+
+/* Sealed before the error: narrowing takes nothing away that was sealed. */
+TEST_F(nobody, seals)
+{
+	self->n.hit = true;
+	EXPECT_EQ(0, run_child(_metadata, seal, &self->n));
+	EXPECT_RIGHT(&self->n);
+}
+
+/* --- another process's memory ---------------------------------------------------- */
+
+/* One of nobody's own, which does nothing. */
+static pid_t start_target(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		prctl(PR_SET_DUMPABLE, 1);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static ssize_t read_remote(pid_t pid, char *at, char *to, size_t len)
+{
+	struct iovec local = { .iov_base = to, .iov_len = len };
+	struct iovec remote = { .iov_base = at, .iov_len = len };
+
+	return process_vm_readv(pid, &local, 1, &remote, 1, 0);
+}
+
+static ssize_t write_remote(pid_t pid, char *at, char *from, size_t len)
+{
+	struct iovec local = { .iov_base = from, .iov_len = len };
+	struct iovec remote = { .iov_base = at, .iov_len = len };
+
+	return process_vm_writev(pid, &local, 1, &remote, 1, 0);
+}
+
+/* Up to the raw page, and not a byte more. */
+static void access_by_vm(META, struct hp_narrowed *n, pid_t pid)
+{
+	char *raw = hp_narrowed_raw(n), page[4 * HP_BASE];
+
+	EXPECT_EQ((ssize_t)(2 * HP_BASE), read_remote(pid, raw - 2 * HP_BASE, page, sizeof(page)));
+	EXPECT_EQ(0, memcmp(page, raw - 2 * HP_BASE, 2 * HP_BASE));
+	EXPECT_EQ((ssize_t)(2 * HP_BASE), write_remote(pid, raw - 2 * HP_BASE, page, sizeof(page)));
+	EXPECT_EQ(-1, read_remote(pid, raw, page, HP_BASE));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, write_remote(pid, raw, page, HP_BASE));
+	EXPECT_EQ(EFAULT, errno);
+}
+
+static void access_by_mem(META, struct hp_narrowed *n, pid_t pid)
+{
+	char *raw = hp_narrowed_raw(n), path[64], page[HP_BASE];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	EXPECT_LE(0, fd);
+	EXPECT_EQ((ssize_t)HP_BASE, pread(fd, page, HP_BASE, (off_t)(raw + HP_BASE)));
+	EXPECT_EQ(0, memcmp(page, raw + HP_BASE, HP_BASE));
+	EXPECT_EQ((ssize_t)HP_BASE, pwrite(fd, page, HP_BASE, (off_t)(raw + HP_BASE)));
+	EXPECT_EQ(-1, pread(fd, page, HP_BASE, (off_t)raw));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, pwrite(fd, page, HP_BASE, (off_t)raw));
+	EXPECT_EQ(EIO, errno);
+	close(fd);
+}
+
+static void access_by_ptrace(META, struct hp_narrowed *n, pid_t pid)
+{
+	char *raw = hp_narrowed_raw(n), *good = raw - HP_BASE;
+	int status;
+
+	EXPECT_EQ(0, ptrace(PTRACE_ATTACH, pid, NULL, NULL));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(*(long *)good, ptrace(PTRACE_PEEKDATA, pid, good, NULL));
+	EXPECT_EQ(0, ptrace(PTRACE_POKEDATA, pid, good + 16, 0x1234567));
+	EXPECT_EQ(0x1234567, *(long *)(good + 16));
+	errno = 0;
+	EXPECT_EQ(-1, ptrace(PTRACE_PEEKDATA, pid, raw, NULL));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, ptrace(PTRACE_POKEDATA, pid, raw, 1));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(0, ptrace(PTRACE_DETACH, pid, NULL, NULL));
+}
+
+static void access_remotely(META, struct hp_narrowed *n)
+{
+	pid_t pid = start_target();
+	int status;
+
+	access_by_vm(_metadata, n, pid);
+	access_by_mem(_metadata, n, pid);
+	access_by_ptrace(_metadata, n, pid);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG)) {
+		TH_LOG("the other process was killed: %#x", status);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+TEST_F(nobody, reads_another)
+{
+	AS_NOBODY(access_remotely);
+}
+
+/* --- what /proc is asked ------------------------------------------------------------- */
+
+/* The ioctl of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst */
+struct scan {
+	__u64 size, flags, start, end, walk_end, regions, nr_regions, max_pages;
+	__u64 inverted, mask, any_of, tell;
+};
+
+struct region {
+	__u64 start, end, categories;
+};
+
+#define SCAN		_IOWR('f', 16, struct scan)
+#define SCAN_PROTECT	1
+#define SCAN_ASYNC_ONLY	2
+#define IS_WRITTEN	2
+#define IS_PRESENT	8
+#define MAX_REGIONS	1024
+
+/* How many base pages of the hugepage are so; -errno. */
+static long scan(struct hp_narrowed *n, unsigned long flags, unsigned long what)
+{
+	static struct region region[MAX_REGIONS];
+	struct scan scan = {
+		.size = sizeof(scan), .flags = flags,
+		.start = (unsigned long)hp_narrowed_victim(n),
+		.end = (unsigned long)hp_narrowed_victim(n) + n->map.size,
+		.regions = (unsigned long)region, .nr_regions = MAX_REGIONS,
+		.mask = what, .tell = what,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long nr, pages = 0;
+
+	nr = ioctl(fd, SCAN, &scan);
+	if (nr < 0)
+		pages = -errno;
+	for (long i = 0; i < nr; i++)
+		pages += (region[i].end - region[i].start) / HP_BASE;
+	close(fd);
+	return pages;
+}
+
+static const char * const own_files[] = {
+	"maps", "smaps", "smaps_rollup", "numa_maps", "status", "statm", "stat", "io",
+	"oom_score", "wchan", "mountinfo",
+};
+
+static void read_own_files(META)
+{
+	static char text[1 << 16];
+	char path[64];
+	int fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(own_files); i++) {
+		snprintf(path, sizeof(path), "/proc/self/%s", own_files[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		EXPECT_LT(0, read(fd, text, sizeof(text))) {
+			TH_LOG("%s", path);
+		}
+		while (read(fd, text, sizeof(text)) > 0)
+			;
+		close(fd);
+	}
+}
+
+static void ask_proc(META, struct hp_narrowed *n)
+{
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+	unsigned long nr = n->map.size / HP_BASE, entry;
+	unsigned char *in_core = malloc(nr);
+	long missing = 0;
+
+	EXPECT_EQ(0, hp_narrowed_populate(n));
+	read_own_files(_metadata);
+	for (int what = 1; what <= 5; what++) {
+		EXPECT_EQ(0, hp_write("/proc/self/clear_refs", "%d", what == 5 ? 1 : what));
+		EXPECT_RIGHT(n);
+	}
+
+	/* page frames are not for nobody to know */
+	EXPECT_EQ(0, hp_pagemap(getpid(), raw + HP_BASE, 1, &entry));
+	EXPECT_EQ(HP_PM_PRESENT, entry & (HP_PM_PRESENT | HP_PM_PFN));
+
+	EXPECT_EQ(0, mincore(victim, n->map.size, in_core));
+	for (unsigned long i = 0; i < nr; i++)
+		missing += !(in_core[i] & 1);
+	EXPECT_GE(1, missing);
+	free(in_core);
+	EXPECT_EQ(0, msync(victim, n->map.size, MS_SYNC | MS_INVALIDATE));
+	EXPECT_EQ(0, msync(raw, HP_BASE, MS_ASYNC));
+	EXPECT_EQ((long)nr - 1, scan(n, 0, IS_PRESENT));
+}
+
+TEST_F(nobody, asks_proc)
+{
+	AS_NOBODY(ask_proc);
+}
+
+/* --- userfaultfd ------------------------------------------------------------------ */
+
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC	(1 << 15)
+#endif
+
+/* Returns -errno where the kernel has not all the features. */
+static int open_userfaultfd(unsigned long features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	int error = said(ioctl(fd, UFFDIO_API, &api));
+
+	if (!error)
+		return fd;
+	close(fd);
+	return -error;
+}
+
+static int watch(int fd, char *at, unsigned long len, unsigned long mode)
+{
+	struct uffdio_register range = {
+		.range = { .start = (unsigned long)at, .len = len }, .mode = mode,
+	};
+
+	return said(ioctl(fd, UFFDIO_REGISTER, &range));
+}
+
+/* Missing pages and minor faults cannot be asked for: a clear answer. */
+static void ask_for_faults(META, struct hp_narrowed *n)
+{
+	static const unsigned long modes[] = {
+		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
+	};
+	int fd = open_userfaultfd(0);
+
+	EXPECT_LE(0, fd);
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		EXPECT_EQ(EINVAL, watch(fd, hp_narrowed_victim(n), n->map.size, modes[i]));
+		EXPECT_EQ(EINVAL, watch(fd, n->map.addr, n->map.nr * n->map.size, modes[i]));
+		EXPECT_EQ(EINVAL, watch(fd, hp_narrowed_raw(n), HP_BASE, modes[i]));
+		EXPECT_RIGHT(n);
+	}
+	close(fd);
+}
+
+/* Writes can be tracked on any mapping; on this one too, or not, but no hang. */
+static void track_writes(META, struct hp_narrowed *n)
+{
+	char *near = hp_narrowed_raw(n) + HP_BASE;
+	char *far = hp_narrowed_victim(n) + n->map.size - HP_BASE;
+	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC);
+	int error = watch(fd, hp_narrowed_victim(n), n->map.size, UFFDIO_REGISTER_MODE_WP);
+
+	EXPECT_LE(0, fd);
+	EXPECT_TRUE(!error || error == EINVAL);
+	EXPECT_NE(0, watch(fd, near, 2 * HP_BASE, UFFDIO_REGISTER_MODE_WP));
+	for (int round = 0; !error && round < 3; round++) {
+		EXPECT_LE(0, scan(n, SCAN_PROTECT | SCAN_ASYNC_ONLY, IS_WRITTEN));
+		EXPECT_EQ(0, scan(n, SCAN_PROTECT | SCAN_ASYNC_ONLY, IS_WRITTEN));
+		EXPECT_EQ(0, hp_touch(near + 8, HP_READ).code);
+		EXPECT_EQ(0, scan(n, 0, IS_WRITTEN));
+		EXPECT_EQ(0, hp_touch(near + 8, HP_WRITE).code);
+		EXPECT_EQ(1, scan(n, 0, IS_WRITTEN));
+		EXPECT_EQ(0, hp_touch(far + 8, HP_WRITE).code);
+		EXPECT_LE(2, scan(n, 0, IS_WRITTEN));
+		EXPECT_EQ(BUS_MCEERR_AR, hp_touch(hp_narrowed_raw(n), HP_WRITE).code);
+		EXPECT_RIGHT(n);
+		if (round)
+			madvise(hp_narrowed_victim(n), n->map.size, MADV_DONTNEED);
+	}
+	close(fd);
+}
+
+#define UNPRIVILEGED_UFFD	"/proc/sys/vm/unprivileged_userfaultfd"
+
+TEST_F(nobody, watches)
+{
+	EXPECT_EQ(0, hp_write(UNPRIVILEGED_UFFD, "1"));
+	AS_NOBODY(ask_for_faults);
+	EXPECT_EQ(0, hp_write(UNPRIVILEGED_UFFD, "0"));
+}
+
+TEST_F(nobody, tracks_writes)
+{
+	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC);
+
+	if (fd < 0)
+		SKIP(return, "needs CONFIG_PTE_MARKER_UFFD_WP");
+	close(fd);
+	AS_NOBODY(track_writes);
+}
+
+/* --- pins and pipes ------------------------------------------------------------------ */
+
+/* Returns the ring, for which the pages stay pinned; -errno. */
+static int pin(char *at, unsigned long len)
+{
+	struct io_uring_params params = { .flags = 0 };
+	struct iovec buffer = { .iov_base = at, .iov_len = len };
+	int error, fd = syscall(__NR_io_uring_setup, 1, &params);
+
+	if (fd < 0)
+		return -errno;
+	error = said(syscall(__NR_io_uring_register, fd, IORING_REGISTER_BUFFERS, &buffer, 1));
+	if (!error)
+		return fd;
+	close(fd);
+	return -error;
+}
+
+static int futex(char *at, int op, int value)
+{
+	struct timespec soon = { .tv_nsec = 1000 };
+
+	return said(syscall(__NR_futex, at, op, value, &soon, NULL, 0));
+}
+
+static void pin_and_pipe(META, struct hp_narrowed *n)
+{
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+	struct iovec pages = { .iov_base = raw + HP_BASE, .iov_len = 4 * HP_BASE };
+	char piped[4 * HP_BASE];
+	int ring, fd[2];
+
+	ring = pin(raw + HP_BASE, 64 * HP_BASE);
+	EXPECT_LE(0, ring);
+	EXPECT_RIGHT(n);
+	close(ring);
+	ring = pin(victim, raw - victim);
+	EXPECT_LE(0, ring);
+	close(ring);
+	EXPECT_EQ(-EFAULT, pin(raw - HP_BASE, 3 * HP_BASE));
+	EXPECT_EQ(-EFAULT, pin(raw, HP_BASE));
+
+	EXPECT_EQ(0, pipe(fd));
+	EXPECT_EQ((ssize_t)sizeof(piped), vmsplice(fd[1], &pages, 1, 0));
+	EXPECT_EQ((ssize_t)sizeof(piped), read(fd[0], piped, sizeof(piped)));
+	EXPECT_EQ(0, memcmp(piped, raw + HP_BASE, sizeof(piped)));
+	pages.iov_base = raw;
+	EXPECT_EQ(EFAULT, said(vmsplice(fd[1], &pages, 1, 0)));
+	close(fd[0]);
+	close(fd[1]);
+
+	EXPECT_EQ(EAGAIN, futex(raw + HP_BASE + 8, FUTEX_WAIT, 77));
+	EXPECT_EQ(ETIMEDOUT, futex(raw + HP_BASE + 8, FUTEX_WAIT, 0));
+	EXPECT_EQ(0, futex(raw + HP_BASE + 8, FUTEX_LOCK_PI, 0));
+	EXPECT_EQ(0, futex(raw + HP_BASE + 8, FUTEX_UNLOCK_PI, 0));
+	EXPECT_EQ(EFAULT, futex(raw, FUTEX_WAIT, 77));
+	EXPECT_EQ(EFAULT, futex(raw, FUTEX_LOCK_PI, 0));
+	EXPECT_RIGHT(n);
+}
+
+TEST_F(nobody, pins)
+{
+	AS_NOBODY(pin_and_pipe);
+}
+
+/* --- many at once, and little to use ---------------------------------------------------- */
+
+static int gate[2];
+
+/* Waits until the gate is closed, which is when the parent's end is. */
+static void come_and_look(META, struct hp_narrowed *n)
+{
+	char none;
+
+	close(gate[1]);
+	become_nobody(_metadata);
+	EXPECT_EQ(0, read(gate[0], &none, 1));
+	for (int i = 0; i < 3; i++) {
+		EXPECT_RIGHT(n);
+		EXPECT_EQ(0, madvise(hp_narrowed_victim(n), n->map.size, MADV_DONTNEED));
+	}
+}
+
+/* Half of them come before the error, and narrow all at the same time. */
+TEST_F_TIMEOUT(nobody, crowd, 90)
+{
+	struct hp_narrowed *n = &self->n;
+	pid_t pid[CROWD];
+	int status;
+
+	ASSERT_EQ(0, pipe(gate));
+	for (int i = 0; i < CROWD; i++) {
+		if (i == CROWD / 2) {
+			ASSERT_EQ(0, hp_inject(n->pfn));
+			n->hit = true;
+		}
+		pid[i] = start_child(_metadata, come_and_look, n);
+	}
+	close(gate[1]);
+	for (int i = 0; i < CROWD; i++) {
+		EXPECT_EQ(pid[i], waitpid(pid[i], &status, 0));
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_RIGHT(n);
+}
+
+static void allow_nothing_more(META, struct hp_narrowed *n)
+{
+	static const int limits[] = { RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_NOFILE };
+	struct rlimit least = { HP_BASE, HP_BASE };
+
+	(void)n;
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		if (limits[i] == RLIMIT_NOFILE)
+			least = (struct rlimit) { 16, 16 };
+		EXPECT_EQ(0, setrlimit(limits[i], &least));
+	}
+}
+
+/* Narrowing takes nothing that is limited: no address space, no locked memory. */
+TEST_F(nobody, limits)
+{
+	ASSERT_EQ(0, hp_inject(self->n.pfn));
+	self->n.hit = true;
+	EXPECT_EQ(0, run_as_nobody(_metadata, allow_nothing_more, &self->n));
+}
+
+/* --- a segment that anybody may attach ----------------------------------------------- */
+
+FIXTURE(attach) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_SETUP(attach)
+{
+	struct hp_map *map = &self->n.map;
+
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_SHM, HP_2M, 3));
+	/* again, for all to attach */
+	hp_unmap(map);
+	map->shmid = shmget(IPC_PRIVATE, map->nr * HP_2M, SHM_HUGETLB | IPC_CREAT | 0666);
+	ASSERT_LE(0, map->shmid);
+	map->addr = shmat(map->shmid, NULL, 0);
+	shmctl(map->shmid, IPC_RMID, NULL);
+	ASSERT_NE(MAP_FAILED, map->addr);
+	ASSERT_EQ(0, hp_narrowed_stamp(&self->n));
+}
+
+FIXTURE_TEARDOWN(attach)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+static void attach_and_look(META, struct hp_narrowed *n)
+{
+	char *at = shmat(n->map.shmid, NULL, 0), *read_only;
+
+	EXPECT_NE(MAP_FAILED, at);
+	EXPECT_EQ(0, hp_narrowed_wrong_at(n, at));
+	read_only = shmat(n->map.shmid, NULL, SHM_RDONLY);
+	EXPECT_NE(MAP_FAILED, read_only);
+	EXPECT_EQ(0, memcmp(at, read_only, n->raw));
+	EXPECT_EQ(SIGSEGV, hp_signal_of(read_only + n->raw, HP_WRITE));
+	EXPECT_EQ(SIGBUS, hp_signal_of(read_only + n->raw, HP_READ));
+	EXPECT_EQ(0, shmdt(read_only));
+	EXPECT_EQ(0, shmdt(at));
+}
+
+TEST_F(attach, by_nobody)
+{
+	AS_NOBODY(attach_and_look);
+}
+
+/* --- no room for one mapping more ------------------------------------------------------ */
+
+#define MAX_MAP_COUNT	"/proc/sys/vm/max_map_count"
+#define FEW		1000
+
+FIXTURE(map_count) {
+	struct hp_narrowed n;
+	long max;
+	char *filler;
+};
+
+FIXTURE_VARIANT(map_count) {
+	unsigned long size, nr;
+};
+
+FIXTURE_VARIANT_ADD(map_count, 2M) { .size = HP_2M, .nr = 3 };
+FIXTURE_VARIANT_ADD(map_count, 1G) { .size = HP_1G, .nr = 2 };
+
+FIXTURE_SETUP(map_count)
+{
+	self->max = hp_read_long(MAX_MAP_COUNT);
+	ASSERT_LT(FEW, self->max);
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, variant->size, variant->nr));
+}
+
+FIXTURE_TEARDOWN(map_count)
+{
+	hp_write(MAX_MAP_COUNT, "%ld", self->max);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+/* Every second page of a mapping protected otherwise is a mapping of its own. */
+static bool fill_up(char **filler)
+{
+	*filler = mmap(NULL, 2 * FEW * HP_BASE, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (*filler == MAP_FAILED)
+		return false;
+	for (int i = 1; i < 2 * FEW; i += 2)
+		if (mprotect(*filler + i * HP_BASE, HP_BASE, PROT_NONE))
+			return errno == ENOMEM;
+	return false;
+}
+
+TEST_F(map_count, reached)
+{
+	struct hp_narrowed *n = &self->n;
+	char *healthy = hp_narrowed_victim(n);
+	struct hp_sigbus bus;
+
+	ASSERT_EQ(0, hp_write(MAX_MAP_COUNT, "%d", FEW));
+	ASSERT_TRUE(fill_up(&self->filler));
+	/* one more may still fit, which is not enough for a split on both sides */
+	mprotect(self->filler + (2 * FEW - 1) * HP_BASE, HP_BASE, PROT_NONE);
+	ASSERT_EQ(0, hp_inject(n->pfn));
+	n->hit = true;
+
+	for (int i = 0; i < 3; i++) {
+		bus = hp_touch(healthy, HP_READ);
+		EXPECT_EQ(BUS_MCEERR_AR, bus.code);
+		EXPECT_EQ(healthy, bus.addr);
+		EXPECT_EQ(__builtin_ctzl(variant->size), bus.lsb);
+		EXPECT_EQ(-EFAULT, hp_syscall_touch(healthy, HP_READ));
+		usleep(150 * 1000);	/* the worker cannot either */
+	}
+	EXPECT_TRUE(hp_is_hugetlb(healthy));
+	EXPECT_NE(NULL, hp_log_find(&n->test.log, "containment hugepage at"));
+	EXPECT_NE(NULL, hp_log_find(&n->test.log, "max_map_count"));
+
+	ASSERT_EQ(0, hp_write(MAX_MAP_COUNT, "%ld", self->max));
+	EXPECT_RIGHT(n);
+	EXPECT_FALSE(hp_is_hugetlb(healthy));
+	munmap(self->filler, 2 * FEW * HP_BASE);
+}
+
+/* --- a page table that two processes share ---------------------------------------------- */
+
+#define SHARED_AT	((char *)0x10000000000UL)	/* an aligned GiB, nothing is there */
+#define SHARED_LEN	HP_1G
+#define USED		5				/* of its hugepages */
+
+FIXTURE(table) {
+	struct hp_narrowed n;
+	struct hp_mapper other;
+};
+
+/* Who touches it first after the error. */
+FIXTURE_VARIANT(table) {
+	bool other_first;
+};
+
+FIXTURE_VARIANT_ADD(table, self_first) { .other_first = false };
+FIXTURE_VARIANT_ADD(table, other_first) { .other_first = true };
+
+FIXTURE_SETUP(table)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_make(n, HP_MEMFD, HP_2M, USED));
+	ASSERT_EQ(0, ftruncate(n->map.fd, SHARED_LEN));
+	hp_unmap(&n->map);
+	n->map.addr = mmap(SHARED_AT, SHARED_LEN, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, n->map.fd, 0);
+	ASSERT_EQ(SHARED_AT, n->map.addr);
+	for (int i = 0; i < USED; i++)
+		EXPECT_EQ(0, hp_touch(n->map.addr + i * HP_2M, HP_READ).code);
+	ASSERT_EQ(0, hp_mapper_start(&self->other, &n->map, false));
+}
+
+FIXTURE_TEARDOWN(table)
+{
+	hp_mapper_stop(&self->other);
+	munmap(SHARED_AT, SHARED_LEN);
+	self->n.map.addr = NULL;
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+static long table_users(unsigned long pfn)
+{
+	unsigned long count = 0;
+	int fd = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
+
+	if (pread(fd, &count, sizeof(count), pfn * sizeof(count)) < 0)
+		count = -1;
+	close(fd);
+	return count;
+}
+
+static void look_in_other(META, FIXTURE_DATA(table) *self)
+{
+	struct hp_narrowed *n = &self->n;
+
+	for (unsigned long i = 0; i < USED; i++) {
+		struct hp_answer answer = hp_ask(&self->other, HP_OP_LOST,
+						 n->map.addr + i * HP_2M, n->seed + i);
+
+		EXPECT_EQ(i == n->victim, answer.value);
+		EXPECT_EQ(0, answer.damage);
+	}
+}
+
+TEST_F(table, one_narrows)
+{
+	struct hp_narrowed *n = &self->n;
+	char *beside = n->map.addr;
+
+	EXPECT_EQ(0, hp_ask(&self->other, HP_OP_READ, hp_narrowed_raw(n), 0).bus.code);
+	ASSERT_EQ(1, table_users(n->pfn)) {
+		TH_LOG("the page table is not shared");
+	}
+	ASSERT_EQ(0, hp_inject(n->pfn));
+	n->hit = true;
+	if (variant->other_first)
+		look_in_other(_metadata, self);
+	EXPECT_RIGHT(n);
+	look_in_other(_metadata, self);
+	EXPECT_RIGHT(n);
+
+	/* they still share the memory, if not the table */
+	hp_ask(&self->other, HP_OP_STAMP, beside, 123);
+	EXPECT_EQ(0, hp_damage(beside, HP_2M, 123));
+	EXPECT_EQ(1, hp_stamp(hp_narrowed_victim(n), HP_2M, 124));
+	EXPECT_EQ(0, hp_ask(&self->other, HP_OP_LOST, hp_narrowed_victim(n), 124).damage);
+	hp_stamp(beside, HP_2M, n->seed);
+	hp_stamp(hp_narrowed_victim(n), HP_2M, n->seed + n->victim);
+	/* a hugepage never used before, beside it */
+	EXPECT_EQ(0, hp_touch(n->map.addr + USED * HP_2M, HP_WRITE).code);
+	EXPECT_EQ(0, hp_ask(&self->other, HP_OP_READ, n->map.addr + USED * HP_2M, 0).bus.code);
+	look_in_other(_metadata, self);
+}
+
+/* --- what goes round by itself ------------------------------------------------------------ */
+
+FIXTURE(system) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_VARIANT(system) {
+	unsigned long size, nr;
+};
+
+FIXTURE_VARIANT_ADD(system, 2M) { .size = HP_2M, .nr = 3 };
+FIXTURE_VARIANT_ADD(system, 1G) { .size = HP_1G, .nr = 1 };
+
+FIXTURE_SETUP(system)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, variant->size, variant->nr));
+}
+
+FIXTURE_TEARDOWN(system)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+/* One bit for each page frame: all that is on a list is idle from now on. */
+static void mark_idle(META, unsigned long pfn, unsigned long nr)
+{
+	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR | O_CLOEXEC);
+	unsigned long ones[8] = { ~0UL, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL };
+
+	EXPECT_LE(0, fd);
+	for (unsigned long i = pfn & -512UL; i < pfn + nr; i += 512) {
+		EXPECT_EQ((ssize_t)sizeof(ones), pwrite(fd, ones, sizeof(ones), i / 8));
+		EXPECT_EQ((ssize_t)sizeof(ones), pread(fd, ones, sizeof(ones), i / 8));
+		memset(ones, 0xff, sizeof(ones));
+	}
+	close(fd);
+}
+
+TEST_F(system, sweeps)
+{
+	struct hp_narrowed *n = &self->n;
+	unsigned long nr = n->map.size == HP_2M ? HP_2M / HP_BASE : 4096;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, hp_write("/proc/sys/vm/compact_memory", "1"));
+	EXPECT_RIGHT(n);
+	EXPECT_EQ(0, hp_write("/proc/sys/vm/drop_caches", "3"));
+	EXPECT_RIGHT(n);
+	for (int round = 0; round < 2; round++) {
+		mark_idle(_metadata, n->pfn - nr / 4, nr / 2);
+		EXPECT_RIGHT(n);
+	}
+	EXPECT_EQ(0, hp_write("/sys/kernel/mm/ksm/run", "1"));
+	EXPECT_RIGHT(n);
+	EXPECT_EQ(0, hp_write("/sys/kernel/mm/ksm/run", "0"));
+	/* every page's flags, users and cgroup */
+	hp_count_flagged(n->pfn & -nr, nr, HP_KPF_HWPOISON);
+	EXPECT_LT(0, table_users(n->pfn - 1));
+}
+
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
+#define BALANCE_MS	6000
+
+static long event_count(const char *name)
+{
+	static char text[1 << 14];
+	char line[64];
+	const char *at;
+
+	snprintf(line, sizeof(line), "\n%s ", name);
+	if (hp_read_text("/proc/vmstat", text, sizeof(text)) < 0)
+		return -1;
+	at = strstr(text, line);
+	return at ? strtol(at + strlen(line), NULL, 10) : -1;
+}
+
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static long cpu_ms(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+#define OWN	(64 * HP_BASE)	/* bytes of ordinary memory */
+
+/*
+ * Used from the far node until the scan came by, which the process's own memory
+ * shows: the hugepage stays where it is.
+ */
+static void use_from_far(META, struct hp_narrowed *n)
+{
+	long before = event_count("numa_hint_faults");
+	char *own = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	EXPECT_LE(0, before);
+	EXPECT_NE(MAP_FAILED, own);
+	run_on(n->node);	/* CPUs are dealt out to the nodes in turn */
+	memset(own, 1, OWN);
+	run_on(!n->node);
+	/* it comes once in a second of the process's own time */
+	while (cpu_ms() < BALANCE_MS && event_count("numa_hint_faults") - before < 16) {
+		EXPECT_RIGHT(n);
+		memset(own, 2, OWN);
+	}
+	EXPECT_LT(0, event_count("numa_hint_faults") - before);
+	EXPECT_RIGHT(n);
+}
+
+TEST_F_TIMEOUT(system, numa_balancing, 60)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, hp_write(NUMA_BALANCING, "1"));
+	EXPECT_EQ(0, run_child(_metadata, use_from_far, n));
+	EXPECT_EQ(0, hp_write(NUMA_BALANCING, "0"));
+	EXPECT_RIGHT(n);
+	EXPECT_EQ(n->pfn - 1, hp_pfn(hp_narrowed_raw(n) - HP_BASE));
+}
+
+/* --- memory goes offline ---------------------------------------------------------- */
+
+#define MEMORY	"/sys/devices/system/memory/"
+#define OFFLINE_SECONDS	3	/* refused at once, or tried until a signal comes */
+
+TEST_F(system, offline)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	ASSERT_EQ(0, hp_narrowed_populate(n));
+	EXPECT_GT(0, hp_try_offline(hp_block(n->pfn), OFFLINE_SECONDS));
+	/* the block's free hugepages are given up even so, as on a stock kernel */
+	hp_refill(&n->test.before);
+	EXPECT_RIGHT(n);
+	EXPECT_FALSE(hp_is_hugetlb(hp_narrowed_victim(n)));
+}
+
+/* --- long-term pins in memory that has to be movable --------------------------------------- */
+
+FIXTURE(movable) {
+	struct hp_narrowed n;
+	unsigned long block;	/* of memory, made movable */
+	unsigned long first, end;	/* page frames of it */
+};
+
+/* A block in which no page is used for anything, so that it goes at once. */
+static bool find_unused_block(unsigned long nr, unsigned long *block)
+{
+	for (*block = 4096; (*block)--;) {
+		char path[96];
+
+		snprintf(path, sizeof(path), MEMORY "memory%lu/state", *block);
+		if (access(path, F_OK))
+			continue;
+		if (hp_count_flagged(*block * nr, nr, HP_KPF(10) /* buddy */) == nr &&
+		    !hp_set_block(*block, "offline"))
+			return true;
+	}
+	return false;
+}
+
+static int resize_pool(int node, long by)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages", node);
+	return hp_write(path, "%ld", hp_read_long("%s", path) + by);
+}
+
+FIXTURE_SETUP(movable)
+{
+	struct hp_narrowed *n = &self->n;
+	unsigned long nr = hp_block_pages();
+
+	ASSERT_LT(0, nr);
+	ASSERT_TRUE(find_unused_block(nr, &self->block));
+	ASSERT_EQ(0, hp_set_block(self->block, "online_movable"));
+	self->first = self->block * nr;
+	self->end = self->first + nr;
+	/* the pool takes of it, and gives what came last first */
+	ASSERT_EQ(0, resize_pool(hp_pfn_node(self->first), 4));
+	hp_place_on(HP_2M, hp_pfn_node(self->first), 1);
+	ASSERT_EQ(0, hp_narrowed_make(n, HP_MEMFD, HP_2M, 3));
+	hp_place_anywhere();
+	ASSERT_LE(self->first, n->pfn);
+	ASSERT_GT(self->end, n->pfn);
+}
+
+FIXTURE_TEARDOWN(movable)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+	EXPECT_EQ(0, resize_pool(hp_pfn_node(self->first), -4));
+	EXPECT_EQ(0, hp_set_block(self->block, "offline"));
+	EXPECT_EQ(0, hp_set_block(self->block, "online"));
+}
+
+/* A hugepage that is pinned for long has to move first. A poisoned one cannot. */
+static void pin_for_long(META, struct hp_narrowed *n)
+{
+	char *raw = hp_narrowed_raw(n);
+	int ring;
+
+	alarm(20);	/* stock tries for ever */
+	for (int i = 0; i < 3; i++) {
+		ring = pin(raw + HP_BASE, 16 * HP_BASE);
+		EXPECT_LE(0, ring);
+		EXPECT_RIGHT(n);
+		close(ring);
+	}
+	EXPECT_EQ(-EFAULT, pin(raw, HP_BASE));
+	alarm(0);
+}
+
+TEST_F_TIMEOUT(movable, pin, 60)
+{
+	AS_NOBODY(pin_for_long);
+}
+
+TEST_HARNESS_MAIN
