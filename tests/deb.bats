@@ -1,0 +1,352 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # dpkg-query and other shells expand what is in quotes
+# SPDX-License-Identifier: GPL-2.0
+# The packages of scripts/deb: the kernel of the lean one boots, both come and go
+# in a small Debian without a trace. Run as root, after `make tests deb-lean`.
+# Mounts are in a namespace of each command's own, and end with it.
+
+bats_require_minimum_version 1.5.0
+
+setup_file()
+{
+	cd "$BATS_TEST_DIRNAME/.." || return
+	export TOP=$PWD
+	[ "$(id -u)" = 0 ] || skip "not root"
+	KERNEL=$(newest linux-image- -hugepoison-lean)
+	TOOLS=$(newest hugepoison-tools)
+	# here, and cleared now: what an interrupted run left goes with the next one
+	export KERNEL TOOLS WORK=$PWD/build/deb/test DEBS=$PWD/build/deb/test/debs
+	rm -rf "$WORK"
+	mkdir -p "$DEBS" "$WORK/tmp"
+	cp "$KERNEL" "$DEBS/kernel.deb"
+	cp "$TOOLS" "$DEBS/tools.deb"
+	small_debian > "$WORK/log" 2>&1 || { cat "$WORK/log"; return 1; }
+}
+
+teardown_file()
+{
+	rm -rf "$WORK"
+}
+
+# newest BEGIN [END]: the last built file of the package with such a name
+newest()
+{
+	local files
+
+	files=$(ls -t build/deb/"$1"*"$2"_*.deb) || { echo "no package $1: make deb-lean"; return 1; }
+	echo "$PWD/${files%%$'\n'*}"
+}
+
+# From the archive that this host uses, with what the tools depend on.
+small_debian()
+{
+	local sources=() file depends
+
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+		[ -s "$file" ] && sources+=("$file")
+	done
+	depends=$(dpkg-deb -f "$TOOLS" Depends | sed 's/([^)]*)//g; s/[[:space:]]//g')
+	TMPDIR=$WORK/tmp mmdebstrap --mode=root --variant=minbase --include="$depends" \
+		"$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" \
+		"$WORK/root.tar" "${sources[@]}"
+}
+
+setup()
+{
+	cd "$TOP" || return
+	root=$WORK/root
+	top=$WORK/top
+	export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+}
+
+teardown()
+{
+	rm -rf "$root" "$top"
+}
+
+assert_says()
+{
+	[[ $output == *"$1"* ]] || { echo "no '$1' in: $output"; return 1; }
+}
+
+# A Debian of this test's own, whose hooks for kernels say that they were called.
+fresh_root()
+{
+	local when
+
+	mkdir "$root"
+	tar -C "$root" -xf "$WORK/root.tar"
+	for when in preinst postinst prerm postrm; do
+		mkdir -p "$root/etc/kernel/$when.d"
+		printf '#!/bin/sh\necho %s "$@" >> /var/log/hooks\n' $when > "$root/etc/kernel/$when.d/test"
+		chmod 755 "$root/etc/kernel/$when.d/test"
+	done
+	files > "$BATS_TEST_TMPDIR/before"
+}
+
+# in_root COMMAND...: with the packages in /mnt
+in_root()
+{
+	unshare --mount --pid --fork --kill-child sh -c 'root=$1 debs=$2; shift 2
+		mount -t proc proc "$root/proc" && mount --bind "$debs" "$root/mnt" &&
+		exec chroot "$root" "$@"' sh "$root" "$DEBS" "$@"
+}
+
+# All files of the root with what can be told of them, except what dpkg and apt
+# write of their own work.
+files()
+{
+	(cd "$root" && find . \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache/apt \
+		-o -path ./var/log -o -path ./var/cache/ldconfig \) -prune -o \
+		! -type d -printf '%p %y %m %U %G %s %l %T@\n' -o -printf '%p %y %m %U %G\n' | sort)
+}
+
+nothing_is_left()
+{
+	diff "$BATS_TEST_TMPDIR/before" <(files)
+	# a refused package stays known by name
+	run in_root dpkg-query -W -f '${db:Status-Status}' "$1"
+	[[ $output == not-installed || $output == *'no packages found'* ]]
+	[ -z "$(find "$root/var/lib/dpkg/info" -name "$1.*")" ]
+}
+
+installed_version()
+{
+	in_root dpkg-query -W -f '${Status} ${Version}' "$1"
+}
+
+# newer PACKAGE: a package with a higher version, one file more, and one less
+newer()
+{
+	local tree=$WORK/newer version
+
+	version=$(dpkg-deb -f "$1" Version)
+	dpkg-deb -R "$1" "$tree"
+	sed -i "s/^Version: .*/Version: $version.1/" "$tree/DEBIAN/control"
+	mkdir -p "$tree/usr/lib/newer"
+	echo newer > "$tree/usr/lib/newer/file"
+	rm "$tree"/usr/share/doc/*/copyright "$tree/DEBIAN/md5sums"
+	dpkg-deb --root-owner-group -Znone -b "$tree" "$DEBS/newer.deb"
+	rm -rf "$tree"
+}
+
+# cycle PACKAGE FILE: install, upgrade, go back, remove, purge
+cycle()
+{
+	local name version
+
+	name=$(dpkg-deb -f "$2" Package)
+	version=$(dpkg-deb -f "$2" Version)
+	newer "$2"
+	run -0 in_root apt-get install -y "/mnt/newer.deb"
+	assert_says '1 newly installed'
+	run -0 in_root apt-get install -y --allow-downgrades "/mnt/$1.deb"
+	assert_says '1 downgraded'
+	run -0 installed_version "$name"
+	[ "$output" = "install ok installed $version" ]
+	[ ! -e "$root/usr/lib/newer" ]
+	run -0 in_root apt-get install -y /mnt/newer.deb
+	assert_says '1 upgraded'
+	run -0 installed_version "$name"
+	[ "$output" = "install ok installed $version.1" ]
+	[ -e "$root/usr/lib/newer/file" ]
+	[ ! -e "$root/usr/share/doc/$name/copyright" ]
+	run -0 in_root apt-get remove -y "$name"
+	assert_says '1 to remove'
+	run -0 in_root dpkg --purge "$name"
+	nothing_is_left "$name"
+}
+
+@test "the packaged kernel boots, is the one that the package says, and passes the smoke test" {
+	release=$(dpkg-deb -f "$KERNEL" Package)
+	release=${release#linux-image-}
+	dpkg-deb --fsys-tarfile "$KERNEL" | tar -C "$BATS_TEST_TMPDIR" -x "./boot/vmlinuz-$release"
+	run -0 scripts/vm --kernel "$BATS_TEST_TMPDIR/boot/vmlinuz-$release" --memory 5G -- \
+		sh -c 'uname -r; tests/hugetlb-poison/run --quick --hvo off policy contain narrow'
+	[ "${lines[0]}" = "$release" ]
+	[[ $output =~ ([0-9]+)\ passed,\ 0\ failed,\ 0\ skipped ]]
+	[ "${BASH_REMATCH[1]}" -ge 3 ]
+}
+
+@test "the kernel's package comes, is upgraded and goes without a trace" {
+	fresh_root
+	cycle kernel "$KERNEL"
+}
+
+@test "the boot loader and initramfs get to know: a hook's call for each step" {
+	release=$(dpkg-deb -f "$KERNEL" Package)
+	release=${release#linux-image-}
+	fresh_root
+	in_root apt-get install -y /mnt/kernel.deb
+	[ -s "$root/boot/vmlinuz-$release" ]
+	[ -d "$root/lib/modules/$release" ]
+	in_root apt-get purge -y "linux-image-$release"
+	run -0 cat "$root/var/log/hooks"
+	[ "${lines[0]}" = "preinst $release /boot/vmlinuz-$release" ]
+	[ "${lines[1]}" = "postinst $release /boot/vmlinuz-$release" ]
+	[ "${lines[2]}" = "prerm $release /boot/vmlinuz-$release" ]
+	[ "${lines[3]}" = "postrm $release /boot/vmlinuz-$release" ]
+}
+
+@test "the tools' package comes, is upgraded and goes without a trace" {
+	fresh_root
+	cycle tools "$TOOLS"
+}
+
+@test "the tool runs where it is installed, with page and completion, and nothing of systemd" {
+	fresh_root
+	run -0 in_root apt-get install -y /mnt/tools.deb
+	run -0 in_root hugepoison-inject --version
+	version=$(dpkg-deb -f "$TOOLS" Version)
+	[ "${output##* }" = "${version%-*}" ]
+	run -0 in_root dpkg -L hugepoison-tools
+	assert_says /usr/share/man/man8/hugepoison-inject.8.gz
+	assert_says /usr/share/bash-completion/completions/hugepoison-inject
+	[[ $output != *systemd* ]]
+}
+
+@test "a damaged package is refused and leaves nothing" {
+	fresh_root
+	for package in kernel tools; do
+		size=$(stat -c %s "$DEBS/$package.deb")
+		cp "$DEBS/$package.deb" "$DEBS/damaged.deb"
+		printf 'damage' | dd of="$DEBS/damaged.deb" bs=1 seek=$((size / 2)) conv=notrunc status=none
+		run -100 in_root apt-get install -y /mnt/damaged.deb
+		run -1 in_root dpkg -i /mnt/damaged.deb
+		head -c $((size / 2)) "$DEBS/$package.deb" > "$DEBS/damaged.deb"
+		run -100 in_root apt-get install -y /mnt/damaged.deb
+		in_root dpkg --audit
+		name=$(dpkg-deb -f "$DEBS/$package.deb" Package)
+		nothing_is_left "$name"
+	done
+}
+
+@test "a boot loader that cannot take the kernel fails the install, which can be finished later" {
+	fresh_root
+	name=$(dpkg-deb -f "$KERNEL" Package)
+	printf '#!/bin/sh\necho /boot is full >&2\nexit 1\n' > "$root/etc/kernel/postinst.d/zz-full"
+	chmod 755 "$root/etc/kernel/postinst.d/zz-full"
+	run -100 in_root apt-get install -y /mnt/kernel.deb
+	assert_says '/boot is full'
+	run -0 installed_version "$name"
+	[[ $output == "install ok half-configured "* ]]
+	rm "$root/etc/kernel/postinst.d/zz-full"
+	run -0 in_root dpkg --configure -a
+	run -0 in_root apt-get purge -y "$name"
+	nothing_is_left "$name"
+}
+
+@test "nothing of Debian's own is replaced" {
+	for package in "$KERNEL" "$TOOLS"; do
+		run -0 dpkg-deb -f "$package" Replaces Conflicts Breaks Provides
+		[ -z "$output" ]
+	done
+	run -0 find build/deb build/linux-hugepoison -maxdepth 1 -name 'linux-libc-dev*'
+	[ -z "$output" ]
+	run -0 dpkg-deb -c "$KERNEL"
+	[[ $output != *" ./usr/include"* ]]
+}
+
+@test "versions sort as they should" {
+	version=$(dpkg-deb -f "$KERNEL" Version)
+	[[ $version =~ ^(6\.12\.[0-9]+\+hugepoison)([^-]+)-([0-9]+)$ ]]
+	[ "${BASH_REMATCH[2]}" = "$(dpkg-deb -f "$TOOLS" Version | sed 's/-[^-]*$//')" ]
+	dpkg --compare-versions "$version" lt "${version%-*}-$((BASH_REMATCH[3] + 1))"
+	dpkg --compare-versions "$version" lt "${BASH_REMATCH[1]}${BASH_REMATCH[2]}.1-1"
+	dpkg --compare-versions "$version" lt "6.12.999+hugepoison0-1"
+}
+
+# --- scripts/deb
+
+# A copy of what scripts/deb needs, with a build/ of its own.
+copy_top()
+{
+	mkdir -p "$top/build"
+	cp -r scripts configs hooks mm include tools debian "$top"
+}
+
+# ... and with this one's source
+copy_source()
+{
+	local tree
+
+	for tree in "$(realpath build/source)" build/linux-hugepoison; do
+		rsync -a --exclude='/obj-*' --link-dest="$(realpath "$tree")/" "$tree/" "$top/build/${tree##*/}/"
+	done
+	ln -s "$(basename "$(realpath build/source)")" "$top/build/source"
+}
+
+@test "wrong usage" {
+	for words in '' 'kernel --fat' 'kernel --lean more' 'tools --lean' '--lean' nothing; do
+		# shellcheck disable=SC2086
+		run -2 scripts/deb $words
+		assert_says scripts/deb
+	done
+	REVISION=1a run -2 scripts/deb tools
+	assert_says 'REVISION=1a is no number'
+	JOBS=0 run -2 scripts/deb kernel
+	assert_says 'JOBS=0 is no number'
+}
+
+@test "a full disk, too little memory, no configuration: said before anything is done" {
+	copy_top
+	run -1 unshare --mount sh -c 'mount -t tmpfs -o size=10M tmpfs "$1/build" &&
+		"$1/scripts/deb" kernel --lean' sh "$top"
+	assert_says 'disk full: the kernel package needs'
+	echo 'MemAvailable: 200000 kB' > "$BATS_TEST_TMPDIR/meminfo"
+	MEMINFO=$BATS_TEST_TMPDIR/meminfo run -1 "$top/scripts/deb" kernel
+	assert_says 'out of memory: the kernel package needs 3000 MB, 195 MB are available'
+	DEBIAN_CONFIG=/nowhere.xz run -1 "$top/scripts/deb" kernel
+	assert_says 'no /nowhere.xz: the package linux-config-6.12 is not installed'
+	[ -z "$(find "$top/build" -type f)" ]
+}
+
+# deb_starts NUMBER: in the background, until so many objects are compiled
+deb_starts()
+{
+	rm -f "$top/build/deb/lean.log"
+	"$top/scripts/deb" kernel --lean > "$BATS_TEST_TMPDIR/said" 2>&1 3>&- & deb=$!
+	for _ in {1..600}; do
+		sleep 0.2
+		[ "$(grep -cE '^  CC ' "$top/build/deb/lean.log" 2> /dev/null)" -ge "$1" ] && return
+		kill -0 $deb || break
+	done
+	cat "$BATS_TEST_TMPDIR/said"
+	return 1
+}
+
+# deb_ends: interrupted, with what was still to compile at its start in $todo,
+# what it has compiled in $compiled, and nobody at work any more
+deb_ends()
+{
+	local status=0
+
+	kill -TERM $deb
+	wait $deb || status=$?
+	cat "$BATS_TEST_TMPDIR/said"
+	[ $status = 1 ]
+	[ -z "$(find /proc/[0-9]*/fd/1 -lname "$top/build/deb/lean.log" 2> /dev/null)" ]
+	todo=$(sed -n 's/^lean: \([0-9]*\) objects to compile.*/\1/p' "$BATS_TEST_TMPDIR/said")
+	compiled=$(sed -n 's/.*interrupted after \([0-9]*\) objects.*/\1/p' "$BATS_TEST_TMPDIR/said")
+}
+
+@test "an option that does not take is named; interrupted, it goes on where it was" {
+	copy_top
+	copy_source
+	sed -i '1i CONFIG_NO_SUCH_OPTION=y' "$top/configs/hugepoison.config"
+	run -1 "$top/scripts/deb" kernel --lean
+	assert_says 'options that did not take:'
+	assert_says '  CONFIG_NO_SUCH_OPTION=y'
+	sed -i 1d "$top/configs/hugepoison.config"
+	deb_starts 150
+	deb_ends
+	first=$todo
+	[ "$compiled" -ge 100 ]
+	left=$((todo - compiled))
+	deb_starts 1
+	deb_ends
+	# not counted as compiled: objects of the moment of the interruption
+	echo "$first objects at first, $left left then, $todo to compile at the second start"
+	[ "$todo" -le $((left + 40)) ]
+	[ "$todo" -gt 0 ]
+}
