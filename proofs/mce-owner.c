@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * usage: mce-owner FILE|- SIZE early|late|plain
+ *
+ * A process that has one hugepage of SIZE bytes, of a file on hugetlbfs or (-)
+ * private, for proofs/mce-guest. It does what it is told on stdin and answers
+ * each word by one line:
+ *
+ *   where    the page frame and the address of the raw page to be, and where the
+ *            code of spin is
+ *   pin N    run on CPU N
+ *   read     how many pages cannot be read, and how many have wrong contents; of
+ *            1 GiB, in each block of 2 MiB without the raw page the first page
+ *            stands for all
+ *   others   read all pages but the raw one
+ *   spin     read the raw page until there is a signal
+ *   last     the last SIGBUS: si_code, si_addr, si_addr_lsb
+ *   discard  give up the raw page's contents
+ *
+ * With early it asks to be told of errors that it has not touched; with plain it
+ * has no handler for SIGBUS, as most programs.
+ *
+ * exit status: 0 at the end of stdin, 1 something failed, 2 wrong usage
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define PAGE		4096UL
+#define BLOCK		(2UL << 20)
+#define PFN_MASK	((1UL << 55) - 1)
+
+static char *hugepage;
+static unsigned long size, raw;
+static bool private;
+
+static sigjmp_buf back;
+static bool reading;
+static int code, lsb;		/* of the last signal */
+static void *where;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	where = info->si_addr;
+	lsb = info->si_addr_lsb;
+	__atomic_store_n(&code, info->si_code, __ATOMIC_RELEASE);
+	if (info->si_code == BUS_MCEERR_AO)
+		return;
+	if (!__atomic_load_n(&reading, __ATOMIC_RELAXED))
+		_exit(3);
+	siglongjmp(back, 1);
+}
+
+static void catch_sigbus(bool early)
+{
+	struct sigaction action = {
+		.sa_sigaction = on_sigbus,
+		.sa_flags = SA_SIGINFO | SA_RESTART,
+	};
+
+	if (sigaction(SIGBUS, &action, NULL))
+		fail("sigaction");
+	if (prctl(PR_MCE_KILL, PR_MCE_KILL_SET,
+		  early ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE, 0, 0))
+		fail("PR_MCE_KILL");
+}
+
+/* Who comes first fills it: each page begins with its number. */
+static void map(const char *path)
+{
+	int fd = -1, flags = MAP_SHARED;
+
+	private = !strcmp(path, "-");
+	if (private)
+		flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+			__builtin_ctzl(size) << MAP_HUGE_SHIFT;
+	else
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (!private && (fd < 0 || ftruncate(fd, size)))
+		fail(path);
+	hugepage = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+	if (hugepage == MAP_FAILED)
+		fail("mmap");
+	raw = (size / PAGE / 2 + 5) * PAGE;
+	for (unsigned long at = 0; at < size; at += PAGE) {
+		unsigned long *page = (unsigned long *)(hugepage + at);
+
+		if (*page != at)
+			*page = at;
+	}
+}
+
+static void set_reading(bool on)
+{
+	__atomic_store_n(&reading, on, __ATOMIC_SEQ_CST);
+}
+
+static unsigned long load(unsigned long at)
+{
+	return __atomic_load_n((unsigned long *)(hugepage + at), __ATOMIC_RELAXED);
+}
+
+/* Only machine code of its own runs here, so that a machine check hits that. */
+static void spin(void)
+{
+	code = 0;
+	printf("spinning\n");
+	fflush(stdout);
+	if (!sigsetjmp(back, 1)) {
+		set_reading(true);
+		while (!__atomic_load_n(&code, __ATOMIC_ACQUIRE))
+			load(raw);
+	}
+	set_reading(false);
+	printf("stopped\n");
+}
+
+static void tell_where(void)
+{
+	unsigned long entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t at = (unsigned long)(hugepage + raw) / PAGE * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), at) != sizeof(entry))
+		fail("/proc/self/pagemap");
+	close(fd);
+	printf("%lu %lu %lu\n", entry & PFN_MASK, (unsigned long)(hugepage + raw),
+	       (unsigned long)spin);
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("sched_setaffinity");
+	printf("pinned\n");
+}
+
+/* Whether the page at @at is there; with a wrong number *wrong grows. */
+static bool readable(unsigned long at, unsigned long *wrong)
+{
+	if (sigsetjmp(back, 1)) {
+		set_reading(false);
+		return false;
+	}
+	set_reading(true);
+	*wrong += load(at) != at;
+	set_reading(false);
+	return true;
+}
+
+static void read_all(bool with_raw)
+{
+	unsigned long lost = 0, wrong = 0, step;
+
+	for (unsigned long at = 0; at < size; at += step) {
+		step = at / BLOCK == raw / BLOCK ? PAGE : BLOCK;
+		if (with_raw || at != raw)
+			lost += readable(at, &wrong) ? 0 : step / PAGE;
+	}
+	printf("%lu %lu\n", lost, wrong);
+}
+
+static void discard(void)
+{
+	int advice = private ? MADV_DONTNEED : MADV_REMOVE;
+
+	printf("%d\n", madvise(hugepage + raw, PAGE, advice) ? -1 : 0);
+}
+
+static void obey(const char *word)
+{
+	if (!strcmp(word, "where"))
+		tell_where();
+	else if (!strncmp(word, "pin ", 4))
+		pin(atoi(word + 4));
+	else if (!strcmp(word, "read"))
+		read_all(true);
+	else if (!strcmp(word, "others"))
+		read_all(false);
+	else if (!strcmp(word, "spin"))
+		spin();
+	else if (!strcmp(word, "last"))
+		printf("%d %lu %d\n", code, (unsigned long)where, lsb);
+	else if (!strcmp(word, "discard"))
+		discard();
+	else
+		printf("what is %s?\n", word);
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	char word[64];
+
+	size = argc == 4 ? strtoul(argv[2], NULL, 0) : 0;
+	if (!size) {
+		fprintf(stderr, "usage: mce-owner FILE|- SIZE early|late|plain\n");
+		return 2;
+	}
+	if (strcmp(argv[3], "plain"))
+		catch_sigbus(!strcmp(argv[3], "early"));
+	map(argv[1]);
+	while (fgets(word, sizeof(word), stdin)) {
+		word[strcspn(word, "\n")] = '\0';
+		obey(word);
+	}
+	return 0;
+}

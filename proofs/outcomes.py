@@ -1,0 +1,110 @@
+"""What the proofs with a database have in common, on the host: their expectations
+of what databases.py left, their table, and the course of the throughput.
+"""
+
+import csv
+import os
+import subprocess
+
+from proving import KERNELS, OURS, TOP, table
+
+HEAD = ("raw pages in", "kernel", "errors", "processes killed", "recoveries",
+        "s unavailable (longest)", "transactions failed", "a second: before, during, after",
+        "HardwareCorrupted kB", "hugepages missing", "killed when all is read", "data")
+
+
+def create(proof):
+    """The data, made on the host by the guest's own program, where it is fast."""
+    os.makedirs(proof.place, exist_ok=True)
+    data = os.path.join(proof.place, "data.tar")
+    subprocess.run([os.path.join(TOP, "proofs", proof.name + "-guest"), "--create", data],
+                   check=True)
+    return data
+
+
+def live(proof, **options):
+    """The same on each kernel: what came of it."""
+    data = create(proof)
+    found = {kernel: proof.guest(kernel, data, **options) for kernel in KERNELS}
+    os.unlink(data)
+    return found
+
+
+def wrong(row):
+    """What the checks found that is not right."""
+    if row["gone"]:
+        return "the server is down"
+    return "; ".join(f"{name}: {found}" for name, found in row["verified"].items() if found != "")
+
+
+def quiet(row):
+    """Did nobody notice?"""
+    return not any(row[name] for name in ("killed", "recoveries", "restarts", "failed", "down",
+                                          "gone"))
+
+
+def expect(proof, found, untouched):
+    """What holds on our kernel whatever the load does, and where stock must differ."""
+    for row in found[OURS]["rows"]:
+        name = f"{row['variant']}, {row['kind']}: "
+        if row["kind"] in untouched:
+            proof.expect(name + "nobody touches it, nobody notices", quiet(row), row)
+        else:
+            proof.expect(name + "no more than one recovery for an error",
+                         row["recoveries"] + row["restarts"] <= row["errors"], row)
+        proof.expect(name + "each error costs 4 kB", row["errors"] == row["planned"]
+                     and row["corrupted_kb"] == 4 * row["errors"] and not row["refused"], row)
+        proof.expect(name + "all data is there and right", not wrong(row), wrong(row))
+        if "2M" in row["variant"]:
+            proof.expect(name + "the pool is as large as before", row["missing"] == 0, row)
+    ours = touched(found[OURS])
+    proof.expect("who touches a raw page dies by it", ours, found[OURS]["rows"])
+    lost = [row for row in found["stock"]["rows"] if row["kind"] in untouched and not quiet(row)]
+    proof.expect("on stock an error that nobody touches is noticed", lost, found["stock"]["rows"])
+
+
+def touched(found):
+    return sum(row["killed"] for row in found["rows"] if row["kind"] == "hot")
+
+
+def line(kernel, row, kinds):
+    """A row of the table."""
+    name = f"{row['variant']}: {kinds[row['kind']]}"
+    if "down" not in row:
+        return [name, kernel, 0, *["-"] * (len(HEAD) - 4), "does not start: " + row["gone"]]
+    died = row["reading"]["killed"] if row["verified"] else "-"
+    starts = f"{row['restarts']} starts by hand" if row["restarts"] else ""
+    deaths = " and ".join(filter(None, (str(row["recoveries"] or ""), starts))) or 0
+    return [name, kernel, row["errors"], row["killed"], deaths,
+            f"{row['down']:.1f} ({row['longest']:.1f})" if row["down"] else 0, row["failed"],
+            ", ".join(f"{rate:.0f}" for rate in row["rates"]), row["corrupted_kb"],
+            row["missing"], died, wrong(row) or "right"]
+
+
+def lines(found, kinds):
+    """The rows of both kernels, those of the same kind together."""
+    return table(HEAD, [line(kernel, row, kinds)
+                        for rows in zip(*(found[kernel]["rows"] for kernel in KERNELS))
+                        for kernel, row in zip(KERNELS, rows)])
+
+
+def messages(found):
+    """What the servers' logs have as errors, by kernel."""
+    lists = []
+    for kernel in KERNELS:
+        said = sorted({message for row in found[kernel]["rows"]
+                       for message in row.get("messages", [])
+                       + row.get("reading", {}).get("messages", [])})
+        lists.append(f"Errors in the server's log on {kernel}: "
+                     + ("; ".join(f"`{message}`" for message in said) or "none") + ".")
+    return "\n\n".join(lists)
+
+
+def write_course(proof, found):
+    """Throughput second by second, for a picture."""
+    path = os.path.join(proof.place, "course.csv")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("kernel", "variant", "kind", "second", "tps", "errors"))
+        for kernel in KERNELS:
+            writer.writerows([kernel, *point] for point in found[kernel]["course"])

@@ -1,0 +1,111 @@
+"""What the proofs have in common: arguments, guests, expectations, tables.
+
+A proof NAME is a program proofs/NAME, run by scripts/prove. It boots guests of
+the stock kernel and of ours with the same script, proofs/NAME-guest, which leaves
+what it saw in $SCRATCH/NAME.json. The proof says as TAP what it expects of that,
+so scripts/check counts it, and writes docs/proofs/NAME.md; with --quick, the
+short version, build/proofs/NAME.md. What else a guest leaves (logs) is kept in
+build/proofs/NAME/KERNEL.
+"""
+
+import re
+import os
+import sys
+import json
+import time
+import shutil
+import argparse
+import subprocess
+
+TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+KERNELS = ("stock", "hugepoison")
+OURS = "hugepoison"
+
+
+class Proof:
+    """One proof: what was asked for, what was expected, what is written."""
+
+    def __init__(self, name, doc):
+        parser = argparse.ArgumentParser(prog="proofs/" + name, description=doc,
+                                         formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--quick", action="store_true",
+                            help="the short version, which make check runs")
+        self.quick = parser.parse_args().quick
+        self.name = name
+        self.place = os.path.join(TOP, "build/proofs", name)
+        self.count = self.failed = 0
+
+    def expect(self, what, holds, detail=""):
+        """One line of TAP."""
+        self.count += 1
+        self.failed += not holds
+        print(f"{'ok' if holds else 'not ok'} {self.count} {what}", flush=True)
+        if not holds and detail:
+            print(f"# {detail}", flush=True)
+
+    def guest(self, kernel, *words, what="", dies=None, **options):
+        """Boots a kernel and runs proofs/NAME-guest there with these words; what it
+        left in NAME.json. The options are those of scripts/vm: pool_2m=8 is
+        --pool-2m 8. With dies, a pattern of the console's, the kernel is to die of
+        it, and there is nothing to be returned."""
+        scratch = os.path.join(self.place, "-".join(filter(None, (kernel, what))))
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.makedirs(scratch)
+        command = [os.path.join(TOP, "scripts/vm"), "--kernel", kernel, "--scratch", scratch]
+        for option, value in options.items():
+            option = "--" + option.replace("_", "-")
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                command += [option] if one is True else [option, str(one)]
+        if self.quick:
+            words += ("--quick",)
+        begin = time.monotonic()
+        print(f"# {self.name}: {kernel} {what} ...", flush=True)
+        run = subprocess.run(command + ["--", os.path.join("proofs", self.name + "-guest"),
+                                        *words], cwd=TOP, check=False, text=True,
+                             stderr=subprocess.PIPE if dies else None)
+        status = run.returncode
+        print(f"# {self.name}: {kernel} {what}: {time.monotonic() - begin:.0f} s", flush=True)
+        if dies:
+            self.expect(f"{kernel} {what}: the kernel dies of it",
+                        status and re.search(dies, run.stderr), run.stderr[-2000:])
+            return None
+        self.expect(f"{kernel} {what}".strip() + ": the guest did it all, its kernel said nothing",
+                    status == 0, f"exit status {status}")
+        if status:
+            self.end()
+        with open(os.path.join(scratch, self.name + ".json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    def write(self, text):
+        """What is to be read, with the command that made it."""
+        directory = os.path.join(TOP, "build/proofs" if self.quick else "docs/proofs")
+        os.makedirs(directory, exist_ok=True)
+        command = f"scripts/prove {'--quick ' if self.quick else ''}{self.name}"
+        with open(os.path.join(directory, self.name + ".md"), "w", encoding="utf-8") as file:
+            file.write(f"<!-- written by {command} -->\n{text.rstrip()}\n\n"
+                       f"Made by `{command}` on {', '.join(versions())}.\n")
+
+    def end(self):
+        """The plan, and the exit status."""
+        print(f"1..{self.count}", flush=True)
+        sys.exit(1 if self.failed else 0)
+
+
+def versions(*packages):
+    """What it ran on: the kernel, QEMU and Debian packages."""
+    with open(os.path.join(TOP, "build/hugepoison/config"), encoding="utf-8") as file:
+        kernel = next(line for line in file if line.startswith("# Linux/")).split()[2]
+    return [f"Linux {kernel}"] + [
+        f"{package} {version(package)}" for package in ("qemu-system-x86",) + packages]
+
+
+def version(package):
+    return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def table(head, rows):
+    """As Markdown; all but the first column are figures."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [head] + list(rows)]
+    lines.insert(1, "|---|" + "---:|" * (len(head) - 1))
+    return "\n".join(lines)
