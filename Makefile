@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET, where TARGET is'
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo 'LINUX=DIR make kernel builds a kernel tree of your own'
 
 .PHONY: kernel stock debug
@@ -27,23 +27,72 @@ hook-count: ## how many lines of stock files change, hook by hook
 off-check: ## with CONFIG_HUGEPOISON=n every hooked object is the stock one
 	@scripts/off-check
 
-.PHONY: tools tests
+.PHONY: tools session tests examples
 tools: ## the injector, in build/tools
 	@scripts/install-packages
+	@mkdir -p build && flock build/tools.lock $(MAKE) -s -C tools
+session: ## the injector at work in a guest, as the README shows it
 	@$(MAKE) -s -C tools
+	@scripts/vm --memory 2G --pool-2m 16 --pool-1g 0 -- tools/session
 tests: ## the programs that tests/hugetlb-poison/run runs in a guest
 	@scripts/build mount > /dev/null
-	@$(MAKE) -s -C tests/hugetlb-poison KSRC=$(CURDIR)/build/source OUT=$(CURDIR)/build/tests
+	@flock build/tests.lock $(MAKE) -s -C tests/hugetlb-poison KSRC=$(CURDIR)/build/source OUT=$(CURDIR)/build/tests
 
-.PHONY: demo check mutants vm
-demo: ## an injected error in a hugepage: stock kernel and ours
+examples: ## programs that live with memory errors, in build/examples
+	@$(MAKE) -s -C examples OUT=$(CURDIR)/build/examples
+
+.PHONY: docs alerts
+docs: ## build/docs/html: Documentation/, as the kernel builds its own
+	@scripts/docs
+alerts: ## try the example alerts of docs/operations with promtool
+	@scripts/docs-alerts
+
+.PHONY: deb deb-lean
+deb: ## Debian packages: the tool, and a host's kernel (hours, resumable)
+	@scripts/deb tools
+	@scripts/deb kernel
+deb-lean: ## the same with the guest's kernel, in minutes
+	@scripts/deb tools
+	@scripts/deb kernel --lean
+
+.PHONY: demo bench pool check check-long selftests soak mutants vm
+demo: ## a database is hit by memory errors: stock kernel and ours, and a picture
 	@scripts/demo
-check: ## every check there is (45 minutes from nothing)
+bench: ## what it costs, in guest instructions: stock kernel and ours
+	@scripts/bench
+pool: ## what errors do to the pool: the table of docs/pool.md, stock and ours
+	@scripts/pool
+check: ## every check, long ones in their short form (about an hour from nothing)
 	@scripts/check
+check-long: ## in full what make check shortens, on the normal and the debug kernel
+	@CHECKS=tests/checks-long CHECK_LOGS=build/check-long scripts/check
+selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug
+	@scripts/selftests $(if $(KERNEL),--kernel $(KERNEL))
+soak: tests ## 10000 errors under load on the debug kernel; SOAK_ERRORS=, KERNEL=
+	@scripts/vm --kernel $(or $(KERNEL),debug) --no-kmemleak --timeout 7200 -- \
+		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) --seconds 7000
 mutants: ## break our kernel code on purpose: every test must notice (half an hour)
 	@scripts/mutants
 vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug
 	@scripts/vm --kernel $(or $(KERNEL),hugepoison)
+
+.PHONY: prove
+prove: ## databases, virtual machines, machine checks: stock and ours, docs/proofs.md
+	@scripts/prove $(if $(QUICK),--quick)
+prove-%: ## one of them; QUICK=1 for its short version
+	@scripts/prove $(if $(QUICK),--quick) $*
+
+.PHONY: series check-series
+series: ## the patches for a maintainer, mail-ready, in build/series
+	@scripts/build mount > /dev/null
+	@scripts/series
+check-series: kernel stock tools series ## build and boot each of them, option on and off (half an hour)
+	@scripts/series-build --boot
+
+.PHONY: releases
+releases: ## do the hooks fit the other 6.12 point releases of the archive?
+	@scripts/install-packages
+	@scripts/point-releases
 
 .PHONY: clean distclean
 clean: ## remove the built kernels' objects, keep source and images

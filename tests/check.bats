@@ -40,6 +40,25 @@ assert_result()
 	[[ $output == *'1 tests were skipped, 0 are expected'* ]]
 }
 
+@test "what failed is shown again at the end" {
+	assert_result 1 '2 passed, 1 failed, 0 skipped' <<-'END'
+		one    true
+		two    echo the reason; exit 1
+		three  seq 100; true
+	END
+	[[ ${lines[-3]} == '--- two failed'* && ${lines[-2]} == '  | the reason' ]]
+}
+
+@test "a check with & runs beside those after it, and counts as any other" {
+	assert_result 1 '3 passed, 1 failed, 0 skipped' <<-END
+		one    true
+		&two   until [ -e $BATS_TEST_TMPDIR/three ]; do sleep 0.1; done
+		&four  [ -e $BATS_TEST_TMPDIR/three ] && echo the reason && exit 1
+		three  touch $BATS_TEST_TMPDIR/three
+	END
+	[[ $output == *'--- four failed'*'| the reason'* ]]
+}
+
 @test "each TAP test counts" {
 	echo 1 > "$EXPECTED_SKIPS"
 	assert_result 1 '2 passed, 1 failed, 1 skipped' <<-'END'
