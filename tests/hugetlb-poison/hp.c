@@ -553,7 +553,7 @@ static void undo_one(unsigned long pfn)
 {
 	unsigned long head;
 
-	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison_soon(pfn))
+	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison(pfn))
 		return;
 	/* A kernel that knows of the head only. */
 	for (int i = 0; i < HP_SIZES; i++) {
@@ -563,13 +563,22 @@ static void undo_one(unsigned long pfn)
 	}
 }
 
-/* What a failed test left behind. A test that passed has undone its own. */
-void hp_undo(void)
+/*
+ * Undo the errors that a test left behind, until HardwareCorrupted is what it was
+ * before, in kB. One try is not enough: a hugepage is busy while it is taken
+ * apart, and there is a moment then when its raw pages do not look bad.
+ */
+void hp_undo(long corrupted)
 {
 	unsigned int nr = nr_poisoned < ARRAY_SIZE(poisoned) ? nr_poisoned : ARRAY_SIZE(poisoned);
 
-	for (unsigned int i = 0; i < nr; i++)
-		undo_one(poisoned[i]);
+	for (int ms = 0; ms < SETTLE_MS; ms += 20) {
+		for (unsigned int i = 0; i < nr; i++)
+			undo_one(poisoned[i]);
+		if (hp_meminfo_kb("HardwareCorrupted") <= corrupted)
+			break;
+		usleep(20 * 1000);
+	}
 	nr_poisoned = 0;
 }
 
@@ -738,7 +747,7 @@ int hp_test_end(struct hp_test *test)
 
 	hp_set_containment("page");
 	hp_set_replace(true);
-	hp_undo();
+	hp_undo(*hp_at(&test->before, HP_CORRUPTED, 0, HP_ALL));
 	hp_refill(&test->before);
 	left = hp_check(&test->before, HP_GAUGES);
 	left += hp_log_complaints(&test->log);

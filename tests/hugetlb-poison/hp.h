@@ -100,7 +100,7 @@ int hp_unpoison(unsigned long pfn);
 int hp_unpoison_soon(unsigned long pfn);
 int hp_inject_free(unsigned long size, int node, long subpage);
 void hp_note_poisoned(unsigned long pfn);
-void hp_undo(void);
+void hp_undo(long corrupted);
 int hp_set_containment(const char *policy);
 int hp_set_replace(bool replace);
 

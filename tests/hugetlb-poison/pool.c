@@ -605,7 +605,7 @@ static void clean_up(struct scene *scene)
 	hp_write(CGROUPS "/cgroup.procs", "0");
 	rmdir(CGROUP);
 	set_mempolicy(MPOL_DEFAULT, NULL, 0);
-	hp_undo();
+	hp_undo(scene->corrupted);
 	if (ours)
 		hp_set_replace(true);
 }
