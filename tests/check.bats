@@ -46,7 +46,8 @@ assert_result()
 		two    echo the reason; exit 1
 		three  seq 100; true
 	END
-	[[ ${lines[-3]} == '--- two failed'* && ${lines[-2]} == '  | the reason' ]]
+	[[ ${lines[-4]} == '--- two failed'* && ${lines[-3]} == '  | the reason' ]]
+	[[ ${lines[-2]} =~ ^'3 checks in '[0-9]+' s'$ ]]
 }
 
 @test "a check with & runs beside those after it, and counts as any other" {
