@@ -119,6 +119,7 @@ static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
 /**
  * struct hugepoison_record - one poisoned hugepage, or what was left of it
  * @node: in hugepoison_records, by @pfn
+ * @rcu: readers of the gauges go by the hash without a lock
  * @pfn: page frame of the hugepage's head; where the healthy pages are back in
  *	 use, of the one raw page that is not
  * @order: of the hugepage
@@ -141,6 +142,7 @@ static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
  */
 struct hugepoison_record {
 	struct hlist_node node;
+	struct rcu_head rcu;
 	unsigned long pfn;
 	unsigned int order;
 	int nid;
@@ -158,7 +160,10 @@ struct hugepoison_record {
 	unsigned int nr_lost;
 };
 
-/* All records. Written under mf_mutex and the lock, so either will do to read. */
+/*
+ * All records. Written under mf_mutex and the lock, so either will do to read; RCU
+ * does as well where a record may change while it is looked at.
+ */
 static DEFINE_HASHTABLE(hugepoison_records, 8);
 static DEFINE_SPINLOCK(hugepoison_records_lock);
 
@@ -252,7 +257,7 @@ static struct hugepoison_record *hugepoison_add(unsigned long pfn,
 	record->order = order;
 	record->nid = pfn_to_nid(pfn);
 	spin_lock(&hugepoison_records_lock);
-	hash_add(hugepoison_records, &record->node, pfn);
+	hash_add_rcu(hugepoison_records, &record->node, pfn);
 	spin_unlock(&hugepoison_records_lock);
 	return record;
 }
@@ -267,10 +272,10 @@ static void hugepoison_erase(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	spin_lock(&hugepoison_records_lock);
-	hash_del(&record->node);
+	hash_del_rcu(&record->node);
 	spin_unlock(&hugepoison_records_lock);
 	kfree(record->lost);
-	kfree(record);
+	kfree_rcu(record, rcu);
 }
 
 /*

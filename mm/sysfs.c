@@ -4,6 +4,9 @@
  *
  * Included by hugepoison/memory-failure.c. The gauges are sums over the records
  * and so agree with them always; the counters are outcomes since boot.
+ *
+ * Anybody may read, as often as he likes: nothing here takes a lock that the
+ * error handler has to wait for.
  */
 
 /* One directory: a hugepage size, on one node or (NUMA_NO_NODE) on all. */
@@ -30,24 +33,29 @@ static struct hugepoison_file hugepoison_files[NR_HUGEPOISON_FILES];
 static struct attribute *hugepoison_file_attrs[NR_HUGEPOISON_FILES + 1];
 ATTRIBUTE_GROUPS(hugepoison_file);
 
-/* Hugepages with raw pages in them, or base pages out of use, at a directory. */
+/*
+ * Hugepages with raw pages in them, or base pages out of use, at a directory. RCU
+ * keeps the records; while an error is handled the sum may be that of before it
+ * or of a step on the way, which is no worse than reading just before or after.
+ */
 static long hugepoison_sum(struct hugepoison_dir *dir, bool base_pages)
 {
 	struct hugepoison_record *record;
 	long sum = 0;
 	int bucket;
 
-	mutex_lock(&mf_mutex);
-	hash_for_each(hugepoison_records, bucket, record, node) {
+	rcu_read_lock();
+	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
 		/* memory that was removed takes its errors with it */
 		if (record->order != huge_page_order(dir->h) ||
 		    hugepoison_stale(record))
 			continue;
 		if (dir->nid != NUMA_NO_NODE && dir->nid != record->nid)
 			continue;
-		sum += base_pages ? record->nr_bad : !record->raw;
+		/* data_race(): either value is right, see above */
+		sum += data_race(base_pages ? record->nr_bad : !record->raw);
 	}
-	mutex_unlock(&mf_mutex);
+	rcu_read_unlock();
 	return sum;
 }
 
