@@ -215,6 +215,7 @@ struct hugepoison_error {
 	struct folio *folio;
 	bool referenced;
 	bool migratable_cleared;
+	bool accessed;		/* by current, which is to be signalled */
 	unsigned int order;
 	struct hugepoison_record *record;
 	u64 begin;
@@ -759,26 +760,73 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 	return hugepoison_result(err, me_narrowed(err));
 }
 
+/**
+ * hugepoison_kill_accessing - signal a process that ran into a known error
+ * @task: the process, current
+ * @pfn: the raw page
+ * @flags: memory_failure()'s
+ *
+ * Stock's kill_accessing_process(), but mf_mutex is dropped meanwhile: that takes
+ * mmap_lock, which the process may hold for as long as it likes (a FUSE server's
+ * mapping), and under which mmap() of a hugetlb file takes the inode lock, which
+ * hole punching takes outside of mf_mutex. The caller goes by nothing that it
+ * looked at before: the page is marked, and all that follows is to report it.
+ *
+ * Context: Process context, may sleep; mf_mutex held, and dropped in between.
+ * Return: as kill_accessing_process().
+ */
+int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
+			      int flags)
+{
+	int ret;
+
+	lockdep_assert_held(&mf_mutex);
+	mutex_unlock(&mf_mutex);
+	ret = kill_accessing_process(task, pfn, flags);
+	mutex_lock(&mf_mutex);
+	return ret;
+}
+
+#ifdef CONFIG_PROVE_LOCKING
+/*
+ * Lockdep hears of the order of locks at boot, so that it complains at the first
+ * walk of an address space under mf_mutex, not at the first deadlock:
+ *	mmap_lock -> inode lock		mmap() of a hugetlb file
+ *	inode lock -> mf_mutex		heal
+ */
+static int __init hugepoison_teach_lockdep(void)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	if (!mm)
+		return -ENOMEM;
+	mmap_read_lock(mm);
+	might_lock(&mf_mutex);
+	mmap_read_unlock(mm);
+	mmput(mm);
+	return 0;
+}
+late_initcall(hugepoison_teach_lockdep);
+#endif
+
 /* An error in a hugepage that is poisoned already. */
 static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 {
 	enum hugepoison_outcome outcome = HUGEPOISON_FAILED;
-	int ret = -EHWPOISON;
 
 	err->folio = page_folio(err->page);
 	err->order = folio_order(err->folio);
 	err->record = hugepoison_find(err->pfn);
 	if (err->record && err->record->narrow && !same_page)
 		return hugepoison_narrow_again(err);
-	if (err->flags & MF_ACTION_REQUIRED)
-		ret = kill_accessing_process(current, err->pfn, err->flags);
 	if (same_page || (err->record && err->record->marked))
 		outcome = HUGEPOISON_REPEATED;
 	/* it was good memory until now; counted it is already */
 	if (same_page && err->record)
 		hugepoison_forget_lost(err->record, err->pfn);
 	hugepoison_result(err, outcome);
-	return ret;
+	err->accessed = err->flags & MF_ACTION_REQUIRED;
+	return -EHWPOISON;
 }
 
 /*
@@ -889,6 +937,9 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
 	ret = hugepoison_found(&err, found);
 	hugepoison_end();
+	/* nobody waits for this as for an error on its way: it may take long */
+	if (err.accessed)
+		ret = hugepoison_kill_accessing(current, pfn, flags);
 	return ret;
 }
 

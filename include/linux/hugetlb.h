@@ -63,6 +63,8 @@ void hugepoison_raw_pages(struct folio *folio, unsigned long first,
 			  unsigned long *bad, unsigned int nr);
 void hugepoison_deleted(struct folio *folio);
 bool hugepoison_page_is_bad(struct page *page);
+int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
+			      int flags);
 
 /* mm/hugepoison/heal.c: good memory in place of what was discarded */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
@@ -336,6 +338,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_unpoison(...)		false
 #define hugepoison_page_handle_poison(page)	__page_handle_poison(page)
 #define hugepoison_page_is_bad(page)		is_page_hwpoison(page)
+#define hugepoison_kill_accessing(task, pfn, flags)			\
+	kill_accessing_process(task, pfn, flags)
 #define hugepoison_free_poisoned(...)		false
 #define hugepoison_hugetlb_fault(mm, vma, address, flags)		\
 	hugetlb_fault(mm, vma, address, flags)

@@ -224,6 +224,78 @@ static void hugepoison_test_unreliable(struct kunit *test)
 }
 
 /*
+ * A process runs into an error that is known. Its page tables are walked with
+ * mf_mutex dropped; on a kernel with lockdep the test fails if they are not.
+ */
+static void hugepoison_test_accessed(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+	unsigned long pfn = folio_pfn(folio) + 7;
+	int ret = 0;
+
+	/* a process has an address space, which this thread needs for that */
+	KUNIT_ASSERT_NE(test, 0UL,
+			kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
+				      MAP_ANONYMOUS | MAP_PRIVATE, 0));
+	folio_set_hugetlb_migratable(folio);
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED), -EBUSY);
+	hugepoison_test_keep(folio);
+
+	/* it maps nothing of the kind: there is nobody to kill */
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED |
+						  MF_ACTION_REQUIRED), 0);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, 0,
+			hugepoison_kill_accessing(current, pfn,
+						  MF_ACTION_REQUIRED));
+	lockdep_assert_held(&mf_mutex);
+	mutex_unlock(&mf_mutex);
+
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(pfn, &ret));
+	KUNIT_EXPECT_EQ(test, ret, 0);
+}
+
+/* What is read of a directory in sysfs. */
+static long hugepoison_test_gauge(struct folio *folio, bool base_pages)
+{
+	struct hugepoison_dir dir = {
+		.h = folio_hstate(folio),
+		.nid = folio_nid(folio),
+	};
+
+	return hugepoison_sum(&dir, base_pages);
+}
+
+/* The gauges are to be had while an error is handled, and say what is known. */
+static void hugepoison_test_gauges(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+	long hugepages = hugepoison_test_gauge(folio, false);
+	long pages = hugepoison_test_gauge(folio, true);
+	struct hugepoison_record *record;
+
+	folio_set_hwpoison(folio);
+	mutex_lock(&mf_mutex);
+	record = hugepoison_add(folio_pfn(folio), folio_order(folio));
+	KUNIT_EXPECT_NOT_NULL(test, record);
+	if (record) {
+		hugepoison_account(record, record->pfn, 3);
+		KUNIT_EXPECT_EQ(test, hugepoison_test_gauge(folio, false),
+				hugepages + 1);
+		KUNIT_EXPECT_EQ(test, hugepoison_test_gauge(folio, true),
+				pages + 3);
+		hugepoison_account(record, record->pfn, -3);
+		hugepoison_erase(record);
+	}
+	mutex_unlock(&mf_mutex);
+	folio_clear_hwpoison(folio);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_gauge(folio, false), hugepages);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_gauge(folio, true), pages);
+	folio_put(folio);
+}
+
+/*
  * A hugepage with many errors comes apart: its raw pages stay out of use, each
  * with a record, the head page's among them, and nothing else does.
  */
@@ -297,6 +369,8 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_account),
 	KUNIT_CASE(hugepoison_test_contain),
 	KUNIT_CASE(hugepoison_test_unreliable),
+	KUNIT_CASE(hugepoison_test_accessed),
+	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
 	KUNIT_CASE(hugepoison_test_actions),
 	{}
