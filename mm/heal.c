@@ -10,14 +10,17 @@
  * There is no moment at which anybody could find something wrong:
  *
  *	hugepoison_heal_hole()
- *	  hugepoison_pool_spare()	a good hugepage, before anything is locked
- *	  hugepage_unmap_small()	nobody reads or writes the old one by its
+ *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
+ *	  hugepoison_begin_exchange()	mf_mutex held
+ *	    hugepage_unmap_small()	nobody reads or writes the old one by its
  *					mappings, the folio lock sees to that
- *	  hugepoison_exchange()		the file has the fresh one, locked: who
- *					looks up the hugepage waits for the lock
- *	  hugepoison_users()		who had found the old one lets go of it
- *	  hugepoison_copy()		nobody changes what is copied, nobody sees
+ *	    hugepoison_exchange()	the file has the fresh one, locked: lookups
+ *					of the hugepage block on that lock
+ *	  hugepoison_fill()		mf_mutex not held
+ *	    hugepoison_users()		lookups that had found the old one let go
+ *	    hugepoison_copy()		nobody changes what is copied, nobody sees
  *					what is not copied yet
+ *	  hugepoison_end_exchange()	mf_mutex held
  *
  * Raw pages that are not in the hole stay lost: the fresh hugepage has good
  * memory there, and keeps it from use in the same way, with a list of raw pages
@@ -28,10 +31,23 @@
  * the old one is put back. In the file that is an exchange as before, and those
  * who wait for the fresh one look again, as they would after any truncation.
  *
- * Locks, outermost first: inode, mf_mutex, folio (the poisoned one, then the
- * fresh one, which nobody else knows at first), i_mmap_rwsem.
+ * Locks, outermost first: inode, hugepoison_heal_mutex, mf_mutex, folio (the
+ * poisoned one), i_mmap_rwsem. The lock of the fresh hugepage is outside of
+ * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is
+ * taken under none of them: mmap() of a hugetlb file takes the inode lock under
+ * mmap_lock.
  */
 #include <linux/sched/signal.h>
+
+/*
+ * One heal at a time. A heal has a hugepage more than its file, so the mutex
+ * bounds those to one in the system, whatever the number of healers. Healers of
+ * one file queue for the inode lock first, so that a file has one place in the
+ * queue for this mutex. Both are waited for killably. The holder allocates,
+ * copies one hugepage and waits HUGEPOISON_HEAL_TRIES times for its users, each
+ * time for a bounded number of moments: nothing that a user can prolong.
+ */
+static DEFINE_MUTEX(hugepoison_heal_mutex);
 
 /*
  * How often a heal is tried while somebody holds the hugepage. Each try waits a
@@ -50,7 +66,8 @@
  * @folio: the hugepage, poisoned, locked and with a reference
  * @fresh: the one to take its place, NULL as long as there is none
  * @raw: one of the raw pages that the hole discards, a bad one if there is any
- * @nr_kept: raw pages that it does not
+ * @nr_raw: raw pages of the hugepage when the exchange began
+ * @nr_kept: raw pages that the hole does not discard
  * @heir: the record of @fresh, with those
  * @raws: the list of raw pages of @fresh to be, one for each of those
  */
@@ -64,6 +81,7 @@ struct hugepoison_heal {
 	struct folio *folio;
 	struct folio *fresh;
 	struct page *raw;
+	unsigned long nr_raw;
 	unsigned int nr_kept;
 	struct hugepoison_record *heir;
 	struct llist_head raws;
@@ -253,16 +271,20 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
 	return 0;
 }
 
-/* Wait until nobody else has the old hugepage, then fill the fresh one. */
+/*
+ * Wait until nobody else has the old hugepage, then fill the fresh one. mf_mutex
+ * is not held: neither a reference that stays nor a GiB to copy delays an error.
+ *
+ * Nobody comes to the old hugepage meanwhile but the error handler and unpoison.
+ * It is in no file, mapped nowhere, and its lock is free for them. Unpoison finds
+ * one reference too many. An error in it is put into the list of raw pages, which
+ * hugepoison_end_exchange() looks at. An error in the fresh hugepage is recorded
+ * without its lock or a reference, as it is not marked migratable yet.
+ */
 static int hugepoison_fill(struct hugepoison_heal *heal)
 {
-	int users;
-
-	/* those who wait for the lock hold references */
-	folio_unlock(heal->folio);
-	users = hugepoison_users(heal->folio, 2);
-	folio_lock(heal->folio);
-	return users ? -EBUSY : hugepoison_copy(heal);
+	return hugepoison_users(heal->folio, 2) ? -EBUSY :
+						  hugepoison_copy(heal);
 }
 
 /* The fresh hugepage is the file's now; the old one goes, with its raw pages. */
@@ -289,36 +311,79 @@ static void hugepoison_healed(struct hugepoison_heal *heal)
 }
 
 /*
- * Put the fresh hugepage in the place of the poisoned one, with mf_mutex held
- * all the time: an error in either is handled when it is known which of them
- * the file has, and no raw page is added or taken away meanwhile. For 1 GiB
- * that takes about as long as zeroing one does in a page fault; errors reported
- * until then wait, and touching them raises a machine check as ever.
+ * Put the fresh hugepage in the place of the poisoned one in the file, locked and
+ * not filled yet.
  *
- * Return: 0, or with nothing changed -EBUSY, -ENOMEM, -EHWPOISON, -EINTR.
+ * Return: 1 when hugepoison_end_exchange() has to follow, -EBUSY with nothing
+ * changed.
  */
-static int hugepoison_replace_folio(struct hugepoison_heal *heal)
+static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 {
-	struct address_space *mapping = heal->inode->i_mapping;
-	struct folio *folio = heal->folio, *fresh = heal->fresh;
-	int ret;
+	struct folio *folio = heal->folio;
 
 	lockdep_assert_held(&mf_mutex);
 	hugepage_unmap_small(folio, &folio->page, folio_nr_pages(folio));
 	if (folio_mapped(folio))
 		return -EBUSY;
-	ret = hugepoison_bequeath_all(heal);
-	if (ret)
-		return ret;
+	heal->nr_raw = hugepoison_nr_raw(folio);
+	folio_lock(heal->fresh);
+	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
+	return 1;
+}
 
-	folio_lock(fresh);
-	hugepoison_exchange(mapping, folio, fresh);
-	ret = hugepoison_fill(heal);
+/*
+ * Whether no error was reported in either hugepage since the exchange began. Raw
+ * pages are only added meanwhile, so their number tells.
+ */
+static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record =
+		hugepoison_lookup(folio_pfn(heal->folio));
+
+	lockdep_assert_held(&mf_mutex);
+	return !folio_test_hwpoison(heal->fresh) &&
+	       record == heal->record && record->narrow &&
+	       !folio_test_hugetlb_raw_hwp_unreliable(heal->folio) &&
+	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
+}
+
+/* The file has the poisoned hugepage again, and the worker looks for its mappers. */
+static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
+{
+	struct hugepoison_record *record =
+		hugepoison_lookup(folio_pfn(heal->folio));
+
+	hugepoison_disinherit(heal);
+	hugepoison_exchange(heal->inode->i_mapping, heal->fresh, heal->folio);
+	if (record && record->narrow)
+		hugepoison_narrow_later(record);
+}
+
+/*
+ * Keep the fresh hugepage in the file if it could be filled, with @ret 0, else
+ * put the poisoned one back.
+ *
+ * mf_mutex is waited for with the fresh hugepage locked. This is safe because
+ * under mf_mutex only the lock of a folio with the handler's reference, or one
+ * that could be migrated, is waited for, and the fresh hugepage is neither.
+ *
+ * Return: @ret, or with nothing changed -ENOMEM, -EHWPOISON.
+ */
+static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
+{
+	mutex_lock(&mf_mutex);
+	folio_lock(heal->folio);
+	if (!ret && !hugepoison_is_unchanged(heal))
+		ret = -EHWPOISON;
+	if (!ret)
+		ret = hugepoison_bequeath_all(heal);
 	if (ret)
-		hugepoison_exchange(mapping, fresh, folio);
+		hugepoison_undo_exchange(heal);
 	else
 		hugepoison_healed(heal);
-	folio_unlock(fresh);
+	folio_unlock(heal->fresh);
+	folio_unlock(heal->folio);
+	mutex_unlock(&mf_mutex);
 	return ret;
 }
 
@@ -385,12 +450,11 @@ static void hugepoison_survey(struct hugepoison_heal *heal)
  * The hugepage is locked, and the handler's, as it has a record.
  *
  * Return: 0 when it is healed or there is nothing to heal, -EAGAIN when a fresh
- * hugepage is needed for it, else as hugepoison_replace_folio().
+ * hugepage is needed for it, else as hugepoison_begin_exchange().
  */
 static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 {
 	struct folio *folio = heal->folio;
-	int ret;
 
 	lockdep_assert_held(&mf_mutex);
 	heal->record = hugepoison_lookup(folio_pfn(folio));
@@ -404,16 +468,16 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 		hugepoison_heal_in_place(heal);
 		return 0;
 	}
-	if (!heal->fresh)
-		return -EAGAIN;
-	ret = hugepoison_replace_folio(heal);
-	if (ret)
-		hugepoison_disinherit(heal);
-	return ret;
+	return heal->fresh ? hugepoison_begin_exchange(heal) : -EAGAIN;
 }
 
-/* With mf_mutex held there is no error of which is not known what becomes of it. */
-static int hugepoison_heal_locked(struct hugepoison_heal *heal)
+/*
+ * One try. With mf_mutex held there is no error of which is not known what
+ * becomes of it.
+ *
+ * Return: as hugepoison_heal_folio() and hugepoison_end_exchange(), or -EINTR.
+ */
+static int hugepoison_heal_once(struct hugepoison_heal *heal)
 {
 	struct folio *folio;
 	int ret;
@@ -426,49 +490,43 @@ static int hugepoison_heal_locked(struct hugepoison_heal *heal)
 		return 0;
 	}
 	heal->folio = folio;
+	heal->raw = NULL;
 	ret = hugepoison_heal_folio(heal);
 	folio_unlock(folio);
-	folio_put(folio);
 	mutex_unlock(&mf_mutex);
+	if (ret > 0)
+		ret = hugepoison_end_exchange(heal, hugepoison_fill(heal));
+	folio_put(folio);
 	return ret;
 }
 
 /*
- * Whether the file has a poisoned hugepage there, and of which node. Looks only:
- * the error handler would take a reference for a user, and who punches healthy
- * hugepages is not to wait for it.
+ * The hugepage that a file has at an index in base pages, or NULL. RCU keeps its
+ * memory. It takes no reference: the error handler would take that for a user,
+ * and punching healthy hugepages is not to wait for it.
  */
+static struct folio *hugepoison_peek_at(struct address_space *mapping,
+					pgoff_t index)
+{
+	struct folio *folio = xa_load(&mapping->i_pages, index);
+
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep the folio");
+	return xa_is_value(folio) ? NULL : folio;
+}
+
+/* Whether the file has a poisoned hugepage there, and of which node. */
 static bool hugepoison_is_ill(struct hugepoison_heal *heal)
 {
 	struct folio *folio;
 	bool ret = false;
 
 	rcu_read_lock();
-	folio = xa_load(&heal->inode->i_mapping->i_pages, heal->index);
-	if (folio && !xa_is_value(folio)) {
+	folio = hugepoison_peek_at(heal->inode->i_mapping, heal->index);
+	if (folio) {
 		ret = folio_test_hwpoison(folio);
 		heal->nid = folio_nid(folio);
 	}
 	rcu_read_unlock();
-	return ret;
-}
-
-/*
- * The inode lock keeps seals from being set; with one stock says what is wrong.
- * It also keeps others from healing: the hugepage that they are about to put
- * there is not poisoned, but may be when it is there.
- */
-static int hugepoison_heal_unsealed(struct hugepoison_heal *heal)
-{
-	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
-	int ret = 0;
-
-	heal->raw = NULL;
-	inode_lock(heal->inode);
-	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
-	    hugepoison_is_ill(heal))
-		ret = hugepoison_heal_locked(heal);
-	inode_unlock(heal->inode);
 	return ret;
 }
 
@@ -478,42 +536,72 @@ static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
 	int tries, ret;
 
 	for (tries = 0; tries < HUGEPOISON_HEAL_TRIES; tries++) {
-		ret = hugepoison_heal_unsealed(heal);
-		if (ret != -EBUSY)
+		ret = hugepoison_heal_once(heal);
+		if (ret != -EBUSY || fatal_signal_pending(current))
 			break;
 		usleep_range(500, 1000);
 	}
 	return ret;
 }
 
+/* The only heal in the system, so its fresh hugepage is the only one as well. */
+static int hugepoison_heal_alone(struct hugepoison_heal *heal,
+				 unsigned int order)
+{
+	int ret;
+
+	if (mutex_lock_killable(&hugepoison_heal_mutex))
+		return -EINTR;
+	ret = hugepoison_heal_once(heal);
+	if (ret == -EAGAIN) {
+		heal->fresh = hugepoison_pool_spare(order, heal->nid);
+		ret = heal->fresh ? hugepoison_heal_patiently(heal) : -ENOMEM;
+		if (heal->fresh)
+			folio_put(heal->fresh);
+	}
+	mutex_unlock(&hugepoison_heal_mutex);
+	return ret;
+}
+
+/*
+ * The inode lock keeps seals from being set; with one stock says what is wrong.
+ * It keeps the hugepage in the file as well, until the exchange has ended.
+ */
+static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
+				    unsigned int order)
+{
+	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+	int ret = 0;
+
+	if (inode_lock_killable(heal->inode))
+		return -EINTR;
+	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
+	    hugepoison_is_ill(heal))
+		ret = hugepoison_heal_alone(heal, order);
+	inode_unlock(heal->inode);
+	return ret;
+}
+
 static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
 {
 	const char *why = "somebody holds its hugepage";
-	unsigned long pfn = page_to_pfn(heal->raw);
 
-	if (err == -EINTR)
+	if (err == -EINTR || !heal->raw)
 		return;
 	if (err == -EHWPOISON)
 		why = "there is one more error in it";
 	if (err == -ENOMEM)
-		why = "no hugepage for it: free some memory, or a hugepage of its pool";
-	pr_err_ratelimited("%#lx: not healed: %s\n", pfn, why);
+		why = "no hugepage for it: free memory, or a hugepage, or raise the cgroup's limit";
+	pr_err_ratelimited("%#lx: not healed: %s\n", page_to_pfn(heal->raw),
+			   why);
 }
 
 /* Return: 0 when the hugepage is healed, or there is nothing to heal. */
 static int hugepoison_heal(struct hugepoison_heal *heal, unsigned int order)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_heal_enabled());
-	int ret = hugepoison_heal_unsealed(heal);
+	int ret = hugepoison_heal_unsealed(heal, order);
 
-	if (ret == -EAGAIN) {
-		ret = -ENOMEM;
-		heal->fresh = hugepoison_pool_spare(order, heal->nid);
-		if (heal->fresh) {
-			ret = hugepoison_heal_patiently(heal);
-			folio_put(heal->fresh);
-		}
-	}
 	if (heal->raw)
 		trace_hugepoison_heal(page_to_pfn(heal->raw), order,
 				      ret ? "failed" : "healed", begin);
@@ -554,11 +642,12 @@ static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
  * lost, and zeros beside what is lost would be a wrong byte.
  *
  * Context: Process context, may sleep and allocate; takes the inode lock,
- * mf_mutex, folio locks and i_mmap_rwsem.
+ * hugepoison_heal_mutex, mf_mutex, folio locks and i_mmap_rwsem.
  * Return: 0 to go on; with the hole not punched, -ENOMEM where there is no fresh
- * hugepage, -EBUSY where somebody holds the poisoned one, -EHWPOISON when there
- * is one more error in it, -EINTR on a fatal signal. A hole that has an end in
- * each of two hugepages may have healed the first one by then.
+ * hugepage or the caller may not be charged for it, -EBUSY where somebody holds
+ * the poisoned one, -EHWPOISON when there is one more error in it, -EINTR on a
+ * fatal signal. A hole that has an end in each of two hugepages may have healed
+ * the first one by then.
  */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 {

@@ -574,23 +574,9 @@ struct folio *hugepoison_pool_find_free(unsigned long size, int nid)
 	return NULL;
 }
 
-/**
- * hugepoison_pool_spare - a hugepage to take the place of a poisoned one in use
- * @order: of the hugepages
- * @nid: node of the poisoned one
- *
- * A fresh one where that can be had, so that the free ones of the pool stay what
- * they are; it is beside the pool until hugepoison_pool_take_over(). Else, and
- * where nothing is to be replaced, a free one of the pool that is not promised.
- *
- * Context: Process context, may sleep and allocate: for a gigantic one that may
- * mean migrating a GiB, so no lock should be held.
- * Return: a hugepage with one reference, for folio_put() to give back, its
- * contents undefined; NULL if there is none.
- */
-struct folio *hugepoison_pool_spare(unsigned int order, int nid)
+/* A hugepage with one reference, beside the pool or a free one of it, or NULL. */
+static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 {
-	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
@@ -610,19 +596,86 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 	return spare;
 }
 
+/* The same, charged to the hugetlb cgroup of the caller. */
+static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
+{
+	const unsigned long nr = pages_per_huge_page(h);
+	const unsigned int idx = hstate_index(h);
+	struct hugetlb_cgroup *group = NULL;
+	struct folio *spare;
+
+	if (hugetlb_cgroup_charge_cgroup(idx, nr, &group))
+		return NULL;
+	spare = hugepoison_get_spare(h, nid);
+	if (!spare) {
+		hugetlb_cgroup_uncharge_cgroup(idx, nr, group);
+		return NULL;
+	}
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_cgroup_commit_charge(idx, nr, group, spare);
+	spin_unlock_irq(&hugetlb_lock);
+	return spare;
+}
+
+/**
+ * hugepoison_pool_spare - a hugepage to take the place of a poisoned one in use
+ * @order: of the hugepages
+ * @nid: node of the poisoned one
+ *
+ * A fresh one where that can be had, so that the free ones of the pool stay what
+ * they are; it is beside the pool until hugepoison_pool_take_over(). Else, and
+ * where nothing is to be replaced, a free one of the pool that is not promised.
+ *
+ * It is charged to the caller's cgroups as any hugepage that it faults in: for as
+ * long as it has two for one, the second counts against its limits. The caller
+ * sees to it that there is one at a time.
+ *
+ * Context: Process context, may sleep and allocate: for a gigantic one that may
+ * mean migrating a GiB, so nothing that others need should be locked.
+ * Return: a hugepage with one reference, for folio_put() to give back, its
+ * contents undefined; NULL if there is none.
+ */
+struct folio *hugepoison_pool_spare(unsigned int order, int nid)
+{
+	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
+	struct mem_cgroup *memcg = get_mem_cgroup_from_current();
+	struct folio *spare = NULL;
+	int ret;
+
+	ret = mem_cgroup_hugetlb_try_charge(memcg, htlb_alloc_mask(h) |
+						   __GFP_RETRY_MAYFAIL,
+					    pages_per_huge_page(h));
+	if (ret != -ENOMEM)
+		spare = hugepoison_charge_spare(h, nid);
+	if (!ret && spare)
+		mem_cgroup_commit_charge(spare, memcg);
+	else if (!ret)
+		mem_cgroup_cancel_charge(memcg, pages_per_huge_page(h));
+	mem_cgroup_put(memcg);
+	return spare;
+}
+
 /**
  * hugepoison_pool_take_over - one hugepage takes another one's place in the pool
  * @old: the hugepage that was in use, its file has let go of it
  * @fresh: the one that its file has now, from hugepoison_pool_spare()
  *
- * Who was charged for @old is charged for @fresh. If that was beside the pool
- * @old is from now on, and the pool is not owed anything when it goes; a free one
- * is missed when @old goes, as after any error.
+ * Who was charged for @old is charged for @fresh, and the healer is not any more.
+ * If @fresh was beside the pool @old is from now on, and the pool is not owed
+ * anything when it goes; a free one is missed when @old goes, as after any error.
  *
  * Context: Process context; takes hugetlb_lock. Both folios are locked.
  */
 void hugepoison_pool_take_over(struct folio *old, struct folio *fresh)
 {
+	struct hstate *h = folio_hstate(fresh);
+
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_cgroup_uncharge_folio(hstate_index(h), pages_per_huge_page(h),
+				      fresh);
+	spin_unlock_irq(&hugetlb_lock);
+	mem_cgroup_uncharge(fresh);
+
 	hugetlb_set_folio_subpool(fresh, hugetlb_folio_subpool(old));
 	hugetlb_set_folio_subpool(old, NULL);
 	move_hugetlb_state(old, fresh, MR_MEMORY_FAILURE);

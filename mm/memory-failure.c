@@ -1097,6 +1097,20 @@ static int hugepoison_undo(struct hugepoison_record *record,
 	return 0;
 }
 
+/*
+ * Lock a poisoned hugepage. One that the handler has no reference to may be the
+ * fresh one of a heal, which waits for mf_mutex with that lock held.
+ */
+static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
+				     struct folio *folio)
+{
+	lockdep_assert_held(&mf_mutex);
+	if (!record->referenced)
+		return folio_trylock(folio);
+	folio_lock(folio);
+	return true;
+}
+
 /* Undo an error in a hugepage; with the last one the handler lets go of it. */
 static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 				     unsigned long pfn)
@@ -1107,8 +1121,11 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 	unsigned long left;
 	int ret;
 
-	if (got)
-		folio_lock(folio);
+	if (got && !hugepoison_lock_poisoned(record, folio)) {
+		pr_err("%#lx: not unpoisoned: its hugepage is locked\n", pfn);
+		folio_put(folio);
+		return -EBUSY;
+	}
 	ret = hugepoison_undo(record, folio, pfn, referenced + got, &left);
 	if (got) {
 		folio_unlock(folio);

@@ -165,8 +165,8 @@ static void hugepoison_show_record(struct seq_file *m,
 		return;
 	}
 	/* without a reference it may have become another one just before */
-	if (!hugepoison_stale(record)) {
-		folio_lock(folio);
+	if (!hugepoison_stale(record) &&
+	    hugepoison_lock_poisoned(record, folio)) {
 		hugepoison_show_raw_pages(m, record, folio);
 		folio_unlock(folio);
 	}
