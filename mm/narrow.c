@@ -17,7 +17,8 @@
  * again. So only poisoned hugepages are ever mapped below their size.
  *
  * Locks, outermost first: mmap_lock for writing, hugetlb VMA lock, i_mmap_rwsem.
- * Never mf_mutex: the error handler takes the folio lock and mmap_lock under it.
+ * Never mf_mutex: the error handler takes the folio lock under it, and mmap_lock
+ * is always outside of it.
  */
 #include <linux/huge_mm.h>
 #include <linux/rmap.h>
@@ -882,28 +883,33 @@ void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
 /**
  * hugepoison_find_mappers - who maps a poisoned hugepage and could be narrowed
  * @folio: the hugepage
+ * @skip: how many of them to pass over: those that could not be narrowed before
  * @mappers: to fill; not more than it takes, the others are found another time
  *
  * Context: Process context; folio lock held, which keeps the file. The caller
  * passes @mappers to hugepoison_narrow_mappers() with no lock held.
+ * Return: false when that could not be found out without waiting for somebody who
+ * maps the file.
  */
-void hugepoison_find_mappers(struct folio *folio,
+bool hugepoison_find_mappers(struct folio *folio, unsigned int skip,
 			     struct hugepoison_mappers *mappers)
 {
 	struct address_space *mapping = folio_mapping(folio);
 	struct vm_area_struct *vma;
 
 	if (!mapping)
-		return;
-	i_mmap_lock_read(mapping);
+		return true;
+	if (!i_mmap_trylock_read(mapping))
+		return false;
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
 				  folio->index) {
 		struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
 
 		if (mappers->nr == ARRAY_SIZE(mappers->at))
 			break;
-		if (!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma) ||
-		    !mmget_not_zero(vma->vm_mm))
+		if (!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma))
+			continue;
+		if ((skip && skip--) || !mmget_not_zero(vma->vm_mm))
 			continue;
 		mapper->mm = vma->vm_mm;
 		mapper->address = vma->vm_start +
@@ -911,31 +917,57 @@ void hugepoison_find_mappers(struct folio *folio,
 		mappers->nr++;
 	}
 	i_mmap_unlock_read(mapping);
+	return true;
+}
+
+/* What linux/mmap_lock.h has for readers alone. */
+static bool hugepoison_trylock_mm(struct mm_struct *mm)
+{
+	bool locked;
+
+	__mmap_lock_trace_start_locking(mm, true);
+	locked = down_write_trylock(&mm->mmap_lock);
+	if (locked)
+		mm_lock_seqcount_begin(mm);
+	__mmap_lock_trace_acquire_returned(mm, true, locked);
+	return locked;
+}
+
+/*
+ * A process may keep its mmap_lock for as long as it likes: asleep in a page
+ * fault that a FUSE server answers, or does not. Others are not to wait for it.
+ * Nor is the last user of an address space to be the worker: freeing it may
+ * wait for such a server as well.
+ */
+static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
+{
+	bool done = false;
+
+	if (hugepoison_trylock_mm(mapper->mm)) {
+		done = !hugepoison_narrow(mapper->mm, mapper->address);
+		mmap_write_unlock(mapper->mm);
+	}
+	mmput_async(mapper->mm);
+	return done;
 }
 
 /**
  * hugepoison_narrow_mappers - narrow for others
  * @mappers: from hugepoison_find_mappers(), used up
  *
- * Context: Process context, may sleep.
- * Return: true when it is worth another try: some could not be narrowed for, or
- * there may be more.
+ * Context: Process context, may sleep, but waits for no mmap_lock.
+ * Return: how many could not be narrowed for now. Their faults do it for
+ * themselves, or call the worker again.
  */
-bool hugepoison_narrow_mappers(struct hugepoison_mappers *mappers)
+unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers)
 {
-	bool again = mappers->nr == ARRAY_SIZE(mappers->at);
+	unsigned int failed = 0;
 
 	while (mappers->nr) {
-		struct hugepoison_mapper *mapper =
-			&mappers->at[--mappers->nr];
-
-		mmap_write_lock(mapper->mm);
-		again |= !!hugepoison_narrow(mapper->mm, mapper->address);
-		mmap_write_unlock(mapper->mm);
-		mmput(mapper->mm);
+		failed += !hugepoison_try_narrow(&mappers->at[--mappers->nr]);
 		cond_resched();
 	}
-	return again;
+	return failed;
 }
 
 /*

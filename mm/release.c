@@ -2,8 +2,7 @@
 /*
  * Memory errors in hugepages: what is left to do after an error was handled.
  *
- * Included by hugepoison/memory-failure.c. Two works, as the first may have to
- * wait for a process that holds its mmap_lock:
+ * Included by hugepoison/memory-failure.c. Two works:
  *  - narrow for mappers that cannot do it by themselves in their faults,
  *  - release a poisoned hugepage when its last user has left it.
  */
@@ -72,7 +71,7 @@ void hugepoison_hurry(struct folio *folio)
  * @folio: the hugepage; the folio lock or RCU keeps it in the page cache
  *
  * Context: Any but interrupts. Never takes mf_mutex, which the error handler
- * holds while it waits for the folio lock and for mmap_lock.
+ * holds while it waits for the folio lock.
  * Return: HUGEPOISON_HEALTHY, HUGEPOISON_NARROW when the healthy pages of it
  * may be mapped, HUGEPOISON_WIDE when none may, HUGEPOISON_UNDECIDED when the
  * error handler is about to find out.
@@ -492,21 +491,38 @@ static struct hugepoison_record *hugepoison_next_used(unsigned int round)
 	return NULL;
 }
 
-static void hugepoison_release_work(struct work_struct *work)
+/*
+ * One of them; mf_mutex is dropped after each, as finding a fresh hugepage may
+ * take a while.
+ *
+ * Return: false when this round has looked at all of them.
+ */
+static bool hugepoison_release_next(unsigned int round, bool *again)
 {
 	struct hugepoison_record *record;
-	static unsigned int round;
-	bool again = false;
+	bool more;
 
 	mutex_lock(&mf_mutex);
 	hugepoison_collect_left();
-	round++;
-	while ((record = hugepoison_next_used(round))) {
+	record = hugepoison_next_used(round);
+	more = record;
+	if (record) {
 		record->round = round;
 		if (!hugepoison_stale(record))
-			again |= hugepoison_try_release(record);
+			*again |= hugepoison_try_release(record);
 	}
 	mutex_unlock(&mf_mutex);
+	return more;
+}
+
+static void hugepoison_release_work(struct work_struct *work)
+{
+	static unsigned int round;
+	bool again = false;
+
+	round++;
+	while (hugepoison_release_next(round, &again))
+		cond_resched();
 	if (again)
 		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
 				   HUGEPOISON_RELEASE_AGAIN);
@@ -631,44 +647,107 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass)
 	return NULL;
 }
 
-/* Who maps the hugepage and has not touched it since? */
-static void hugepoison_find_eager(struct hugepoison_record *record,
+/*
+ * The next hugepage whose mappers this pass has to look for, by its page frame.
+ *
+ * Return: false when there is none.
+ */
+static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn)
+{
+	struct hugepoison_record *record;
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_next_eager(pass);
+	if (record) {
+		record->pass = pass;
+		record->eager--;
+		hugepoison_tell(record);
+		*pfn = record->pfn;
+	}
+	mutex_unlock(&mf_mutex);
+	return record;
+}
+
+/*
+ * A narrowed hugepage, with a reference: there the handler does not take one for
+ * a user. NULL when it is none any more.
+ */
+static struct folio *hugepoison_get_narrowed(unsigned long pfn)
+{
+	struct hugepoison_record *record;
+	struct folio *folio = NULL;
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_lookup(pfn);
+	if (record && record->narrow && !hugepoison_stale(record)) {
+		folio = pfn_folio(pfn);
+		if (!folio_try_get(folio))
+			folio = NULL;
+	}
+	mutex_unlock(&mf_mutex);
+	return folio;
+}
+
+/*
+ * Who maps the hugepage and has not touched it since? mf_mutex is not held while
+ * they are looked for: a file may have very many mappings.
+ *
+ * Return: false when that could not be found out without waiting for a user.
+ */
+static bool hugepoison_find_eager(unsigned long pfn, unsigned int skip,
 				  struct hugepoison_mappers *mappers)
 {
-	struct folio *folio = pfn_folio(record->pfn);
+	struct folio *folio = hugepoison_get_narrowed(pfn);
+	bool found;
 
-	hugepoison_tell(record);
-	record->eager--;
-	folio_lock(folio);
-	hugepoison_find_mappers(folio, mappers);
-	folio_unlock(folio);
-	if (!mappers->nr)
-		record->eager = 0;
+	if (!folio)
+		return true;
+	found = folio_trylock(folio);
+	if (found) {
+		found = hugepoison_find_mappers(folio, skip, mappers);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return found;
+}
+
+/*
+ * Narrow for all who map a hugepage, as many at a time as @mappers takes. Those
+ * that it could not be done for are still the first to be found, and passed over.
+ *
+ * Return: true when some are left for the next pass. Nothing is waited for that
+ * a user can keep: neither the folio lock nor mmap_lock.
+ */
+static bool hugepoison_narrow_eager(unsigned long pfn,
+				    struct hugepoison_mappers *mappers)
+{
+	unsigned int nr, failed = 0;
+	bool found;
+
+	do {
+		found = hugepoison_find_eager(pfn, failed, mappers);
+		nr = mappers->nr;
+		failed += hugepoison_narrow_mappers(mappers);
+	} while (nr == ARRAY_SIZE(mappers->at));
+	return !found || failed;
 }
 
 /*
  * Narrow for those who map a poisoned hugepage and cannot do it by themselves.
- * They are looked up under mf_mutex and the folio lock, then worked on without.
+ * Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
+ * narrow by itself brings the worker back, see hugepoison_hurry().
  */
 static void hugepoison_narrow_work(struct work_struct *work)
 {
 	struct hugepoison_mappers mappers = { };
-	struct hugepoison_record *record;
 	static unsigned int pass;
+	unsigned long pfn;
 	bool again = false;
 
 	hugepage_enable_small_rmap();
 	pass++;
-	do {
-		mutex_lock(&mf_mutex);
-		record = hugepoison_next_eager(pass);
-		if (record) {
-			record->pass = pass;
-			hugepoison_find_eager(record, &mappers);
-		}
-		mutex_unlock(&mf_mutex);
-		again |= hugepoison_narrow_mappers(&mappers);
-	} while (record);
+	while (hugepoison_pick_eager(pass, &pfn))
+		again |= hugepoison_narrow_eager(pfn, &mappers);
 	while (hugepoison_find_holders(&mappers))
 		hugepoison_narrow_mappers(&mappers);
 	if (again)

@@ -125,9 +125,9 @@ void hugepoison_discarding(struct mm_struct *mm, unsigned long start,
 			   size_t len);
 bool hugepoison_fork_narrowed(struct vm_area_struct *vma);
 bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
-void hugepoison_find_mappers(struct folio *folio,
+bool hugepoison_find_mappers(struct folio *folio, unsigned int skip,
 			     struct hugepoison_mappers *mappers);
-bool hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
+unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
 
 /* mm/hugepoison/remnant.c: what is left of a private hugepage */
 bool hugepoison_remnant_begin(struct folio *folio);
