@@ -24,23 +24,32 @@
  * The first bad page of a hugepage from subpage @from on, as hugepoison_raw_pages()
  * sees them; their number of pages where there is none.
  */
-static unsigned long hugepoison_next_raw(struct folio *folio,
-					 unsigned long from)
+static unsigned long hugepoison_next_raw_locked(struct folio *folio,
+						unsigned long from)
 {
 	unsigned long i, next = folio_nr_pages(folio);
 	struct raw_hwp_page *raw;
 
-	spin_lock_irq(&hugetlb_lock);
-	if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
-		next = from;
-	} else if (folio_test_hwpoison(folio)) {
-		llist_for_each_entry(raw, raw_hwp_list_head(folio)->first,
-				     node) {
-			i = folio_page_idx(folio, raw->page);
-			if (i >= from)
-				next = min(next, i);
-		}
+	lockdep_assert_held(&hugetlb_lock);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return from;
+	if (!folio_test_hwpoison(folio))
+		return next;
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
+		i = folio_page_idx(folio, raw->page);
+		if (i >= from)
+			next = min(next, i);
 	}
+	return next;
+}
+
+static unsigned long hugepoison_next_raw(struct folio *folio,
+					 unsigned long from)
+{
+	unsigned long next;
+
+	spin_lock_irq(&hugetlb_lock);
+	next = hugepoison_next_raw_locked(folio, from);
 	spin_unlock_irq(&hugetlb_lock);
 	return next;
 }
@@ -333,36 +342,56 @@ static void hugepoison_own_private_pages(struct seq_file *m,
 {
 	unsigned long at;
 
-	for (at = own->address; at < own->address + own->size; at += PAGE_SIZE)
+	for (at = own->address; at < own->address + own->size; at += PAGE_SIZE) {
 		if (hugepoison_vma_lost(own->vma, at))
 			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
+		if (IS_ALIGNED(at, PMD_SIZE))
+			cond_resched();
+	}
 }
 
 /*
- * The raw pages of a narrowed hugepage. As in a page fault the folio lock and a
- * reference keep it; the handler does not mind one once it is narrowed.
+ * The first raw page of a narrowed hugepage from subpage @from on; their number
+ * where there is none, or the file has no such hugepage any more. With the list's
+ * lock held what is a hugepage of the file stays one.
+ */
+static unsigned long hugepoison_own_next_raw(struct hugepoison_own *own,
+					     unsigned long from)
+{
+	struct address_space *mapping = own->vma->vm_file->f_mapping;
+	unsigned long next = own->size >> PAGE_SHIFT;
+	struct folio *folio;
+
+	rcu_read_lock();
+	folio = hugepoison_peek_at(mapping,
+				   linear_page_index(own->vma, own->address));
+	if (folio) {
+		spin_lock_irq(&hugetlb_lock);
+		if (folio_test_hugetlb(folio) && folio_size(folio) == own->size)
+			next = hugepoison_next_raw_locked(folio, from);
+		spin_unlock_irq(&hugetlb_lock);
+	}
+	rcu_read_unlock();
+	return next;
+}
+
+/*
+ * The raw pages of a narrowed hugepage. The folio lock is not taken: a thousand
+ * readers in line for it would keep the error handler waiting at the end.
  */
 static void hugepoison_own_raw_pages(struct seq_file *m,
 				     struct hugepoison_own *own)
 {
-	struct address_space *mapping = own->vma->vm_file->f_mapping;
-	struct folio *folio;
 	unsigned long i;
 
 	if (!(own->vma->vm_flags & VM_MAYSHARE)) {
 		hugepoison_own_private_pages(m, own);
 		return;
 	}
-	folio = filemap_lock_folio(mapping, linear_page_index(own->vma,
-							      own->address));
-	if (IS_ERR(folio))
-		return;
-	for (i = hugepoison_next_raw(folio, 0); i < folio_nr_pages(folio);
-	     i = hugepoison_next_raw(folio, i + 1))
+	for (i = hugepoison_own_next_raw(own, 0); i < own->size >> PAGE_SHIFT;
+	     i = hugepoison_own_next_raw(own, i + 1))
 		hugepoison_own_line(m, own->address + (i << PAGE_SHIFT),
 				    PAGE_SIZE, "narrowed");
-	folio_unlock(folio);
-	folio_put(folio);
 }
 
 static int hugepoison_own_show(struct seq_file *m, void *v)
