@@ -69,6 +69,24 @@ static const struct file_operations corrupt_free_fops = {
 	.write = corrupt_free_write,
 };
 
+/* The files' mode lets root of a container write; a filter is for all. */
+static int hugepoison_filter_set(void *data, u64 value)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	*(u64 *)data = value;
+	return 0;
+}
+
+static int hugepoison_filter_get(void *data, u64 *value)
+{
+	*value = *(u64 *)data;
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(hugepoison_filter_fops, hugepoison_filter_get,
+			 hugepoison_filter_set, "%llu\n");
+
 /**
  * hugepoison_inject_init - add the hugepage files to the injector's directory
  * @dir: hwpoison/ in debugfs; whoever removes it removes them with it
@@ -79,9 +97,11 @@ void hugepoison_inject_init(struct dentry *dir)
 {
 	debugfs_create_file("corrupt-free-hugepage", 0200, dir, NULL,
 			    &corrupt_free_fops);
-	debugfs_create_u64("corrupt-filter-hugepage-size", 0600, dir,
-			   &hugepoison_filter_size);
-	debugfs_create_u64("corrupt-filter-hugetlb-cgroup", 0600, dir,
-			   &hugepoison_filter_cgroup);
+	debugfs_create_file_unsafe("corrupt-filter-hugepage-size", 0600, dir,
+				   &hugepoison_filter_size,
+				   &hugepoison_filter_fops);
+	debugfs_create_file_unsafe("corrupt-filter-hugetlb-cgroup", 0600, dir,
+				   &hugepoison_filter_cgroup,
+				   &hugepoison_filter_fops);
 }
 #endif /* CONFIG_HUGEPOISON */

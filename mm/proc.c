@@ -3,12 +3,12 @@
  * Memory errors in hugepages: /proc/hugepoison/.
  *
  * Included by hugepoison/memory-failure.c. What is bad, line by line:
- *  - bad_pages: all of it, by page frame. Root's.
+ *  - bad_pages: all of it, by page frame. For CAP_SYS_ADMIN.
  *  - own: what the reader has lost, by address. Anybody's.
  *
- * bad_pages goes by the records, under mf_mutex. own never takes that, so that
- * nobody can keep the error handler waiting by reading: it goes by what a page
- * fault would find, under the locks of a page fault.
+ * bad_pages goes by the records, under mf_mutex. own takes neither that nor a
+ * folio lock, so that nobody can keep the error handler waiting by reading: it
+ * goes by what a page fault would find.
  */
 #ifdef CONFIG_PROC_FS
 #include <linux/dcache.h>
@@ -235,6 +235,21 @@ static const struct seq_operations hugepoison_bad_ops = {
 	.show = hugepoison_bad_show,
 };
 
+/* Page frames, and files of other containers: root's uid alone is not enough. */
+static int hugepoison_bad_open(struct inode *inode, struct file *file)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	return seq_open(file, &hugepoison_bad_ops);
+}
+
+static const struct proc_ops hugepoison_bad_proc_ops = {
+	.proc_open = hugepoison_bad_open,
+	.proc_read_iter = seq_read_iter,
+	.proc_lseek = seq_lseek,
+	.proc_release = seq_release,
+};
+
 /* --- own ------------------------------------------------------------------ */
 
 /**
@@ -453,7 +468,7 @@ static int __init hugepoison_init_proc(void)
 	struct proc_dir_entry *dir = proc_mkdir("hugepoison", NULL);
 
 	if (dir &&
-	    proc_create_seq("bad_pages", 0400, dir, &hugepoison_bad_ops) &&
+	    proc_create("bad_pages", 0400, dir, &hugepoison_bad_proc_ops) &&
 	    proc_create("own", 0444, dir, &hugepoison_own_proc_ops))
 		return 0;
 	pr_err("some files of /proc/hugepoison are missing\n");

@@ -146,6 +146,11 @@ static int __init hugepoison_add_sizes(struct kobject *parent, int nid)
 	return 0;
 }
 
+/*
+ * What is written below is for all users of the machine. The mode of a file lets
+ * uid 0 of a container write it; the capability is the host's.
+ */
+
 /* How much of a hugepage an error may cost. */
 static const char * const hugepoison_containments[] = { "hugepage", "page" };
 
@@ -162,6 +167,8 @@ static ssize_t containment_store(struct kobject *kobj,
 {
 	int ret = sysfs_match_string(hugepoison_containments, buf);
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (ret < 0)
 		return ret;
 	WRITE_ONCE(hugepoison_narrow_policy, ret);
@@ -182,6 +189,8 @@ static ssize_t replace_store(struct kobject *kobj, struct kobj_attribute *attr,
 	bool replace;
 	int ret = kstrtobool(buf, &replace);
 
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (ret)
 		return ret;
 	hugepoison_pool_set_replacing(replace);
