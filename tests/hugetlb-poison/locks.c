@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Users cannot keep others waiting. However many read, heal or sleep with a lock
+ * held, an error is handled as fast as without them, all others who map the
+ * hugepage are narrowed for, and nobody gets hugepages past his limits. Root's
+ * uid is not enough to look or to change what concerns all.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <mm/gup_test.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+#include "hp_child.h"
+#include "hp_narrowed.h"
+#include "hp_proc.h"
+
+#define HOLE		(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+#define MEMBERS		100	/* of a crowd, more than a queue can bear */
+#define ERRORS		5	/* that are timed */
+#define SLACK_MS	250	/* of a timing, in an emulated guest */
+#define SOON_MS		3000	/* as long as the worker may take */
+#define POOL		"/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- a crowd: processes that do the same thing until they are killed ------------- */
+
+struct crowd {
+	pid_t group;
+	int nr;
+};
+
+typedef void (*crowd_fn)(void *what);
+
+static void gather(META, struct crowd *crowd, int nr, crowd_fn fn, void *what)
+{
+	*crowd = (struct crowd) { .nr = nr };
+	for (int i = 0; i < nr; i++) {
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			setpgid(0, crowd->group);
+			setpriority(PRIO_PROCESS, 0, 10);
+			for (;;)
+				fn(what);
+		}
+		setpgid(pid, crowd->group);
+		if (!crowd->group)
+			crowd->group = pid;
+	}
+}
+
+/* Each of them is gone when this returns, and did what it was to do until now. */
+static void disperse(META, struct crowd *crowd)
+{
+	int status, killed = 0;
+
+	killpg(crowd->group, SIGKILL);
+	while (waitpid(-crowd->group, &status, 0) > 0)
+		killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	EXPECT_EQ(crowd->nr, killed);
+}
+
+/* How long the slowest of some errors takes, in ms; each is undone. */
+static long slowest_error(META, char *at)
+{
+	unsigned long pfn = hp_pfn(at);
+	long slowest = 0, start, took;
+
+	for (int i = 0; i < ERRORS; i++) {
+		start = now_ms();
+		EXPECT_EQ(0, hp_inject(pfn));
+		took = now_ms() - start;
+		slowest = took > slowest ? took : slowest;
+		EXPECT_EQ(0, hp_touch(at + HP_BASE, HP_READ).code);
+		EXPECT_EQ(0, hp_unpoison_soon(pfn));
+		EXPECT_EQ(0, hp_touch(at, HP_READ).code);
+	}
+	return slowest;
+}
+
+FIXTURE(locks) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_SETUP(locks)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 3));
+}
+
+FIXTURE_TEARDOWN(locks)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+/* --- readers ------------------------------------------------------------------------ */
+
+static void read_file(void *path)
+{
+	static int fd = -1;
+	char text[4096];
+
+	if (fd < 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, text, sizeof(text), 0) < 0)
+		_exit(EXIT_FAILURE);
+}
+
+/* As long as they read something else there is the same load, and no lock. */
+static long with_readers(META, struct hp_narrowed *n, const char *path)
+{
+	struct crowd crowd;
+	long ms;
+
+	gather(_metadata, &crowd, MEMBERS, read_file, (void *)path);
+	ms = slowest_error(_metadata, n->map.addr);
+	disperse(_metadata, &crowd);
+	TH_LOG("%d readers of %s: %ld ms for an error", MEMBERS, path, ms);
+	return ms;
+}
+
+TEST_F_TIMEOUT(locks, readers, 180)
+{
+	static const char * const files[] = {
+		HP_SYSFS "hugepages-2048kB/mce_bad_pages",
+		HP_SYSFS "hugepages-2048kB/poisoned_hugepages",
+		HP_SYSFS "node0/hugepages-2048kB/mce_bad_pages",
+		HP_SYSFS "containment",
+		"/proc/hugepoison/own",
+	};
+	long quiet = with_readers(_metadata, &self->n, HP_SYSFS "hugepages-2048kB/contained");
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(files); i++)
+		EXPECT_GE(2 * quiet + SLACK_MS, with_readers(_metadata, &self->n, files[i]));
+}
+
+/* --- healers -------------------------------------------------------------------------- */
+
+#define CGROUP	"/sys/fs/cgroup"
+#define PAYER	CGROUP "/hp-locks"
+
+/* The raw page of a file, to be punched out. */
+struct raw_page {
+	int fd;
+	off_t at;
+};
+
+static void punch_busy(void *what)
+{
+	struct raw_page *raw = what;
+
+	if (said(fallocate(raw->fd, HOLE, raw->at, HP_BASE)) != EBUSY)
+		_exit(EXIT_FAILURE);
+}
+
+/* The largest that the pool was while errors came, and how long the slowest took. */
+static long largest_pool(META, char *at, long *slowest)
+{
+	unsigned long pfn = hp_pfn(at);
+	long largest = 0, start, took, nr;
+
+	*slowest = 0;
+	for (int i = 0; i < 40; i++) {
+		nr = hp_read_long(POOL "nr_hugepages");
+		largest = nr > largest ? nr : largest;
+		usleep(20 * 1000);
+		if (i % 10)
+			continue;
+		start = now_ms();
+		EXPECT_EQ(0, hp_inject(pfn));
+		took = now_ms() - start;
+		*slowest = took > *slowest ? took : *slowest;
+		EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	}
+	return largest;
+}
+
+/* All of them want a fresh hugepage for one that somebody does not let go of. */
+TEST_F_TIMEOUT(locks, healers, 180)
+{
+	struct hp_narrowed *n = &self->n;
+	struct iovec held = { .iov_base = hp_narrowed_victim(n), .iov_len = HP_BASE };
+	struct raw_page raw = { .fd = n->map.fd, .at = n->raw };
+	long before, slowest;
+	struct crowd crowd;
+	int fd[2];
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	ASSERT_EQ(0, pipe2(fd, O_CLOEXEC));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &held, 1, 0));
+	EXPECT_EQ(EBUSY, said(fallocate(raw.fd, HOLE, raw.at, HP_BASE)));
+
+	before = hp_read_long(POOL "nr_hugepages");
+	gather(_metadata, &crowd, MEMBERS, punch_busy, &raw);
+	EXPECT_GE(before + 1, largest_pool(_metadata, n->map.addr, &slowest));
+	disperse(_metadata, &crowd);
+	TH_LOG("%d healers: %ld ms for an error", MEMBERS, slowest);
+	EXPECT_GE(2 * SLACK_MS, slowest);
+	EXPECT_EQ(before, hp_read_long(POOL "nr_hugepages"));
+	EXPECT_RIGHT(n);
+
+	close(fd[0]);
+	close(fd[1]);
+	EXPECT_EQ(0, said(fallocate(raw.fd, HOLE, raw.at, HP_BASE)));
+	EXPECT_TRUE(hp_all_zero(hp_narrowed_raw(n)));
+	EXPECT_EQ(0, hp_unpoison_soon(n->pfn));
+	n->hit = false;
+	hp_stamp(hp_narrowed_victim(n), HP_2M, n->seed + n->victim);
+}
+
+FIXTURE(copying) {
+	struct hp_narrowed n;
+	struct hp_map other;
+};
+
+FIXTURE_VARIANT(copying) {
+	unsigned long size;
+};
+
+/* Emulated, a GiB is copied in half a minute. */
+FIXTURE_VARIANT_ADD(copying, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(copying)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, variant->size, 1));
+	ASSERT_EQ(0, hp_map(&self->other, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_touch(self->other.addr, HP_WRITE).code);
+}
+
+FIXTURE_TEARDOWN(copying)
+{
+	hp_map_free(&self->other);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+static void punch_raw_page(META, struct hp_narrowed *n)
+{
+	EXPECT_EQ(0, said(fallocate(n->map.fd, HOLE, n->raw, HP_BASE)));
+}
+
+/* An error elsewhere does not wait for a copy. */
+TEST_F_TIMEOUT(copying, no_delay, 180)
+{
+	struct hp_narrowed *n = &self->n;
+	pid_t healer;
+	long ms;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	healer = start_child(_metadata, punch_raw_page, n);
+	usleep(500 * 1000);	/* until the copy is under way */
+	ms = slowest_error(_metadata, self->other.addr);
+	TH_LOG("while %lu kB are copied: %ld ms for an error", variant->size >> 10, ms);
+	EXPECT_GE(2 * SLACK_MS, ms);
+	EXPECT_EQ(0, waitpid(healer, NULL, WNOHANG)) {
+		TH_LOG("the copy was over too soon to tell");
+	}
+	EXPECT_EQ(healer, waitpid(healer, NULL, 0));
+	EXPECT_TRUE(hp_all_zero(hp_narrowed_raw(n)));
+	EXPECT_EQ(0, hp_unpoison_soon(n->pfn));
+	n->hit = false;
+}
+
+/* The cgroup has what it may have: it has to give room for the second hugepage. */
+static void heal_at_limit(META, struct hp_narrowed *n)
+{
+	long paid = 3 * (long)HP_2M;
+	int fd;
+
+	EXPECT_EQ(0, hp_write(PAYER "/hugetlb.2MB.max", "%ld", paid));
+	EXPECT_EQ(0, hp_write(PAYER "/cgroup.procs", "0"));
+	EXPECT_EQ(0, hp_map(&n->map, HP_MEMFD, HP_2M, 3));
+	EXPECT_EQ(0, hp_narrowed_stamp(n));
+	fd = n->map.fd;
+	EXPECT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(ENOMEM, said(fallocate(fd, HOLE, n->raw, HP_BASE)));
+	EXPECT_EQ(paid, hp_read_long(PAYER "/hugetlb.2MB.current"));
+	EXPECT_RIGHT(n);
+
+	EXPECT_EQ(0, hp_write(PAYER "/hugetlb.2MB.max", "%ld", paid + (long)HP_2M));
+	EXPECT_EQ(0, said(fallocate(fd, HOLE, n->raw, HP_BASE)));
+	EXPECT_EQ(paid, hp_read_long(PAYER "/hugetlb.2MB.current"));
+	EXPECT_TRUE(hp_all_zero(hp_narrowed_raw(n)));
+	EXPECT_EQ(0, hp_unpoison_soon(n->pfn));
+	hp_map_free(&n->map);
+	EXPECT_EQ(0, hp_read_long(PAYER "/hugetlb.2MB.current"));
+}
+
+/* The harness shares what a child expects with its parent for fixtures only. */
+FIXTURE(users) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_SETUP(users)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->n.test, HP_2M));
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(users)
+{
+	EXPECT_EQ(0, hp_test_end(&self->n.test));
+}
+
+TEST_F(users, limit)
+{
+	ASSERT_EQ(0, hp_write(CGROUP "/cgroup.subtree_control", "+hugetlb"));
+	ASSERT_EQ(0, mkdir(PAYER, 0755));
+	EXPECT_EQ(0, run_child(_metadata, heal_at_limit, &self->n));
+	EXPECT_EQ(0, rmdir(PAYER));
+}
+
+/* --- mappers that the worker narrows for ------------------------------------------------ */
+
+#define SHARERS		70	/* more than the worker looks up at a time */
+#define STUCK_PAGES	(1UL << 20)
+
+static bool is_narrowed(pid_t pid, const char *at)
+{
+	struct hp_vma vma;
+
+	return !hp_vma_at(pid, at, &vma) && !hp_vma_flag(&vma, "ht");
+}
+
+static pid_t start_sharer(META, void (*fn)(void *what), void *what)
+{
+	pid_t pid = fork();
+
+	EXPECT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			fn(what);
+	}
+	return pid;
+}
+
+static void idle(void *what)
+{
+	(void)what;
+	pause();
+}
+
+/* Sits in one call with mmap_lock held for reading: pages are got one by one. */
+static void hold_mmap_lock(void *pipe_fd)
+{
+	int gup = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	char *zeros = mmap(NULL, STUCK_PAGES * HP_BASE, PROT_READ,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct gup_test get = {
+		.addr = (unsigned long)zeros, .size = STUCK_PAGES * HP_BASE,
+		.nr_pages_per_call = 1,
+	};
+
+	if (gup < 0 || zeros == MAP_FAILED || write(*(int *)pipe_fd, "", 1) != 1)
+		_exit(EXIT_FAILURE);
+	for (;;)
+		ioctl(gup, GUP_BASIC_TEST, &get);
+}
+
+static void end(pid_t *pids, int nr)
+{
+	for (int i = 0; i < nr; i++)
+		kill(pids[i], SIGKILL);
+	for (int i = 0; i < nr; i++)
+		waitpid(pids[i], NULL, 0);
+}
+
+/* Of processes that sleep; how many are not narrowed when the time is up. */
+static int not_narrowed(const pid_t *pids, int nr, const char *at)
+{
+	long give_up = now_ms() + SOON_MS;
+	int wide;
+
+	do {
+		usleep(20 * 1000);
+		wide = 0;
+		for (int i = 0; i < nr; i++)
+			wide += !is_narrowed(pids[i], at);
+	} while (wide && now_ms() < give_up);
+	return wide;
+}
+
+/* However many there are, all are narrowed for. */
+TEST_F_TIMEOUT(locks, many_mappers, 60)
+{
+	struct hp_narrowed *n = &self->n;
+	pid_t pids[SHARERS];
+
+	for (int i = 0; i < SHARERS; i++)
+		pids[i] = start_sharer(_metadata, idle, NULL);
+	ASSERT_EQ(0, hp_inject(n->pfn));
+	n->hit = true;
+	EXPECT_EQ(0, not_narrowed(pids, SHARERS, hp_narrowed_victim(n)));
+	end(pids, SHARERS);
+	EXPECT_EQ(0, hp_touch(hp_narrowed_victim(n), HP_READ).code);
+	EXPECT_RIGHT(n);
+}
+
+/* One that keeps its mmap_lock, in front of the others and behind them. */
+TEST_F_TIMEOUT(locks, stuck_mapper, 60)
+{
+	struct hp_narrowed *n = &self->n;
+	pid_t stuck[2], other;
+	int fd[2];
+	char ready[2];
+
+	ASSERT_EQ(0, access("/sys/kernel/debug/gup_test", R_OK)) {
+		TH_LOG("needs CONFIG_GUP_TEST");
+	}
+	ASSERT_EQ(0, pipe2(fd, O_CLOEXEC));
+	stuck[0] = start_sharer(_metadata, hold_mmap_lock, &fd[1]);
+	other = start_sharer(_metadata, idle, NULL);
+	stuck[1] = start_sharer(_metadata, hold_mmap_lock, &fd[1]);
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(1, read(fd[0], ready, 1));
+	usleep(100 * 1000);	/* until both are in the call for good */
+
+	ASSERT_EQ(0, hp_inject(n->pfn));
+	n->hit = true;
+	EXPECT_EQ(0, not_narrowed(&other, 1, hp_narrowed_victim(n)));
+	EXPECT_FALSE(is_narrowed(stuck[0], hp_narrowed_victim(n)));
+	end(stuck, 2);
+	end(&other, 1);
+	close(fd[0]);
+	close(fd[1]);
+	EXPECT_EQ(0, hp_touch(hp_narrowed_victim(n), HP_READ).code);
+	EXPECT_RIGHT(n);
+}
+
+/* --- what concerns all ---------------------------------------------------------------------- */
+
+static int open_and_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), error;
+
+	if (fd < 0)
+		return errno;
+	error = said(write(fd, text, strlen(text)));
+	close(fd);
+	return error;
+}
+
+static void expect_refused(META)
+{
+	int fd = open("/proc/hugepoison/bad_pages", O_RDONLY | O_CLOEXEC), error = errno;
+
+	EXPECT_GT(0, fd);
+	EXPECT_TRUE(error == EPERM || error == EACCES);
+	EXPECT_NE(0, open_and_write(HP_SYSFS "containment", "page"));
+	EXPECT_NE(0, open_and_write(HP_SYSFS "replace", "1"));
+	EXPECT_NE(0, open_and_write(HP_DEBUGFS "corrupt-free-hugepage", "2M 0"));
+	EXPECT_NE(0, open_and_write(HP_DEBUGFS "corrupt-filter-hugepage-size", "0"));
+	EXPECT_NE(0, open_and_write(HP_DEBUGFS "corrupt-filter-hugetlb-cgroup", "0"));
+}
+
+/* Root in a container: uid 0, without the capabilities. */
+static void without_capabilities(META, struct hp_narrowed *n)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { };
+
+	(void)n;
+	EXPECT_EQ(0, syscall(SYS_capset, &header, none));
+	EXPECT_EQ(0, geteuid());
+	expect_refused(_metadata);
+}
+
+/* Root of a user namespace: with all capabilities there. */
+static void in_user_namespace(META, struct hp_narrowed *n)
+{
+	(void)n;
+	EXPECT_EQ(0, unshare(CLONE_NEWUSER));
+	EXPECT_EQ(0, hp_write("/proc/self/uid_map", "0 0 1"));
+	EXPECT_EQ(0, geteuid());
+	expect_refused(_metadata);
+}
+
+TEST_F(users, capabilities)
+{
+	EXPECT_EQ(0, open_and_write(HP_SYSFS "containment", "page"));
+	EXPECT_EQ(0, open_and_write(HP_SYSFS "replace", "1"));
+	EXPECT_EQ(0, access("/proc/hugepoison/bad_pages", R_OK));
+	EXPECT_EQ(0, run_child(_metadata, without_capabilities, &self->n));
+	EXPECT_EQ(0, run_child(_metadata, in_user_namespace, &self->n));
+}
+
+TEST_HARNESS_MAIN
