@@ -763,17 +763,28 @@ static void pay_and_leave(META, struct hp_narrowed *n)
 	EXPECT_EQ(0, hp_read_long(PAYER "/hugetlb.2MB.rsvd.current"));
 }
 
-TEST(cgroup)
-{
-	struct hp_narrowed n = { .seed = 0 };
+/* The harness shares what a child expects with its parent for fixtures only. */
+FIXTURE(cgroup) {
+	struct hp_narrowed n;
+};
 
-	ASSERT_EQ(0, hp_test_begin(&n.test, HP_2M));
+FIXTURE_SETUP(cgroup)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->n.test, HP_2M));
 	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(cgroup)
+{
+	EXPECT_EQ(0, hp_test_end(&self->n.test));
+}
+
+TEST_F(cgroup, payer)
+{
 	ASSERT_EQ(0, hp_write(CGROUP "/cgroup.subtree_control", "+hugetlb"));
 	ASSERT_EQ(0, mkdir(PAYER, 0755));
-	EXPECT_EQ(0, run_child(_metadata, pay_and_leave, &n));
+	EXPECT_EQ(0, run_child(_metadata, pay_and_leave, &self->n));
 	EXPECT_EQ(0, rmdir(PAYER));
-	EXPECT_EQ(0, hp_test_end(&n.test));
 }
 
 /* --- all at once ----------------------------------------------------------------------------- */
