@@ -1,15 +1,17 @@
-// Hugetlb mappings can be discarded by hugepages only. Where there is an error
-// the range is narrowed before, so that its raw page can be discarded alone.
+// Hugetlb mappings can be discarded by hugepages only. Where that failed and there
+// is an error the range is narrowed, so that its raw page can be discarded alone.
+// Advice that does not fail pays for nothing.
 // file: mm/madvise.c
 // hunks: 1
 @@
-identifier mm, start, len_in, behavior;
-symbol write;
+identifier error;
+expression E1, E2, E3, E4, E5;
 @@
-  int do_madvise(struct mm_struct *mm, unsigned long start, size_t len_in, int behavior)
+  do_madvise(...)
   {
-  ...
-+ hugepoison_madvise(mm, start, len_in, behavior);
-  write = madvise_need_mmap_write(behavior);
-  ...
+  <...
+  error = madvise_walk_vmas(E1, E2, E3, E4, E5);
++ if (hugepoison_advise_again(E1, E2, E3, E4, error))
++ 	error = madvise_walk_vmas(E1, E2, E3, E4, E5);
+  ...>
   }

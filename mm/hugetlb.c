@@ -88,8 +88,14 @@ void hugepoison_pool_set_replacing(bool replacing)
 		return;
 	cancel_delayed_work_sync(&hugepoison_refill_dwork);
 	spin_lock_irq(&hugetlb_lock);
-	for_each_hstate(h)
-		hugepoison_forgive(&hugepoison_debts[hstate_index(h)]);
+	for_each_hstate(h) {
+		struct hugepoison_debt *debt =
+			&hugepoison_debts[hstate_index(h)];
+
+		hugepoison_forgive(debt);
+		/* the work that was to look is gone, and faults wait for it */
+		WRITE_ONCE(debt->answered, debt->asked);
+	}
 	spin_unlock_irq(&hugetlb_lock);
 }
 
@@ -484,6 +490,22 @@ static bool hugepoison_pool_is_short(struct hstate *h)
 	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
 
 	return READ_ONCE(debt->asked) != READ_ONCE(debt->answered);
+}
+
+/*
+ * Wait until the worker has looked for all that is owed by now, and not for what
+ * further errors take.
+ *
+ * Context: Process context, sleeps, killable; no lock held.
+ */
+static void hugepoison_pool_await(struct hstate *h)
+{
+	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	unsigned int asked = READ_ONCE(debt->asked);
+
+	while ((int)(READ_ONCE(debt->answered) - asked) < 0 &&
+	       !fatal_signal_pending(current))
+		schedule_timeout_killable(1);
 }
 
 #ifdef CONFIG_CMA

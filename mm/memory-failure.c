@@ -176,8 +176,9 @@ static bool hugepoison_narrow_policy = true;
  */
 static atomic_t hugepoison_handling = ATOMIC_INIT(0);
 
-/* When the last of them was done, in jiffies. */
+/* When the last of them was done, in jiffies, and how many were by then. */
 static u64 hugepoison_handled;
+static atomic_t hugepoison_nr_handled = ATOMIC_INIT(0);
 
 static void hugepoison_begin(void)
 {
@@ -189,6 +190,7 @@ static void hugepoison_end(void)
 	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
 	/* whoever sees no handling any more sees what became of the error */
 	smp_mb__before_atomic();
+	atomic_inc(&hugepoison_nr_handled);
 	atomic_dec(&hugepoison_handling);
 }
 

@@ -20,6 +20,7 @@
  * Never mf_mutex: the error handler takes the folio lock under it, and mmap_lock
  * is always outside of it.
  */
+#include <linux/hash.h>
 #include <linux/huge_mm.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
@@ -146,6 +147,50 @@ static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
 	return lost;
 }
 
+/*
+ * A hugetlb VMA's entry for a hugepage, read under its lock; none where there is
+ * no page table. The caller keeps the page table: by mmap_lock or the VMA's lock,
+ * and one that may be shared by the hugetlb VMA lock or i_mmap_rwsem as well.
+ */
+static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
+				 unsigned long address)
+{
+	struct hstate *h = hstate_vma(vma);
+	spinlock_t *ptl = NULL;
+	pte_t *ptep, entry;
+
+	address &= huge_page_mask(h);
+	ptep = hugetlb_walk(vma, address, huge_page_size(h));
+	if (!ptep)
+		return __pte(0);
+	ptl = huge_pte_lock(h, vma->vm_mm, ptep);
+	entry = huge_ptep_get(vma->vm_mm, address, ptep);
+	spin_unlock(ptl);
+	return entry;
+}
+
+/*
+ * Whether it is user space that wants an error here (UFFDIO_POISON). Such an
+ * entry stays an error, whatever is in the file.
+ */
+static bool hugepoison_is_wanted(pte_t entry)
+{
+	return is_pte_marker(entry) &&
+	       pte_marker_get(pte_to_swp_entry(entry)) & PTE_MARKER_POISONED;
+}
+
+/* The same of what is at an address of a hugetlb VMA. */
+static bool hugepoison_wants_error(struct vm_area_struct *vma,
+				   unsigned long address)
+{
+	bool wanted;
+
+	hugetlb_vma_lock_read(vma);
+	wanted = hugepoison_is_wanted(hugepoison_entry_at(vma, address));
+	hugetlb_vma_unlock_read(vma);
+	return wanted;
+}
+
 static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 						    unsigned long address);
 
@@ -167,9 +212,11 @@ static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
 	unsigned long address;
 
 	for (address = vma->vm_start; address < vma->vm_end;
-	     address += PAGE_SIZE)
+	     address += PAGE_SIZE) {
 		if (hugepoison_vma_lost(vma, address))
 			return HUGEPOISON_NARROW;
+		cond_resched();
+	}
 	return HUGEPOISON_HEALTHY;
 }
 
@@ -279,6 +326,29 @@ static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
 static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 					     unsigned long address);
 
+/* The VMA that is narrowed is a user of what counts such mappings from now on. */
+static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
+					 unsigned long address)
+{
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
+	struct hstate *h = hstate_vma(vma);
+	unsigned long start = address & huge_page_mask(h);
+	unsigned long pfn = begin ? hugepoison_poisoned_pfn(vma, start) : 0;
+	const char *why;
+
+	if (!hugepage_get_small_rmap())
+		return NULL;
+	if (vma->vm_flags & VM_MAYSHARE)
+		why = hugepoison_narrow_shared(vma, start);
+	else
+		why = hugepoison_narrow_private(vma, start);
+	if (why)
+		hugepage_put_small_rmap();
+	trace_hugepoison_narrow(pfn, huge_page_order(h),
+				why ? "failed" : "narrowed", begin);
+	return why;
+}
+
 /*
  * Narrow what is mapped at @address, whatever that is by now.
  *
@@ -287,10 +357,7 @@ static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 static const char *hugepoison_narrow(struct mm_struct *mm,
 				     unsigned long address)
 {
-	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
 	struct vm_area_struct *vma = vma_lookup(mm, address);
-	unsigned long start, pfn = 0;
-	struct hstate *h;
 	const char *why;
 
 	mmap_assert_write_locked(mm);
@@ -299,20 +366,10 @@ static const char *hugepoison_narrow(struct mm_struct *mm,
 	why = hugepoison_vma_is_wide(vma);
 	if (why)
 		return why;
-	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW)
+	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW ||
+	    hugepoison_wants_error(vma, address))
 		return NULL;
-
-	h = hstate_vma(vma);
-	start = address & huge_page_mask(h);
-	if (begin)
-		pfn = hugepoison_poisoned_pfn(vma, start);
-	if (vma->vm_flags & VM_MAYSHARE)
-		why = hugepoison_narrow_shared(vma, start);
-	else
-		why = hugepoison_narrow_private(vma, start);
-	trace_hugepoison_narrow(pfn, huge_page_order(h),
-				why ? "failed" : "narrowed", begin);
-	return why;
+	return hugepoison_narrow_vma(vma, address);
 }
 
 /* The log says which mapping lost more than the raw page, and why. */
@@ -334,76 +391,158 @@ static bool hugepoison_cannot_wait(unsigned int flags)
 	       flags & FAULT_FLAG_RETRY_NOWAIT;
 }
 
-/* mmap_lock is held for reading and is not when this returns VM_FAULT_RETRY. */
-static vm_fault_t hugepoison_narrow_fault(struct vm_area_struct *vma,
-					  unsigned long address,
-					  vm_fault_t ret)
+/*
+ * How often a fault comes back before it gets the error. Each time it has waited
+ * for an event; this bounds how often the event may be in vain: an error that
+ * hits again what was just healed, a hugepage that was refilled and taken.
+ */
+#define HUGEPOISON_FAULT_TRIES	16
+#define HUGEPOISON_FAULT_BITS	8
+
+/**
+ * struct hugepoison_visitor - a fault that was asked to come back
+ * @task: whose it is; never dereferenced
+ * @address: of the base page it wants
+ * @tries: how often it came back
+ *
+ * A fault that has dropped mmap_lock must not return anything but
+ * VM_FAULT_RETRY: its caller's VMA may be gone. So the error comes out at its
+ * next visit, which has to know. Callers say FAULT_FLAG_TRIED then. A visitor
+ * that never returns, killed, is overwritten by the next one of its slot; so is
+ * one that does return, now and then, and then begins to count anew.
+ */
+struct hugepoison_visitor {
+	struct task_struct *task;
+	unsigned long address;
+	unsigned int tries;
+};
+
+static struct hugepoison_visitor hugepoison_visitors[1 << HUGEPOISON_FAULT_BITS];
+static DEFINE_SPINLOCK(hugepoison_visitors_lock);
+
+/* The visit of a fault is one of @tries; it has been @tries times already. */
+static struct hugepoison_visitor *hugepoison_visitor(unsigned long address,
+						     unsigned int flags)
 {
-	struct mm_struct *mm = vma->vm_mm;
+	struct hugepoison_visitor *visitor;
+
+	lockdep_assert_held(&hugepoison_visitors_lock);
+	address &= PAGE_MASK;
+	visitor = &hugepoison_visitors[hash_ptr(current, HUGEPOISON_FAULT_BITS)];
+	if (!(flags & FAULT_FLAG_TRIED) || visitor->task != current ||
+	    visitor->address != address)
+		*visitor = (struct hugepoison_visitor){ current, address, 0 };
+	return visitor;
+}
+
+/* Whether a fault may drop mmap_lock and return VM_FAULT_RETRY once more. */
+static bool hugepoison_may_retry(unsigned long address, unsigned int flags)
+{
+	struct hugepoison_visitor *visitor;
+	bool may;
+
+	spin_lock(&hugepoison_visitors_lock);
+	visitor = hugepoison_visitor(address, flags);
+	may = visitor->tries < HUGEPOISON_FAULT_TRIES;
+	visitor->tries++;
+	spin_unlock(&hugepoison_visitors_lock);
+	return may;
+}
+
+/* The next visit of a fault is to get the error. */
+static void hugepoison_retry_no_more(unsigned long address)
+{
+	spin_lock(&hugepoison_visitors_lock);
+	hugepoison_visitor(address, FAULT_FLAG_TRIED)->tries =
+		HUGEPOISON_FAULT_TRIES;
+	spin_unlock(&hugepoison_visitors_lock);
+}
+
+/* mmap_lock is held for reading, and not any more afterwards. */
+static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
+					  unsigned long address)
+{
 	const char *why;
 
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
 		return VM_FAULT_RETRY;
 	why = hugepoison_narrow(mm, address);
-	if (!why) {
-		mmap_write_unlock(mm);
-		return VM_FAULT_RETRY;
+	mmap_write_unlock(mm);
+	if (why) {
+		hugepoison_log_wide(mm, address, why);
+		hugepoison_retry_no_more(address);
 	}
-	mmap_write_downgrade(mm);
-	hugepoison_log_wide(mm, address, why);
-	return ret;
+	return VM_FAULT_RETRY;
 }
 
 /*
  * The file has no poisoned hugepage here any more, but the entry may say that it
  * had: punching a hole passes by a mapping whose lock is taken, and what looks
- * for those later looks for mapped hugepages only. Take the entry away. If it
- * says something else the fault had found the hugepage in the file, and it was
- * healed since.
+ * for those later looks for mapped hugepages only. Take the entry away.
  *
- * Return: 0, it is worth another try.
+ * If the entry is another one by now the fault is worth another try. All that
+ * hugetlb_fault() takes for an error is a hwpoison entry, a poisoned hugepage in
+ * the file, which is not there any more, user space's marker, or copying for a
+ * write that ran into an error: that leaves a private entry as it was, present
+ * and not to be written.
  */
-static vm_fault_t hugepoison_drop_stale(struct vm_area_struct *vma,
-					unsigned long address)
+static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
+					 unsigned long address,
+					 unsigned int flags, vm_fault_t ret)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long start = ALIGN_DOWN(address, size);
-	pte_t *ptep;
+	pte_t entry;
 
 	hugetlb_vma_lock_write(vma);
 	i_mmap_lock_write(mapping);
-	ptep = hugetlb_walk(vma, start, size);
-	if (ptep &&
-	    is_hugetlb_entry_hwpoisoned(huge_ptep_get(vma->vm_mm, start, ptep)) &&
+	entry = hugepoison_entry_at(vma, start);
+	if (is_hugetlb_entry_hwpoisoned(entry) &&
 	    hugepoison_vma_fate(vma, start) == HUGEPOISON_HEALTHY)
 		unmap_hugepage_range(vma, start, start + size, NULL,
 				     ZAP_FLAG_DROP_MARKER);
 	i_mmap_unlock_write(mapping);
 	hugetlb_vma_unlock_write(vma);
+
+	if (hugepoison_is_wanted(entry))
+		return ret;
+	if (!(vma->vm_flags & VM_MAYSHARE) && pte_present(entry) &&
+	    !huge_pte_write(entry) &&
+	    flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE))
+		return ret;
 	return 0;
 }
 
-/* Let the error handler, or the worker, get on; the fault comes back. */
-static vm_fault_t hugepoison_retry_later(struct mm_struct *mm)
+/*
+ * Wait for the error handler, or for the key without which nothing is narrowed;
+ * the fault comes back. mmap_lock is held for reading, and not any more
+ * afterwards.
+ */
+static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm)
 {
 	mmap_read_unlock(mm);
-	schedule_timeout_killable(1);
+	hugepoison_await_handled();
+	hugepage_await_small_rmap();
 	return VM_FAULT_RETRY;
 }
 
 /*
  * A fault found no hugepage, maybe one that was promised. The pool may be short
  * of one only for as long as the handler needs to replace it, or the worker to
- * look for a fresh one. What comes back finds one then, or comes here again
- * until that is over.
+ * look for a fresh one. What comes back after that and finds none either gets
+ * the error, unless more errors keep the pool short, for some times.
  */
 static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
+					 unsigned long address,
 					 unsigned int flags, vm_fault_t ret)
 {
+	struct hstate *h = hstate_vma(vma);
+	struct mm_struct *mm = vma->vm_mm;
+
 	if (!hugepoison_is_handling() &&
-	    !hugepoison_pool_is_short(hstate_vma(vma)))
+	    !hugepoison_pool_is_short(h))
 		return ret;
 	if (flags & FAULT_FLAG_VMA_LOCK) {
 		vma_end_read(vma);
@@ -411,7 +550,13 @@ static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
 	}
 	if (hugepoison_cannot_wait(flags))
 		return flags & FAULT_FLAG_RETRY_NOWAIT ? VM_FAULT_RETRY : ret;
-	return hugepoison_retry_later(vma->vm_mm);
+	if (!hugepoison_may_retry(address, flags))
+		return ret;
+	mmap_read_unlock(mm);
+	schedule_timeout_killable(1);
+	hugepoison_await_handled();
+	hugepoison_pool_await(h);
+	return VM_FAULT_RETRY;
 }
 
 /*
@@ -446,13 +591,14 @@ static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
  *	 VM_FAULT_SIGBUS
  *
  * Whether it is worth another try has to be decided without dropping the lock,
- * so that @ret can be returned with it held.
+ * so that @ret can be returned with it held; see struct hugepoison_visitor.
  *
  * Context: Process context; @vma's lock or mmap_lock held for reading as @flags
  * say. Neither is held any more on VM_FAULT_RETRY, except with
  * FAULT_FLAG_RETRY_NOWAIT.
  * Return: VM_FAULT_RETRY where the range is narrowed by now or will be, or the
- * pool refilled; 0 where there is no poison any more, else @ret.
+ * pool refilled; 0 where the entry is proven to be another one by now; else @ret.
+ * Documentation/mm/hugepoison.rst has the event that ends each of these.
  */
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
@@ -462,11 +608,12 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 	enum hugepoison_fate fate;
 
 	if (!(ret & VM_FAULT_HWPOISON_LARGE))
-		return hugepoison_short_fault(vma, flags, ret);
+		return hugepoison_short_fault(vma, address, flags, ret);
+	if (hugepoison_wants_error(vma, address))
+		return ret;
 	fate = hugepoison_vma_fate(vma, address);
 	if (fate == HUGEPOISON_HEALTHY)
-		return vma->vm_flags & VM_MAYSHARE ?
-		       hugepoison_drop_stale(vma, address) : 0;
+		return hugepoison_stale_fault(vma, address, flags, ret);
 	if (fate != HUGEPOISON_NARROW && fate != HUGEPOISON_UNDECIDED)
 		return ret;
 	if (why) {
@@ -479,9 +626,11 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 	}
 	if (hugepoison_cannot_wait(flags))
 		return hugepoison_hasty_fault(vma, address, flags, ret);
+	if (!hugepoison_may_retry(address, flags))
+		return ret;
 	if (fate == HUGEPOISON_UNDECIDED || !hugepage_small_rmap_enabled())
-		return hugepoison_retry_later(vma->vm_mm);
-	return hugepoison_narrow_fault(vma, address, ret);
+		return hugepoison_wait_fault(vma->vm_mm);
+	return hugepoison_narrow_fault(vma->vm_mm, address);
 }
 
 /*
@@ -512,6 +661,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	vm_flags_set(vma, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);
+	hugepage_put_small_rmap();
 	hugetlb_vma_lock_alloc(vma);
 	if (begin)
 		trace_hugepoison_promote(hugepoison_file_pfn(vma, address),
@@ -519,13 +669,22 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 					 "promoted", begin);
 }
 
+/* Whether a fault in a narrowed VMA may come back; else what it gets. */
+static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	if (hugepoison_cannot_wait(vmf->flags) ||
+	    !hugepoison_may_retry(vmf->address, vmf->flags))
+		return VM_FAULT_SIGBUS;
+	return 0;
+}
+
 /* What becomes of a narrowed hugepage is about to be known. */
 static vm_fault_t hugepoison_undecided_fault(struct vm_fault *vmf)
 {
-	if (hugepoison_cannot_wait(vmf->flags))
-		return vmf->flags & FAULT_FLAG_RETRY_NOWAIT ?
-		       VM_FAULT_RETRY : VM_FAULT_SIGBUS;
-	return hugepoison_retry_later(vmf->vma->vm_mm);
+	return hugepoison_unless_retried(vmf) ?:
+	       hugepoison_wait_fault(vmf->vma->vm_mm);
 }
 
 /* The file has no poisoned hugepage here any more. */
@@ -533,10 +692,10 @@ static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long address = vmf->address;
+	vm_fault_t ret = hugepoison_unless_retried(vmf);
 
-	if (hugepoison_cannot_wait(vmf->flags))
-		return hugepoison_undecided_fault(vmf);
-
+	if (ret)
+		return ret;
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
 		return VM_FAULT_RETRY;
@@ -758,6 +917,8 @@ void hugepoison_vm_op_open(struct vm_area_struct *vma)
 {
 	if (is_vm_hugetlb_page(vma))
 		hugetlb_vm_op_open(vma);
+	else
+		hugepage_dup_small_rmap();
 }
 
 /**
@@ -770,6 +931,8 @@ void hugepoison_vm_op_close(struct vm_area_struct *vma)
 {
 	if (is_vm_hugetlb_page(vma))
 		hugetlb_vm_op_close(vma);
+	else
+		hugepage_put_small_rmap();
 }
 
 /**
@@ -970,55 +1133,137 @@ unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers)
 	return failed;
 }
 
+/* What narrowing would give of the hugepage at an address of a hugetlb VMA. */
+static enum hugepoison_fate hugepoison_fate_at(struct vm_area_struct *vma,
+					       unsigned long address)
+{
+	if (hugepoison_vma_is_wide(vma) || hugepoison_wants_error(vma, address))
+		return HUGEPOISON_WIDE;
+	return hugepoison_vma_fate(vma, address);
+}
+
+/* The hugetlb VMA that @at, where a range begins or ends, lies in a hugepage of. */
+static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
+						 unsigned long at)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, at);
+
+	mmap_assert_locked(mm);
+	if (!vma || !is_vm_hugetlb_page(vma) ||
+	    IS_ALIGNED(at, huge_page_size(hstate_vma(vma))))
+		return NULL;
+	return vma;
+}
+
 /*
- * Narrow what is mapped at an address if there is an error, waiting until that
- * is known.
+ * Narrow the hugepage that a range begins or ends in if there is an error, after
+ * the error handler has decided.
+ *
+ * Return: true when the range cuts no hugepage there any more.
  */
-static void hugepoison_narrow_at(struct mm_struct *mm, unsigned long address)
+static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 {
 	enum hugepoison_fate fate = HUGEPOISON_UNDECIDED;
 	struct vm_area_struct *vma;
+	int tries;
 
-	while (fate == HUGEPOISON_UNDECIDED) {
+	for (tries = 0; tries < HUGEPOISON_FAULT_TRIES; tries++) {
 		if (mmap_read_lock_killable(mm))
-			return;
-		vma = vma_lookup(mm, untagged_addr_remote(mm, address));
-		fate = HUGEPOISON_HEALTHY;
-		if (vma && is_vm_hugetlb_page(vma) &&
-		    !hugepoison_vma_is_wide(vma))
-			fate = hugepoison_vma_fate(vma, address);
+			return false;
+		vma = hugepoison_cut_vma(mm, at);
+		if (vma)
+			fate = hugepoison_fate_at(vma, at);
 		mmap_read_unlock(mm);
-		if (fate == HUGEPOISON_UNDECIDED)
-			schedule_timeout_killable(1);
-		if (fatal_signal_pending(current))
-			return;
+		if (!vma)
+			return true;
+		if (fate != HUGEPOISON_UNDECIDED)
+			break;
+		hugepoison_await_handled();
 	}
-	if (fate != HUGEPOISON_NARROW || mmap_write_lock_killable(mm))
-		return;
-	hugepoison_narrow(mm, untagged_addr_remote(mm, address));
+	if (fate != HUGEPOISON_NARROW)
+		return false;
+	hugepage_await_small_rmap();
+	if (mmap_write_lock_killable(mm))
+		return false;
+	hugepoison_narrow(mm, at);
+	vma = hugepoison_cut_vma(mm, at);
 	mmap_write_unlock(mm);
+	return !vma;
 }
 
 /**
- * hugepoison_discarding - a process is about to discard part of its memory
- * @mm: its address space
+ * hugepoison_cuts_poison - whether a range ends in a poisoned hugepage
+ * @vma: a hugetlb VMA
+ * @end: where the range ends
+ *
+ * Stock leaves out what is not a whole hugepage. Where that can be narrowed the
+ * raw page in it may be what is to be discarded.
+ *
+ * Context: mmap_lock held for reading.
+ * Return: true for one that may be narrowed.
+ */
+bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end)
+{
+	enum hugepoison_fate fate;
+
+	if (IS_ALIGNED(end, huge_page_size(hstate_vma(vma))))
+		return false;
+	fate = hugepoison_fate_at(vma, end);
+	return fate == HUGEPOISON_NARROW || fate == HUGEPOISON_UNDECIDED;
+}
+
+/**
+ * hugepoison_narrow_ends - a range of memory could not be discarded
+ * @mm: the address space
  * @start: the first byte
- * @len: how many bytes
+ * @end: the first one behind it
  *
  * A hugetlb mapping can be discarded by hugepages only. The raw page of one that
  * nobody has touched since the error has to be narrowed to be discarded alone.
  *
- * Context: Process context, may sleep; takes mmap_lock.
+ * Context: Process context, may sleep; mmap_lock held for reading, dropped and
+ * taken again: no VMA is what it was.
+ * Return: true when it is worth another try.
  */
-void hugepoison_discarding(struct mm_struct *mm, unsigned long start,
-			   size_t len)
+bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
+			    unsigned long end)
 {
-	unsigned long end = start + PAGE_ALIGN(len);
+	bool again;
 
-	if (!IS_ALIGNED(start, PMD_SIZE))
-		hugepoison_narrow_at(mm, start);
-	if (!IS_ALIGNED(end, PMD_SIZE))
-		hugepoison_narrow_at(mm, end - 1);
+	if (!hugepoison_cut_vma(mm, start) && !hugepoison_cut_vma(mm, end))
+		return false;
+	mmap_read_unlock(mm);
+	again = hugepoison_narrow_at(mm, start);
+	again |= hugepoison_narrow_at(mm, end);
+	mmap_read_lock(mm);
+	return again;
+}
+
+/**
+ * hugepoison_fault_in - a fault that could not wait failed
+ * @mm: the address space
+ * @address: where, in bytes
+ * @flags: the fault's FAULT_FLAG_*, without FAULT_FLAG_ALLOW_RETRY
+ *
+ * Most that fault in memory themselves may drop mmap_lock for it. For the others
+ * healthy pages of a poisoned hugepage would be lost until the worker has been
+ * there. A mapping that userfaultfd watches stays as it is.
+ *
+ * Context: Process context, may sleep; mmap_lock held for reading, dropped and
+ * taken again: no VMA is what it was.
+ * Return: true when what is mapped there now is worth another look.
+ */
+bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
+			 unsigned int flags)
+{
+	struct vm_area_struct *vma;
+	bool unlocked = false;
+
+	mmap_assert_locked(mm);
+	vma = vma_lookup(mm, untagged_addr_remote(mm, address));
+	if (!vma || !hugepoison_vma_is_hugetlb(vma) || userfaultfd_armed(vma))
+		return false;
+	return !fixup_user_fault(mm, address, flags, &unlocked);
 }
 
 /**

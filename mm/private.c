@@ -101,18 +101,6 @@ static void hugepoison_install_tables(struct vm_area_struct *vma,
 
 /* --- narrow --------------------------------------------------------------- */
 
-/* The hugepage's entry in a private hugetlb VMA; none where there is no table. */
-static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
-				 unsigned long address)
-{
-	unsigned long size = huge_page_size(hstate_vma(vma));
-	pte_t *ptep;
-
-	address = ALIGN_DOWN(address, size);
-	ptep = hugetlb_walk(vma, address, size);
-	return ptep ? huge_ptep_get(vma->vm_mm, address, ptep) : __pte(0);
-}
-
 /*
  * What a private hugetlb VMA loses of a hugepage: what it has of its own is told
  * by its entry, else the file's is to come.
@@ -437,7 +425,9 @@ static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
 
 /*
  * Whether a fault may find a hugepage for all of its range: nobody has tried in
- * this fault, the file has nothing here, and the pool has one to spare.
+ * this fault, the file has nothing here, the pool has one to spare, and nothing
+ * is lost any more. What is asked first costs least: without the last question
+ * each fault would wait for the LRU lists of all CPUs, in vain.
  */
 static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
 {
@@ -446,9 +436,11 @@ static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
 	    hugepoison_cannot_wait(vmf->flags))
 		return false;
-	return READ_ONCE(h->free_huge_pages) > READ_ONCE(h->resv_huge_pages) ||
-	       READ_ONCE(h->surplus_huge_pages) <
-	       READ_ONCE(h->nr_overcommit_huge_pages);
+	if (READ_ONCE(h->free_huge_pages) <= READ_ONCE(h->resv_huge_pages) &&
+	    READ_ONCE(h->surplus_huge_pages) >=
+	    READ_ONCE(h->nr_overcommit_huge_pages))
+		return false;
+	return hugepoison_range_is_whole(vmf->vma);
 }
 
 static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)

@@ -31,34 +31,41 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	       !PageKsm(page) && !PageHWPoison(page);
 }
 
-/* Whether that is so of what is mapped at an address. */
-static bool hugepoison_maps_plain(struct vm_area_struct *vma,
-				  unsigned long address)
+/* Whether that is so of all that one page table maps. */
+static bool hugepoison_table_is_plain(struct vm_area_struct *vma,
+				      unsigned long address)
 {
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
+	pte_t *ptes, *pte, *end;
 	spinlock_t *ptl = NULL;
-	bool plain;
-	pte_t *pte;
 
 	if (!pmd)
 		return true;
-	pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
-	if (!pte)
+	ptes = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
+	if (!ptes)
 		return true;
-	plain = hugepoison_is_plain(vma, address, ptep_get(pte));
-	pte_unmap_unlock(pte, ptl);
-	return plain;
+	end = ptes + PTRS_PER_PTE;
+	for (pte = ptes; pte < end; pte++, address += PAGE_SIZE)
+		if (!hugepoison_is_plain(vma, address, ptep_get(pte)))
+			break;
+	pte_unmap_unlock(ptes, ptl);
+	return pte == end;
 }
 
-/* Return: false when something in the range is no plain page, or is missing. */
+/*
+ * Return: false when something in the range is no plain page, or is missing.
+ * mmap_lock is held for reading at least; it keeps the page tables.
+ */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
 	unsigned long address;
 
 	for (address = vma->vm_start; address < vma->vm_end;
-	     address += PAGE_SIZE)
-		if (!hugepoison_maps_plain(vma, address))
+	     address += PMD_SIZE) {
+		if (!hugepoison_table_is_plain(vma, address))
 			return false;
+		cond_resched();
+	}
 	return true;
 }
 
@@ -94,8 +101,10 @@ static void hugepoison_swap_entries(struct hugepoison_range *range, bool out)
 	struct vm_area_struct *vma = range->vma;
 	unsigned long i;
 
-	for (i = 0; i < range->nr; i++)
+	for (i = 0; i < range->nr; i++) {
 		hugepoison_swap_entry(range, i, out);
+		cond_resched();
+	}
 	if (out)
 		flush_tlb_range(vma, vma->vm_start, vma->vm_end);
 }
@@ -122,6 +131,7 @@ static bool hugepoison_is_at_rest(struct hugepoison_range *range)
 		if (!hugepoison_is_plain(vma, address, entry) ||
 		    !hugepoison_is_only_mapped(page_folio(pte_page(entry))))
 			return false;
+		cond_resched();
 	}
 	return true;
 }
@@ -168,12 +178,14 @@ static void hugepoison_drop_entries(struct hugepoison_range *range)
 {
 	unsigned long i;
 
-	for (i = 0; i < range->nr; i++)
+	for (i = 0; i < range->nr; i++) {
 		if (!pte_none(range->entries[i]))
 			hugepoison_drop_entry(range->vma,
 					      range->vma->vm_start +
 					      (i << PAGE_SHIFT),
 					      pte_page(range->entries[i]));
+		cond_resched();
+	}
 }
 
 /* From an ordinary private VMA back to a hugetlb VMA. */
@@ -189,6 +201,7 @@ static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 		vm_unacct_memory(vma_pages(vma));
 	vm_flags_mod(vma, VM_HUGETLB, VM_ACCOUNT);
 	vma_set_page_prot(vma);
+	hugepage_put_small_rmap();
 }
 
 /* The fresh hugepage takes the place of the base pages. */

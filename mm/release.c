@@ -27,8 +27,8 @@ static void hugepoison_release_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(hugepoison_release_dwork, hugepoison_release_work);
 
 /*
- * Have the worker narrow for @record's mappers. Until its first run since boot
- * no fault can narrow either: it switches on what counts such mappings.
+ * Have the worker narrow for @record's mappers, at once where it has to switch on
+ * what counts such mappings: no fault can narrow before.
  */
 static void hugepoison_narrow_later(struct hugepoison_record *record)
 {
@@ -632,6 +632,24 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 bool hugepoison_has_errors(void)
 {
 	return atomic_read_acquire(&hugepoison_handling);
+}
+
+/**
+ * hugepoison_await_handled - wait for the error on its way through the handler
+ *
+ * There is one at a time, by mf_mutex. Those that come after it are not waited
+ * for: what the caller met is decided by then.
+ *
+ * Context: Process context, sleeps, killable; no lock held.
+ */
+void hugepoison_await_handled(void)
+{
+	int nr = atomic_read(&hugepoison_nr_handled);
+
+	while (hugepoison_has_errors() &&
+	       atomic_read(&hugepoison_nr_handled) == nr &&
+	       !fatal_signal_pending(current))
+		schedule_timeout_killable(1);
 }
 
 /* A narrowed hugepage that this pass of the worker has not looked at yet. */

@@ -199,18 +199,27 @@ bool hugepoison_entry_copied(pte_t entry)
  * @address: what it is for
  * @ptep: the entry, of any kind that is not present
  * @size: of its hugepage, in bytes
+ * @ref_page: the one hugepage to be unmapped, NULL for all there are
  *
  * Stock's huge_pte_clear(). Not inline: whoever unmaps what is present is not to
  * pay for it. An entry that userfaultfd has a mark in is none of ours.
  *
+ * With @ref_page the owner of a private mapping copies on write, the pool is
+ * empty, and the children are to lose @ref_page. A hwpoison entry stays: it is no
+ * mapping of @ref_page, and the owner counts mappings. Without the entry the
+ * child would read zeros in its place, from the raw page as well.
+ *
  * Context: Page table lock held.
  */
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size)
+			    pte_t *ptep, unsigned long size,
+			    const struct page *ref_page)
 {
 	pte_t entry = huge_ptep_get(mm, address, ptep);
 	struct hugepoison_remnant *remnant;
 
+	if (ref_page && is_hugetlb_entry_hwpoisoned(entry))
+		return;
 	huge_pte_clear(mm, address, ptep, size);
 	if (likely(!hugepoison_is_marked(entry)))
 		return;

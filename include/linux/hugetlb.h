@@ -11,6 +11,7 @@
 
 #include <linux/jump_label.h>
 #include <linux/ktime.h>
+#include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
@@ -51,6 +52,7 @@ int hugepoison_page_handle_poison(struct page *page);
 bool hugepoison_free_poisoned(struct folio *folio);
 bool hugepoison_is_handling(void);
 bool hugepoison_has_errors(void);
+void hugepoison_await_handled(void);
 void hugepoison_refilled(unsigned int order, int nid, int from);
 
 short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
@@ -121,8 +123,11 @@ bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
-void hugepoison_discarding(struct mm_struct *mm, unsigned long start,
-			   size_t len);
+bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
+bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
+			    unsigned long end);
+bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
+			 unsigned int flags);
 bool hugepoison_fork_narrowed(struct vm_area_struct *vma);
 bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
 bool hugepoison_find_mappers(struct folio *folio, unsigned int skip,
@@ -139,13 +144,19 @@ bool hugepoison_remnant_is_held(unsigned long pfn);
 bool hugepoison_find_holders(struct hugepoison_mappers *mappers);
 bool hugepoison_entry_copied(pte_t entry);
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size);
+			    pte_t *ptep, unsigned long size,
+			    const struct page *ref_page);
 
 /* mm/hugepoison/rmap.c: the reverse map */
 bool hugepage_unmap_poisoned(struct folio *folio);
 void hugepage_unmap_small(struct folio *folio, struct page *page,
 			  unsigned long nr_pages);
 void hugepage_enable_small_rmap(void);
+void hugepage_await_small_rmap(void);
+bool hugepage_small_rmap_enabled(void);
+bool hugepage_get_small_rmap(void);
+void hugepage_dup_small_rmap(void);
+void hugepage_put_small_rmap(void);
 int hugepage_mapcount(struct folio *folio);
 bool hugepage_may_add_rmap(struct folio *folio, int nr_pages);
 void hugepage_add_file_rmap(struct folio *folio, int nr_pages);
@@ -157,7 +168,7 @@ void hugepage_remove_rmap(struct folio *folio, int nr_pages);
 /* mm/hugepoison/hwpoison-inject.c: the debugfs files */
 void hugepoison_inject_init(struct dentry *dir);
 
-/* On while some hugepage is mapped below its size; a nop in the rmap else. */
+/* On while some hugepage is mapped below its size, and a minute; else a nop. */
 DECLARE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
 
 /**
@@ -207,10 +218,6 @@ hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 	return ret;
 }
 
-/* Whether hugepages may be mapped below their size by now. */
-#define hugepage_small_rmap_enabled()					\
-	static_key_enabled(&hugepage_small_rmap_key)
-
 /**
  * hugepoison_fork_skips - whether fork leaves a mapping to the child's faults
  * @vma: the parent's
@@ -228,22 +235,75 @@ static inline bool hugepoison_fork_skips(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_madvise - a process gives advice about its memory
- * @mm: its address space
+ * hugepoison_advise_again - whether advice about memory is worth another try
+ * @mm: the address space
  * @start: the first byte
- * @len: how many bytes
+ * @end: the first one behind it
  * @behavior: MADV_*
+ * @error: what the advice led to
  *
- * Context: Process context, may sleep; no lock held.
+ * Only advice that failed pays for it.
+ *
+ * Context: Process context, may sleep; mmap_lock held for reading where memory
+ * is discarded, dropped and taken again.
+ * Return: true when a hugepage was narrowed that was in the way.
  */
-static inline void hugepoison_madvise(struct mm_struct *mm,
-				      unsigned long start, size_t len,
-				      int behavior)
+static inline bool hugepoison_advise_again(struct mm_struct *mm,
+					   unsigned long start,
+					   unsigned long end, int behavior,
+					   int error)
 {
-	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
-	    (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
-	     behavior == MADV_FREE))
-		hugepoison_discarding(mm, start, len);
+	return unlikely(error == -EINVAL) &&
+	       (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
+		behavior == MADV_FREE) &&
+	       hugepoison_narrow_ends(mm, start, end);
+}
+
+/**
+ * hugepoison_fixup_user_fault - fault in memory with mmap_lock held
+ * @mm: the address space
+ * @address: where, in bytes
+ * @flags: FAULT_FLAG_*
+ *
+ * Context: Process context, may sleep; mmap_lock held for reading. Where there
+ * is an error it is dropped and taken again.
+ * Return: as fixup_user_fault().
+ */
+static inline int hugepoison_fixup_user_fault(struct mm_struct *mm,
+					      unsigned long address,
+					      unsigned int flags)
+{
+	int ret = fixup_user_fault(mm, address, flags, NULL);
+
+	return unlikely(ret) && hugepoison_fault_in(mm, address, flags) ? 0 :
+									  ret;
+}
+
+/**
+ * hugepoison_get_remote - a page of another process, for ptrace and the like
+ * @mm: its address space
+ * @address: where, in bytes
+ * @gup_flags: FOLL_*
+ * @vma: set to the VMA
+ *
+ * Context: Process context, may sleep; mmap_lock held for reading. Where there
+ * is an error it is dropped and taken again.
+ * Return: as get_user_page_vma_remote().
+ */
+static inline struct page *hugepoison_get_remote(struct mm_struct *mm,
+						 unsigned long address,
+						 int gup_flags,
+						 struct vm_area_struct **vma)
+{
+	unsigned int flags = FAULT_FLAG_REMOTE;
+	struct page *page;
+
+	page = get_user_page_vma_remote(mm, address, gup_flags, vma);
+	if (gup_flags & FOLL_WRITE)
+		flags |= FAULT_FLAG_WRITE;
+	if (IS_ERR(page) && hugepoison_fault_in(mm, address, flags))
+		page = get_user_page_vma_remote(mm, address, gup_flags, vma);
+	return page;
 }
 
 /**
@@ -327,6 +387,13 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 }
 #endif
 
+/*
+ * Where a VMA maps the page at @pgoff of its file. A macro: vma_address() is in
+ * mm/internal.h.
+ */
+#define hugepoison_ref_address(vma, pgoff, address)			\
+	vma_address(vma, pgoff, 1)
+
 void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
@@ -355,11 +422,18 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_told(...)			false
 #define hugepoison_fork_skips(...)		false
-#define hugepoison_madvise(...)			do { } while (0)
+#define hugepoison_cuts_poison(...)		false
+#define hugepoison_advise_again(...)		false
+#define hugepoison_fixup_user_fault(mm, address, flags)			\
+	fixup_user_fault(mm, address, flags, NULL)
+#define hugepoison_get_remote(mm, address, gup_flags, vma)		\
+	get_user_page_vma_remote(mm, address, gup_flags, vma)
 #define hugepoison_may_free(vma)		vma_is_anonymous(vma)
 #define hugepoison_entry_copied(entry)		is_hugetlb_entry_hwpoisoned(entry)
-#define hugepoison_clear_entry(mm, address, ptep, size)			\
-	huge_pte_clear(mm, address, ptep, size)
+#define hugepoison_clear_entry(mm, address, ptep, size, ref_page)	\
+	((void)(ref_page), huge_pte_clear(mm, address, ptep, size))
+#define hugepoison_vma_is_narrowed(...)		false
+#define hugepoison_ref_address(vma, pgoff, address)	(address)
 /* an inline function would let the compiler place its caller's code anew */
 #define hugepoison_stays(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)

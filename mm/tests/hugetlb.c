@@ -436,7 +436,9 @@ static void hugepoison_test_clear(unsigned long pfn)
 {
 	pte_t entry = hugepoison_test_entry(pfn);
 
-	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE);
+	/* what one hugepage is taken away for keeps another one's entry */
+	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE, ZERO_PAGE(0));
+	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE, NULL);
 }
 
 /* The healthy pages of a hugepage stay for as long as somebody has an entry. */
@@ -492,6 +494,43 @@ static void hugepoison_test_remnant_ends(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
+/* What nobody looks for any more leaves no fault waiting. */
+static void hugepoison_test_not_replacing(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+
+	/* as an error does that has just called the worker */
+	WRITE_ONCE(debt->asked, debt->asked + 1);
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	hugepoison_pool_set_replacing(false);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	hugepoison_pool_await(h);
+	hugepoison_pool_set_replacing(true);
+}
+
+/* A fault comes back so many times, and once more when it is a new one. */
+static void hugepoison_test_retries(struct kunit *test)
+{
+	const unsigned long address = 5 * PAGE_SIZE + 7;
+	int i;
+
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
+	for (i = 1; i < HUGEPOISON_FAULT_TRIES; i++)
+		KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address,
+							     FAULT_FLAG_TRIED));
+	KUNIT_EXPECT_FALSE(test, hugepoison_may_retry(address,
+						      FAULT_FLAG_TRIED));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address + PAGE_SIZE,
+						     FAULT_FLAG_TRIED));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
+
+	hugepoison_retry_no_more(address);
+	KUNIT_EXPECT_FALSE(test, hugepoison_may_retry(address,
+						      FAULT_FLAG_TRIED));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
+}
+
 static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_available),
 	KUNIT_CASE(hugepoison_test_isolate),
@@ -507,6 +546,8 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_table),
 	KUNIT_CASE(hugepoison_test_remnant),
 	KUNIT_CASE(hugepoison_test_remnant_ends),
+	KUNIT_CASE(hugepoison_test_not_replacing),
+	KUNIT_CASE(hugepoison_test_retries),
 	{}
 };
 

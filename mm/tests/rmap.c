@@ -206,6 +206,38 @@ static void hugepage_test_unmap_other(struct kunit *test)
 	__free_page(page);
 }
 
+static bool hugepage_test_stop(void)
+{
+	bool stopped;
+
+	mutex_lock(&hugepage_small_mutex);
+	stopped = hugepage_stop_small_rmap();
+	mutex_unlock(&hugepage_small_mutex);
+	return stopped;
+}
+
+/* The key stays on as long as it has a user, and gets none while it is off. */
+static void hugepage_test_small_key(struct kunit *test)
+{
+	hugepage_await_small_rmap();
+	KUNIT_ASSERT_TRUE(test, hugepage_get_small_rmap());
+	hugepage_dup_small_rmap();
+	hugepage_put_small_rmap();
+	KUNIT_EXPECT_FALSE(test, hugepage_test_stop());
+	KUNIT_EXPECT_TRUE(test, hugepage_small_rmap_enabled());
+	KUNIT_EXPECT_TRUE(test, static_key_enabled(&hugepage_small_rmap_key));
+
+	hugepage_put_small_rmap();
+	KUNIT_EXPECT_TRUE(test, hugepage_test_stop());
+	KUNIT_EXPECT_FALSE(test, static_key_enabled(&hugepage_small_rmap_key));
+	KUNIT_EXPECT_FALSE(test, hugepage_get_small_rmap());
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&hugepage_small_users), 0L);
+
+	hugepage_await_small_rmap();
+	KUNIT_EXPECT_TRUE(test, hugepage_get_small_rmap());
+	hugepage_put_small_rmap();
+}
+
 static struct kunit_case hugepage_rmap_cases[] = {
 	KUNIT_CASE(hugepage_test_file_rmap),
 	KUNIT_CASE(hugepage_test_anon_rmap),
@@ -214,6 +246,7 @@ static struct kunit_case hugepage_rmap_cases[] = {
 	KUNIT_CASE(hugepage_test_unmap_shared),
 	KUNIT_CASE(hugepage_test_unmap_private),
 	KUNIT_CASE(hugepage_test_unmap_other),
+	KUNIT_CASE(hugepage_test_small_key),
 	{}
 };
 

@@ -752,6 +752,19 @@ static unsigned long sample_private_heal(void)
 	return took;
 }
 
+/* It discards a healthy page, and finds that the raw one is still lost. */
+static unsigned long sample_private_refault(void)
+{
+	unsigned long took = hit_private(1, true);
+
+	if (took < BROKEN) {
+		madvise(victim.addr + HP_2M / 2, HP_BASE, MADV_DONTNEED);
+		took = cost_of_load(victim.addr + HP_2M / 2);
+	}
+	drop_victim();
+	return took;
+}
+
 static unsigned long sample_new_mapping(void)
 {
 	unsigned long took;
@@ -815,6 +828,58 @@ static void no_tear_down(void)
 {
 }
 
+/* --- samples: an error elsewhere ---------------------------------------- */
+
+/*
+ * Another process has an error in a hugepage, and has touched it since. What
+ * follows measures those who have no hugepages, as it was before.
+ */
+static void with_an_error(void (*setup)(void))
+{
+	static bool there;
+
+	setup_errors();
+	if (!there) {
+		need_victim(HP_2M);
+		add_mappers(1, 0);
+		if (hit() == BROKEN || ask_all() == BROKEN)
+			die("error");
+		there = true;
+	}
+	setup();
+}
+
+static void setup_small_after(void)
+{
+	with_an_error(setup_small);
+}
+
+static void setup_small_file_after(void)
+{
+	with_an_error(setup_small_file);
+}
+
+static void setup_thp_after(void)
+{
+	with_an_error(setup_thp);
+}
+
+static void setup_file_thp_after(void)
+{
+	with_an_error(setup_file_thp);
+}
+
+/* A base page of an ordinary mapping, not at a hugepage's boundary. */
+static unsigned long sample_madvise(void)
+{
+	unsigned long begin;
+
+	store(area + HP_BASE);
+	begin = count();
+	madvise(area + HP_BASE, HP_BASE, MADV_DONTNEED);
+	return since(begin);
+}
+
 /* --- the list ---------------------------------------------------------- */
 
 /* Those without errors come first: an error leaves its marks on the kernel. */
@@ -847,6 +912,7 @@ static const struct bench {
 	{ "small_munmap",	41, 21,	setup_small, sample_munmap_small, tear_down },
 	{ "small_file_munmap",	41, 21,	setup_small_file, sample_munmap_small_file, tear_down },
 	{ "small_fork",		41, 21,	setup_small, sample_fork, tear_down },
+	{ "madvise",		101, 101, setup_small, sample_madvise, tear_down },
 
 	{ "contain_1",		9, 9,	setup_errors, sample_contain_1, no_tear_down },
 	{ "contain_4",		5, 0,	setup_errors, sample_contain_4, no_tear_down },
@@ -858,6 +924,7 @@ static const struct bench {
 	{ "private_touch",	5, 3,	setup_errors, sample_private_touch, no_tear_down },
 	{ "private_next",	5, 3,	setup_errors, sample_private_next, no_tear_down },
 	{ "private_heal",	5, 3,	setup_errors, sample_private_heal, no_tear_down },
+	{ "private_refault",	5, 3,	setup_errors, sample_private_refault, no_tear_down },
 	{ "first_touch",	5, 3,	setup_errors, sample_first_touch, no_tear_down },
 	{ "second_touch",	3, 3,	setup_errors, sample_second_touch, no_tear_down },
 	{ "next_mapper",	5, 3,	setup_errors, sample_next_mapper, no_tear_down },
@@ -868,6 +935,20 @@ static const struct bench {
 	{ "1g_bad_block",	1, 0,	setup_errors, sample_1g_bad_block, no_tear_down },
 	{ "1g_healthy_block",	1, 0,	setup_errors, sample_1g_healthy_block, no_tear_down },
 	{ "1g_next_mapper",	1, 0,	setup_errors, sample_1g_next_mapper, no_tear_down },
+
+	{ "after_madvise",	101, 101, setup_small_after, sample_madvise, tear_down },
+	{ "after_small_fault",	101, 101, setup_small_after, sample_small_fault, tear_down },
+	{ "after_small_munmap",	41, 21,	setup_small_after, sample_munmap_small, tear_down },
+	{ "after_small_fork",	41, 21,	setup_small_after, sample_fork, tear_down },
+	{ "after_file_fault",	101, 101, setup_small_file_after, sample_minor_fault, tear_down },
+	{ "after_file_munmap",	41, 21,	setup_small_file_after, sample_munmap_small_file,
+	  tear_down },
+	{ "after_thp_fault",	41, 21,	setup_thp_after, sample_private_fault, tear_down },
+	{ "after_thp_munmap",	21, 11,	setup_thp_after, sample_munmap_thp, tear_down },
+	{ "after_thp_fork",	101, 51, setup_thp_after, sample_fork, tear_down },
+	{ "after_file_thp",	101, 101, setup_file_thp_after, sample_minor_fault, tear_down },
+	{ "after_file_thp_unmap", 101, 51, setup_file_thp_after, sample_munmap_file_thp,
+	  tear_down },
 };
 
 static void print_cost(unsigned long cost)

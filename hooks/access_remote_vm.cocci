@@ -1,0 +1,14 @@
+// The same for ptrace and /proc/PID/mem: reading a healthy page of another process
+// must not fail until the worker has narrowed there.
+// file: mm/memory.c
+// hunks: 1
+@@
+expression E1, E2, E3, E4;
+@@
+  __access_remote_vm(...)
+  {
+  <...
+- get_user_page_vma_remote(E1, E2, E3, E4)
++ hugepoison_get_remote(E1, E2, E3, E4)
+  ...>
+  }
