@@ -149,39 +149,43 @@ static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 
 /**
  * hugepoison_pool_flush - wait until what was freed is free
- * @order: of the hugepages
  *
  * Under HVO stock leaves the freeing of a surplus hugepage to a worker. Until
  * that ran the hugepage is in no list, and nothing can be said of it.
  *
  * Context: Process context, may sleep.
  */
-void hugepoison_pool_flush(unsigned int order)
+void hugepoison_pool_flush(void)
 {
-	flush_free_hpage_work(size_to_hstate(PAGE_SIZE << order));
+	flush_work(&free_hpage_work);
 }
 
 /**
- * hugepoison_pool_isolate - take a free, poisoned hugepage off the free list
- * @folio: the poisoned hugepage
+ * hugepoison_pool_isolate - take a free hugepage off the free list
+ * @page: a page of it
+ * @poisoned: whether it has to be a poisoned one, or a healthy one
  *
  * The caller becomes its only user, just as if it had been allocated: it is in
- * nr_hugepages but no longer in free_hugepages, and folio_put() gives it back
- * to the pool once it is unpoisoned.
+ * nr_hugepages but no longer in free_hugepages. It need not be there when the
+ * caller comes: which hugepage @page is in is looked up under hugetlb_lock.
  *
  * Context: Any context that may take hugetlb_lock.
- * Return: true with a reference held for the caller, false when @folio is not
- * on the free list.
+ * Return: true with a reference held for the caller, false when no such hugepage
+ * is on the free list.
  */
-bool hugepoison_pool_isolate(struct folio *folio)
+bool hugepoison_pool_isolate(struct page *page, bool poisoned)
 {
+	struct folio *folio;
 	struct hstate *h;
-	int nid = folio_nid(folio);
 	bool ret = false;
+	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
-	if (folio_test_hugetlb(folio) && folio_test_hugetlb_freed(folio)) {
+	folio = page_folio(page);
+	if (folio_test_hugetlb(folio) && folio_test_hugetlb_freed(folio) &&
+	    folio_test_hwpoison(folio) == poisoned) {
 		h = folio_hstate(folio);
+		nid = folio_nid(folio);
 		folio_ref_unfreeze(folio, 1);
 		folio_clear_hugetlb_freed(folio);
 		list_move(&folio->lru, &h->hugepage_activelist);
@@ -191,6 +195,29 @@ bool hugepoison_pool_isolate(struct folio *folio)
 	}
 	spin_unlock_irq(&hugetlb_lock);
 	return ret;
+}
+
+/**
+ * hugepoison_pool_put_back - undo hugepoison_pool_isolate()
+ * @folio: the hugepage, healthy; the caller's reference goes
+ *
+ * folio_put() would take it for one that was in use: where the pool has a surplus
+ * that makes it one smaller, maybe by a hugepage that is promised.
+ *
+ * Context: Process context; takes hugetlb_lock.
+ */
+void hugepoison_pool_put_back(struct folio *folio)
+{
+	bool alone;
+
+	spin_lock_irq(&hugetlb_lock);
+	alone = folio_ref_freeze(folio, 1);
+	if (alone)
+		enqueue_hugetlb_folio(folio_hstate(folio), folio);
+	spin_unlock_irq(&hugetlb_lock);
+	/* another reference, held for a moment: the last folio_put() does it */
+	if (!alone)
+		folio_put(folio);
 }
 
 /**

@@ -97,7 +97,7 @@ static const struct hugepoison_action hugepoison_actions[] = {
 		"pinned", "contained, but other users still hold references to it",
 		true, MF_MSG_HUGE, MF_FAILED, true },
 	[HUGEPOISON_REPEATED] = {
-		"repeated", "another error where all is out of use already",
+		"repeated", "reported again, nothing more of it is out of use",
 		false, MF_MSG_ALREADY_POISONED, MF_FAILED },
 	[HUGEPOISON_FAILED] = {
 		"failed", "not contained",
@@ -371,28 +371,33 @@ static void hugepoison_outcome(unsigned long pfn, unsigned int order,
 	hugepoison_log(pfn, order, outcome, nr_bad);
 }
 
-/* The whole hugepage goes out of use; action_result() counted the raw page. */
+/*
+ * The whole hugepage goes out of use. Its raw pages were counted one by one; when
+ * which they are is lost, all but the last were uncounted with that.
+ */
 static void hugepoison_settle(struct hugepoison_error *err)
 {
 	struct hugepoison_record *record = err->record;
+	struct raw_hwp_page *raw;
 
 	hugepoison_mark(err->folio, true);
 	record->marked = true;
-	hugepoison_account(record, err->pfn, -1);
+	if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
+		hugepoison_account(record, err->pfn, -1);
+	llist_for_each_entry(raw, raw_hwp_list_head(err->folio)->first, node)
+		hugepoison_account(record, page_to_pfn(raw->page), -1);
 	hugepoison_account(record, record->pfn, 1L << record->order);
 }
 
 /*
  * The end of every error: mark, account, log and count. The folio is unlocked;
- * it is either ours to keep, or no hugepage any more.
- *
- * Return: what memory_failure() is to return.
+ * it is either ours to keep, or no hugepage any more. HardwareCorrupted has the
+ * raw page already.
  */
-static int hugepoison_result(struct hugepoison_error *err,
-			     enum hugepoison_outcome outcome)
+static void hugepoison_conclude(struct hugepoison_error *err,
+				enum hugepoison_outcome outcome)
 {
 	const struct hugepoison_action *action = &hugepoison_actions[outcome];
-	int ret = action_result(err->pfn, action->type, action->result);
 	struct hugepoison_record *record = err->record;
 	bool counted = action->type != MF_MSG_ALREADY_POISONED;
 
@@ -405,7 +410,7 @@ static int hugepoison_result(struct hugepoison_error *err,
 		pr_err("%#lx: no record of it: mce_bad_pages will not show it\n",
 		       err->pfn);
 	}
-	/* nobody tells when the last of its users, or the want of memory, is gone */
+	/* nobody tells when its last user, or the want of memory, is gone */
 	if (record && !record->raw && action->later)
 		hugepoison_release_later(record);
 	hugepoison_count(err->pfn, err->order, outcome);
@@ -417,6 +422,16 @@ static int hugepoison_result(struct hugepoison_error *err,
 	else
 		hugepoison_log(err->pfn, err->order, outcome,
 			       record ? record->nr_bad : 1);
+}
+
+/* Return: what memory_failure() is to return. */
+static int hugepoison_result(struct hugepoison_error *err,
+			     enum hugepoison_outcome outcome)
+{
+	const struct hugepoison_action *action = &hugepoison_actions[outcome];
+	int ret = action_result(err->pfn, action->type, action->result);
+
+	hugepoison_conclude(err, outcome);
 	return ret;
 }
 
@@ -463,14 +478,75 @@ static enum hugepoison_outcome hugepoison_give_up(struct hugepoison_error *err)
 	return outcome;
 }
 
-/* A free hugepage: out of the pool with it, and its raw page out of use. */
-static enum hugepoison_outcome me_free_hugepage(struct hugepoison_error *err)
+/*
+ * The hugepage that the raw page is in, and its order. Without a reference it may
+ * be dissolved in any moment, and its struct pages may be others' then: so both
+ * are read under hugetlb_lock, and all else waits until it is isolated.
+ *
+ * Return: false when the page is in no hugepage any more.
+ */
+static bool hugepoison_identify(struct hugepoison_error *err)
 {
-	hugepoison_pool_flush(err->order);
-	err->referenced = hugepoison_pool_isolate(err->folio);
-	if (!err->referenced)
-		return HUGEPOISON_FAILED;
-	return hugepoison_give_up(err);
+	bool huge;
+
+	spin_lock_irq(&hugetlb_lock);
+	err->folio = page_folio(err->page);
+	huge = folio_test_hugetlb(err->folio);
+	if (huge)
+		err->order = folio_order(err->folio);
+	spin_unlock_irq(&hugetlb_lock);
+	return huge;
+}
+
+/*
+ * Whether the hugepage left its pool by itself: somebody shrank the pool, or it
+ * was a surplus one. It was marked before, so it was taken apart around its raw
+ * pages, see hugepoison_free_poisoned(), and they are out of everybody's reach.
+ */
+static bool hugepoison_has_left(struct hugepoison_error *err)
+{
+	struct hugepoison_record *record;
+
+	/* as if this error were counted, as those before it are */
+	if (err->record)
+		err->record->nr_bad++;
+	hugepoison_collect_left();
+	record = hugepoison_lookup(err->pfn);
+	if (!record || !record->raw) {
+		if (err->record)
+			err->record->nr_bad--;
+		return false;
+	}
+	err->record = record;
+	err->order = record->order;
+	record->nr_bad--;
+	return true;
+}
+
+/*
+ * Take a hugepage that is free, or will be in a moment: it may be on its way
+ * from its last user to the pool, or out of the pool. Where it goes shows soon,
+ * and nobody is given it meanwhile, as it is marked.
+ *
+ * Return: HUGEPOISON_ISOLATED with a reference, HUGEPOISON_DEQUEUED when it has
+ * left its pool by itself, HUGEPOISON_FAILED when it did neither.
+ */
+static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err)
+{
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		err->referenced = hugepoison_pool_isolate(err->page, true);
+		if (err->referenced) {
+			err->folio = page_folio(err->page);
+			return HUGEPOISON_ISOLATED;
+		}
+		if (hugepoison_has_left(err))
+			return HUGEPOISON_DEQUEUED;
+		hugepoison_pool_flush();
+		usleep_range(1000, 5000);
+	}
+	return HUGEPOISON_FAILED;
 }
 
 /*
@@ -692,23 +768,14 @@ bool hugepoison_page_is_bad(struct page *page)
 	return PageHWPoison(page);
 }
 
-/* The filter says that this page is not to be hit: as if nothing had been. */
-static int hugepoison_filtered(struct hugepoison_error *err)
+/* Nothing of a hugepage is bad after all. The caller has a reference. */
+static void hugepoison_forget_all(struct folio *folio)
 {
-	struct folio *folio = err->folio;
-
 	spin_lock_irq(&hugetlb_lock);
 	hugepoison_forget(folio, NULL);
 	folio_clear_hugetlb_raw_hwp_unreliable(folio);
 	folio_clear_hwpoison(folio);
-	if (err->migratable_cleared)
-		folio_set_hugetlb_migratable(folio);
 	spin_unlock_irq(&hugetlb_lock);
-
-	folio_unlock(folio);
-	if (err->referenced)
-		folio_put(folio);
-	return -EOPNOTSUPP;
 }
 
 /*
@@ -811,13 +878,40 @@ static int __init hugepoison_teach_lockdep(void)
 late_initcall(hugepoison_teach_lockdep);
 #endif
 
+/*
+ * The hugepage is recorded as poisoned, and was free or neither free nor in use:
+ * out of the pool with it, and its raw page out of use. A hugepage that turns out
+ * to come into use is left to the worker.
+ */
+static int hugepoison_contain_free(struct hugepoison_error *err)
+{
+	enum hugepoison_outcome outcome;
+
+	if (hugepoison_identify(err))
+		err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+	outcome = hugepoison_take_free(err);
+	if (outcome == HUGEPOISON_ISOLATED && hwpoison_filter(err->page)) {
+		hugepoison_forget_all(err->folio);
+		if (err->record)
+			hugepoison_erase(err->record);
+		hugepoison_pool_put_back(err->folio);
+		return -EOPNOTSUPP;
+	}
+	if (outcome == HUGEPOISON_ISOLATED)
+		outcome = hugepoison_give_up(err);
+	else if (outcome == HUGEPOISON_FAILED)
+		pr_err("%#lx: its hugepage is neither free nor in use: to be contained when it is\n",
+		       err->pfn);
+	return hugepoison_result(err, outcome);
+}
+
 /* An error in a hugepage that is poisoned already. */
 static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 {
 	enum hugepoison_outcome outcome = HUGEPOISON_FAILED;
 
-	err->folio = page_folio(err->page);
-	err->order = folio_order(err->folio);
+	if (!hugepoison_identify(err) && !same_page)
+		return hugepoison_contain_free(err);
 	err->record = hugepoison_find(err->pfn);
 	if (err->record && err->record->narrow && !same_page)
 		return hugepoison_narrow_again(err);
@@ -856,32 +950,37 @@ static int hugepoison_get(struct hugepoison_error *err)
 					  &err->migratable_cleared);
 }
 
-/* The hugepage is recorded as poisoned; @free tells where it was found. */
-static int hugepoison_contain(struct hugepoison_error *err, bool free)
+/* The hugepage is in use and the handler has a reference: unlocks the folio. */
+static enum hugepoison_outcome
+hugepoison_contain_used(struct hugepoison_error *err)
 {
-	struct folio *folio = page_folio(err->page);
-	bool narrow;
+	bool narrow = hugepoison_may_narrow(err);
 
-	err->folio = folio;
-	err->order = folio_order(folio);
-	err->referenced = !free;
-	folio_lock(folio);
-	if (hwpoison_filter(err->page))
-		return hugepoison_filtered(err);
-
-	err->record = hugepoison_add(folio_pfn(folio), err->order);
-	if (free) {
-		folio_unlock(folio);
-		return hugepoison_result(err, me_free_hugepage(err));
-	}
-
-	narrow = hugepoison_may_narrow(err);
 	if (err->record) {
 		err->record->used = true;
 		hugepoison_set_narrow(err->record, narrow);
 	}
-	hwpoison_user_mappings(folio, err->page, err->pfn, err->flags);
-	return hugepoison_result(err, me_huge_page_in_use(err));
+	hwpoison_user_mappings(err->folio, err->page, err->pfn, err->flags);
+	return me_huge_page_in_use(err);
+}
+
+/* The hugepage is recorded as poisoned, and in use. */
+static int hugepoison_contain(struct hugepoison_error *err)
+{
+	err->folio = page_folio(err->page);
+	err->order = folio_order(err->folio);
+	err->referenced = true;
+	folio_lock(err->folio);
+	if (hwpoison_filter(err->page)) {
+		hugepoison_forget_all(err->folio);
+		if (err->migratable_cleared)
+			folio_set_hugetlb_migratable(err->folio);
+		folio_unlock(err->folio);
+		folio_put(err->folio);
+		return -EOPNOTSUPP;
+	}
+	err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+	return hugepoison_result(err, hugepoison_contain_used(err));
 }
 
 /* What to do is decided by how the page was found: stock's MF_HUGETLB_*. */
@@ -890,21 +989,15 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
 	switch (found) {
 	case MF_HUGETLB_NON_HUGEPAGE:
 		return 0;
-	case MF_HUGETLB_FREED:
 	case MF_HUGETLB_IN_USED:
-		return hugepoison_contain(err, found == MF_HUGETLB_FREED);
+		return hugepoison_contain(err);
 	case MF_HUGETLB_FOLIO_PRE_POISONED:
 	case MF_HUGETLB_PAGE_PRE_POISONED:
 		return hugepoison_second(err,
 				found == MF_HUGETLB_PAGE_PRE_POISONED);
 	default:
-		/* Marked without a reference; no allocator hands it out. */
-		err->order = folio_order(page_folio(err->page));
-		err->record = hugepoison_add(folio_pfn(page_folio(err->page)),
-					     err->order);
-		pr_err("%#lx: hugepage neither free nor in use for long\n",
-		       err->pfn);
-		return hugepoison_result(err, HUGEPOISON_FAILED);
+		/* marked without a reference; no allocator hands it out */
+		return hugepoison_contain_free(err);
 	}
 }
 
@@ -987,7 +1080,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 	if (IS_ERR(folio))
 		ret = PTR_ERR(folio);
 	else if (folio)
-		ret = hugepoison_contain(&err, true);
+		ret = hugepoison_contain_free(&err);
 	hugepoison_end();
 	mutex_unlock(&mf_mutex);
 	return ret;

@@ -16,9 +16,13 @@
 #define HUGEPOISON_EAGER_AGAIN		(HZ / 10)
 /* For how long a fault that found no hugepage takes an error to be the reason. */
 #define HUGEPOISON_MOMENT		(HZ / 5)
-/* How soon an unused hugepage is released, or looked at again. */
+/*
+ * How soon an unused hugepage is released, or looked at again; and one whose
+ * error is not contained.
+ */
 #define HUGEPOISON_RELEASE_DELAY	(HZ / 100)
 #define HUGEPOISON_RELEASE_AGAIN	HZ
+#define HUGEPOISON_CONTAIN_AGAIN	(HZ / 10)
 
 static void hugepoison_narrow_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(hugepoison_narrow_dwork, hugepoison_narrow_work);
@@ -66,6 +70,16 @@ void hugepoison_hurry(struct folio *folio)
 	mod_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork, 0);
 }
 
+/*
+ * Whether an error is not contained yet: the handler is about to, or could not, as
+ * the hugepage was neither free nor in use. Then the worker does when it is.
+ */
+static bool hugepoison_is_open(struct hugepoison_record *record)
+{
+	return !READ_ONCE(record->narrow) && !READ_ONCE(record->marked) &&
+	       !READ_ONCE(record->raw);
+}
+
 /**
  * hugepoison_fate - what becomes of a page fault on a hugepage
  * @folio: the hugepage; the folio lock or RCU keeps it in the page cache
@@ -74,7 +88,8 @@ void hugepoison_hurry(struct folio *folio)
  * holds while it waits for the folio lock.
  * Return: HUGEPOISON_HEALTHY, HUGEPOISON_NARROW when the healthy pages of it
  * may be mapped, HUGEPOISON_WIDE when none may, HUGEPOISON_UNDECIDED when the
- * error handler is about to find out.
+ * error handler is about to find out, or the worker, which comes soon to one
+ * that is in use.
  */
 enum hugepoison_fate hugepoison_fate(struct folio *folio)
 {
@@ -91,7 +106,7 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio)
 	record = hugepoison_lookup(folio_pfn(folio));
 	if (record && READ_ONCE(record->narrow))
 		fate = HUGEPOISON_NARROW;
-	else if (!record && handling)
+	else if (record ? hugepoison_is_open(record) : handling)
 		fate = HUGEPOISON_UNDECIDED;
 	/* without the folio lock: it is well by now, or no hugepage any more */
 	if (record ? READ_ONCE(record->raw) : !folio_test_hwpoison(folio))
@@ -147,7 +162,11 @@ bool hugepoison_told(struct task_struct *task, struct page *page,
  */
 static LLIST_HEAD(hugepoison_left);
 
-/* A compound page becomes base pages, each without a reference. */
+/*
+ * A compound page becomes base pages, each without a reference. Stock marks them
+ * when an error is reported in one meanwhile, so flags change by atomic
+ * operations only, here and until the pages are free.
+ */
 static void hugepoison_take_apart(struct folio *folio)
 {
 	unsigned long i, nr = folio_nr_pages(folio);
@@ -159,9 +178,9 @@ static void hugepoison_take_apart(struct folio *folio)
 		set_page_private(page, 0);
 		clear_compound_head(page);
 	}
-	folio_page(folio, 1)->flags &= ~PAGE_FLAGS_SECOND;
+	set_mask_bits(&folio_page(folio, 1)->flags, PAGE_FLAGS_SECOND, 0);
 	set_page_private(&folio->page, 0);
-	__folio_clear_head(folio);
+	ClearPageHead(&folio->page);
 }
 
 /*
@@ -170,7 +189,7 @@ static void hugepoison_take_apart(struct folio *folio)
  */
 static void hugepoison_keep(struct page *page, unsigned int order)
 {
-	page->flags &= ~PAGE_FLAGS_CHECK_AT_PREP;
+	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
 	page->index = order;
@@ -375,18 +394,6 @@ hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio)
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
 }
 
-/* A hugepage in which nothing is broken, isolated: back on the free list. */
-static int hugepoison_take_back(struct folio *folio)
-{
-	spin_lock_irq(&hugetlb_lock);
-	hugepoison_forget(folio, NULL);
-	folio_clear_hugetlb_raw_hwp_unreliable(folio);
-	folio_clear_hwpoison(folio);
-	spin_unlock_irq(&hugetlb_lock);
-	folio_put(folio);
-	return -EBUSY;
-}
-
 /*
  * Nobody has the hugepage any more: what was lost of it by an error in another
  * one does not matter now.
@@ -411,7 +418,8 @@ static bool hugepoison_release_lost(struct hugepoison_record *record,
 	if (record->nr_bad)
 		return false;
 	hugepoison_erase(record);
-	hugepoison_take_back(folio);
+	hugepoison_forget_all(folio);
+	folio_put(folio);
 	return true;
 }
 
@@ -446,21 +454,82 @@ static bool hugepoison_release(struct hugepoison_record *record)
 }
 
 /*
+ * Get hold of a poisoned hugepage that came into use after its error. Before it is
+ * mapped or in a file a page fault is filling it, and takes the folio lock as if
+ * nobody else could have it: leave it alone until then.
+ */
+static bool hugepoison_get_used(struct folio *folio)
+{
+	bool got;
+
+	spin_lock_irq(&hugetlb_lock);
+	got = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
+	      (folio_mapped(folio) || READ_ONCE(folio->mapping)) &&
+	      folio_try_get(folio);
+	if (got)
+		folio_clear_hugetlb_migratable(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	return got;
+}
+
+/*
+ * Contain an error that the handler could not. As if it was reported now, by
+ * nobody who needs an answer; but it is counted already. The lock of a hugepage
+ * that has just come into use is only tried: it may be the fresh one of a heal.
+ *
+ * Return: true when the hugepage has to be looked at again.
+ */
+static bool hugepoison_contain_late(struct hugepoison_record *record,
+				    struct folio *folio)
+{
+	struct hugepoison_error err = {
+		.page = &folio->page,
+		.folio = folio,
+		.order = record->order,
+		.record = record,
+		.referenced = true,
+		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
+	};
+	enum hugepoison_outcome outcome;
+	struct raw_hwp_page *raw;
+
+	lockdep_assert_held(&mf_mutex);
+	if (!hugepoison_lock_poisoned(record, folio)) {
+		folio_put(folio);
+		return true;
+	}
+	hugepoison_begin();
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
+		err.page = raw->page;
+		hugepoison_mark_raw(folio, raw->page);
+	}
+	err.pfn = page_to_pfn(err.page);
+	record->nr_bad--;
+	outcome = hugepoison_contain_used(&err);
+	hugepoison_conclude(&err, outcome);
+	hugepoison_end();
+	return hugepoison_actions[outcome].later;
+}
+
+/*
  * Release a hugepage if its last user has left it: no file has it, and the
  * handler's reference is the last one. One that was on its way between free and
- * in use when it went bad, so that the handler got no reference, may be on the
- * free list by now.
+ * in use when it went bad, so that the handler got no reference, is free by now,
+ * or in use, or still neither.
  *
  * Return: true when it has to be looked at again. A file says when it lets go.
  */
 static bool hugepoison_try_release(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
+	bool open = hugepoison_is_open(record);
 
+	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
+		record->referenced = true;
+	else if (open && (record->referenced || hugepoison_get_used(folio)))
+		return hugepoison_contain_late(record, folio);
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return false;
-	if (!record->referenced)
-		record->referenced = hugepoison_pool_isolate(folio);
 	if (record->referenced && folio_mapping(folio))
 		return false;
 	if (!record->referenced || folio_mapped(folio) ||
@@ -475,7 +544,8 @@ static void hugepoison_release_later(struct hugepoison_record *record)
 	lockdep_assert_held(&mf_mutex);
 	record->used = true;
 	mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
-			 HUGEPOISON_RELEASE_AGAIN);
+			 hugepoison_is_open(record) ? HUGEPOISON_CONTAIN_AGAIN :
+						      HUGEPOISON_RELEASE_AGAIN);
 }
 
 /* A hugepage that had users and that this round has not looked at yet. */
@@ -493,39 +563,41 @@ static struct hugepoison_record *hugepoison_next_used(unsigned int round)
 
 /*
  * One of them; mf_mutex is dropped after each, as finding a fresh hugepage may
- * take a while.
+ * take a while. @delay is when to look again, in jiffies, 0 for not at all.
  *
  * Return: false when this round has looked at all of them.
  */
-static bool hugepoison_release_next(unsigned int round, bool *again)
+static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 {
 	struct hugepoison_record *record;
-	bool more;
+	bool open;
 
 	mutex_lock(&mf_mutex);
 	hugepoison_collect_left();
 	record = hugepoison_next_used(round);
-	more = record;
 	if (record) {
 		record->round = round;
-		if (!hugepoison_stale(record))
-			*again |= hugepoison_try_release(record);
+		open = hugepoison_is_open(record);
+		if (!hugepoison_stale(record) && hugepoison_try_release(record))
+			*delay = open || *delay == HUGEPOISON_CONTAIN_AGAIN ?
+				 HUGEPOISON_CONTAIN_AGAIN :
+				 HUGEPOISON_RELEASE_AGAIN;
 	}
 	mutex_unlock(&mf_mutex);
-	return more;
+	return record;
 }
 
 static void hugepoison_release_work(struct work_struct *work)
 {
 	static unsigned int round;
-	bool again = false;
+	unsigned long delay = 0;
 
 	round++;
-	while (hugepoison_release_next(round, &again))
+	while (hugepoison_release_next(round, &delay))
 		cond_resched();
-	if (again)
+	if (delay)
 		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
-				   HUGEPOISON_RELEASE_AGAIN);
+				   delay);
 }
 
 /* A free hugepage, isolated, one page of which is not to be used any more. */
@@ -540,17 +612,19 @@ static int hugepoison_retire(struct page *page, struct folio *folio)
 	spin_unlock_irq(&hugetlb_lock);
 
 	record = hugepoison_add(folio_pfn(folio), order);
-	if (!record)
-		return hugepoison_take_back(folio);
-	/* soft_offline_page() counts it in a moment */
-	record->nr_bad = 1;
-	outcome = hugepoison_leave_pool(record, folio);
-	if (outcome == HUGEPOISON_ISOLATED) {
+	if (record) {
+		/* soft_offline_page() counts it in a moment */
+		record->nr_bad = 1;
+		outcome = hugepoison_leave_pool(record, folio);
+		if (outcome != HUGEPOISON_ISOLATED) {
+			hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
+			return 1;
+		}
 		hugepoison_erase(record);
-		return hugepoison_take_back(folio);
 	}
-	hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
-	return 1;
+	hugepoison_forget_all(folio);
+	hugepoison_pool_put_back(folio);
+	return -EBUSY;
 }
 
 /**
@@ -567,20 +641,20 @@ static int hugepoison_retire(struct page *page, struct folio *folio)
  */
 int hugepoison_page_handle_poison(struct page *page)
 {
-	struct folio *folio = page_folio(page);
-	int ret = -EBUSY;
+	int ret;
 
 	lockdep_assert_held(&mf_mutex);
-	if (!folio_test_hugetlb(folio))
+	if (!PageHuge(page))
 		return __page_handle_poison(page);
-	if (folio_test_hwpoison(folio))
-		return -EBUSY;
-	hugepoison_pool_flush(folio_order(folio));
-	if (!hugepoison_pool_isolate(folio))
-		return __page_handle_poison(page);
+	if (!hugepoison_pool_isolate(page, false)) {
+		hugepoison_pool_flush();
+		if (!hugepoison_pool_isolate(page, false))
+			return folio_test_hwpoison(page_folio(page)) ?
+			       -EBUSY : __page_handle_poison(page);
+	}
 
 	hugepoison_begin();
-	ret = hugepoison_retire(page, folio);
+	ret = hugepoison_retire(page, page_folio(page));
 	hugepoison_end();
 	/* the caller takes the reference that a page out of use has */
 	if (ret > 0)
@@ -638,7 +712,9 @@ bool hugepoison_has_errors(void)
  * hugepoison_await_handled - wait for the error on its way through the handler
  *
  * There is one at a time, by mf_mutex. Those that come after it are not waited
- * for: what the caller met is decided by then.
+ * for: what the caller met is decided by then. Where the handler could not
+ * contain an error the worker does, soon after the hugepage came into use: then
+ * the wait is for a part of the time until the worker looks.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
@@ -646,6 +722,8 @@ void hugepoison_await_handled(void)
 {
 	int nr = atomic_read(&hugepoison_nr_handled);
 
+	if (!hugepoison_has_errors())
+		schedule_timeout_killable(HUGEPOISON_CONTAIN_AGAIN / 4);
 	while (hugepoison_has_errors() &&
 	       atomic_read(&hugepoison_nr_handled) == nr &&
 	       !fatal_signal_pending(current))

@@ -242,7 +242,8 @@ static void hugepoison_remnant_fill(struct hugepoison_remnant *remnant)
 			__set_bit(i, remnant->bad);
 			continue;
 		}
-		page->flags &= ~PAGE_FLAGS_CHECK_AT_PREP;
+		/* an error in it is reported as one in any base page from now on */
+		set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
 		set_page_refcounted(page);
 	}
 }

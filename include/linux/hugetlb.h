@@ -93,8 +93,9 @@ extern u64 hugepoison_filter_cgroup;
 /* mm/hugepoison/hugetlb.c: the pool */
 bool hugepoison_pool_replacing(void);
 void hugepoison_pool_set_replacing(bool replacing);
-void hugepoison_pool_flush(unsigned int order);
-bool hugepoison_pool_isolate(struct folio *folio);
+void hugepoison_pool_flush(void);
+bool hugepoison_pool_isolate(struct page *page, bool poisoned);
+void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);

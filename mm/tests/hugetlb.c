@@ -39,6 +39,15 @@ static struct folio *hugepoison_test_grow(struct kunit *test)
 	return folio;
 }
 
+/* So many more that the pool is not meant to keep, or fewer. */
+static void hugepoison_test_surplus(int more)
+{
+	spin_lock_irq(&hugetlb_lock);
+	default_hstate.surplus_huge_pages += more;
+	default_hstate.surplus_huge_pages_node[0] += more;
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 static void hugepoison_test_shrink(struct folio *folio)
 {
 	spin_lock_irq(&hugetlb_lock);
@@ -61,17 +70,22 @@ static void hugepoison_test_isolate(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_grow(test);
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct page *page = folio_page(folio, 3);
 
-	KUNIT_EXPECT_TRUE(test, hugepoison_pool_isolate(folio));
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_isolate(page, true));
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_isolate(page, false));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_EQ(test, now.nr, before.nr);
 	KUNIT_EXPECT_EQ(test, now.free, before.free - 1);
 
 	/* not on the free list any more: nothing to isolate */
-	KUNIT_EXPECT_FALSE(test, hugepoison_pool_isolate(folio));
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_isolate(page, false));
 
-	folio_put(folio);
+	/* also where one that was in use would go as a surplus one */
+	hugepoison_test_surplus(1);
+	hugepoison_pool_put_back(folio);
+	hugepoison_test_surplus(-1);
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
 	hugepoison_test_shrink(folio);

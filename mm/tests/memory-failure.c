@@ -57,6 +57,47 @@ static void hugepoison_test_mark(struct kunit *test)
 	folio_put(folio);
 }
 
+/*
+ * A hugepage that is dissolved as soon as it is marked, before the handler comes
+ * to it: its raw page is out of use, counted once, and the log knows of what
+ * size the hugepage was.
+ */
+static void hugepoison_test_left(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+	struct hugepoison_error err = {
+		.page = folio_page(folio, 7),
+		.pfn = folio_pfn(folio) + 7,
+		.flags = MF_SW_SIMULATED,
+	};
+	long before = atomic_long_read(&num_poisoned_pages);
+	unsigned int order = folio_order(folio);
+	struct hugepoison_record *record;
+
+	/* from beside the pool: it goes when it is freed */
+	KUNIT_ASSERT_TRUE(test, folio_test_hugetlb_temporary(folio));
+	mutex_lock(&mf_mutex);
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_update_hwpoison(folio, err.page);
+	spin_unlock_irq(&hugetlb_lock);
+	folio_put(folio);
+
+	KUNIT_EXPECT_EQ(test, hugepoison_contain_free(&err), 0);
+	KUNIT_EXPECT_EQ(test, err.order, order);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
+			before + 1);
+	record = hugepoison_lookup(err.pfn);
+	KUNIT_EXPECT_NOT_NULL(test, record);
+	if (record) {
+		KUNIT_EXPECT_TRUE(test, record->raw);
+		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
+	}
+	mutex_unlock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, page_count(err.page), 1);
+	KUNIT_EXPECT_EQ(test, unpoison_memory(err.pfn), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+}
+
 /* The errors of a hugepage are forgotten one by one, or all together. */
 static void hugepoison_test_forget(struct kunit *test)
 {
@@ -206,7 +247,7 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	folio_set_hugetlb_raw_hwp_unreliable(folio);
 	mutex_lock(&mf_mutex);
 	/* this test's only reference becomes the handler's */
-	KUNIT_EXPECT_EQ(test, hugepoison_contain(&err, false), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_contain(&err), 0);
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
@@ -364,6 +405,7 @@ static void hugepoison_test_actions(struct kunit *test)
 
 static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_mark),
+	KUNIT_CASE(hugepoison_test_left),
 	KUNIT_CASE(hugepoison_test_forget),
 	KUNIT_CASE(hugepoison_test_records),
 	KUNIT_CASE(hugepoison_test_account),

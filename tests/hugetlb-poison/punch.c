@@ -60,7 +60,7 @@ static void *fault_elsewhere(void *arg)
 	for (unsigned long i = 0; !stopped(self); i++) {
 		char *at = self->own + (1 + i % BUSY) * HP_2M;
 
-		*(volatile char *)at = i;
+		__atomic_store_n(at, i, __ATOMIC_RELAXED);
 		madvise(at, HP_2M, MADV_DONTNEED);
 		__atomic_fetch_add(&self->faults, 1, __ATOMIC_RELAXED);
 	}
