@@ -64,18 +64,17 @@ static void hugepoison_test_mark(struct kunit *test)
  */
 static void hugepoison_test_left(struct kunit *test)
 {
-	struct folio *folio = hugepoison_test_folio(test);
-	struct hugepoison_error err = {
-		.page = folio_page(folio, 7),
-		.pfn = folio_pfn(folio) + 7,
-		.flags = MF_SW_SIMULATED,
-	};
+	unsigned int order = huge_page_order(&default_hstate);
+	struct folio *folio = hugepoison_pool_spare(order, 0);
 	long before = atomic_long_read(&num_poisoned_pages);
-	unsigned int order = folio_order(folio);
+	struct hugepoison_error err = { .flags = MF_SW_SIMULATED };
 	struct hugepoison_record *record;
 
 	/* from beside the pool: it goes when it is freed */
+	KUNIT_ASSERT_NOT_NULL(test, folio);
 	KUNIT_ASSERT_TRUE(test, folio_test_hugetlb_temporary(folio));
+	err.page = folio_page(folio, 7);
+	err.pfn = page_to_pfn(err.page);
 	mutex_lock(&mf_mutex);
 	spin_lock_irq(&hugetlb_lock);
 	hugetlb_update_hwpoison(folio, err.page);
@@ -88,10 +87,7 @@ static void hugepoison_test_left(struct kunit *test)
 			before + 1);
 	record = hugepoison_lookup(err.pfn);
 	KUNIT_EXPECT_NOT_NULL(test, record);
-	if (record) {
-		KUNIT_EXPECT_TRUE(test, record->raw);
-		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
-	}
+	KUNIT_EXPECT_TRUE(test, record && record->raw && record->nr_bad == 1);
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, page_count(err.page), 1);
 	KUNIT_EXPECT_EQ(test, unpoison_memory(err.pfn), 0);

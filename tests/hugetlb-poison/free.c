@@ -5,11 +5,12 @@
  * hugepage was promised, is told in pool.c as well.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "kselftest_harness.h"
 
@@ -295,12 +296,9 @@ TEST_F_TIMEOUT(promised, 1G_is_not, 60)
 
 /* --- free, and no hugepage any more in a moment ---------------------------- */
 
-#define OVERCOMMIT "/proc/sys/vm/nr_overcommit_hugepages"
-
 FIXTURE(leaving) {
 	struct hp_test test;
 	pthread_t thread;
-	struct hp_map map;
 	bool stop;
 };
 
@@ -316,14 +314,16 @@ static void undo_reported(struct hp_log *log)
 	const char *name = "Memory failure: ";
 	const char *at = hp_log_find(log, "%s", name);
 
-	for (; at; at = strstr(at + 1, name))
-		hp_note_poisoned(strtoul(at + strlen(name), NULL, 0));
+	while (at) {
+		hp_note_poisoned(strtoul(at, NULL, 0));
+		at = strstr(at, name);
+		if (at)
+			at += strlen(name);
+	}
 }
 
 FIXTURE_TEARDOWN(leaving)
 {
-	hp_write(OVERCOMMIT, "0");
-	hp_map_free(&self->map);
 	undo_reported(&self->test.log);
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
@@ -348,26 +348,20 @@ static long count_outcome(enum hp_what what)
 
 /*
  * Errors in free hugepages while the pool shrinks and grows. Each is dealt with,
- * wherever the hugepage is by then; what was none any more is left to the buddy
- * allocator's half of the handler.
+ * wherever the hugepage is by then. The kernel before died of a hugepage that was
+ * dissolved between being found and being taken.
  */
 TEST_F_TIMEOUT(leaving, pool_is_resized, 240)
 {
 	long failed = count_outcome(HP_FAILED);
+	time_t end = time(NULL) + 60;
 	int errors = 0, none = 0, other = 0;
-	unsigned long pfn = HP_NO_PFN;
 
 	ASSERT_EQ(0, hp_set_replace(false));
 	ASSERT_EQ(0, pthread_create(&self->thread, NULL, resize, self));
-	for (int i = 0; i < 300; i++) {
-		int ret;
+	while (errors < 100 && time(NULL) < end) {
+		int ret = hp_inject_free(HP_2M, 1, errors % 512);
 
-		if (i % 10 == 5)
-			pfn = hp_find_free(HP_2M, 1);
-		if (i % 10 > 5 && pfn != HP_NO_PFN)
-			ret = hp_inject(pfn + i % 512);
-		else
-			ret = hp_inject_free(HP_2M, 1, i % 512);
 		errors += !ret;
 		none += ret == -ENOENT;
 		other += ret && ret != -ENOENT;
@@ -375,64 +369,10 @@ TEST_F_TIMEOUT(leaving, pool_is_resized, 240)
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
 	pthread_join(self->thread, NULL);
 	TH_LOG("%d errors, %d times none was free, %d others", errors, none, other);
-	EXPECT_LT(50, errors);
+	EXPECT_LT(20, errors);
+	EXPECT_EQ(0, other);
 	EXPECT_EQ(failed, count_outcome(HP_FAILED));
 	EXPECT_EQ(0, hp_log_complaints(&self->test.log));
-}
-
-struct leaver {
-	struct hp_map *map;
-	int go;
-};
-
-static void *leave(void *arg)
-{
-	struct leaver *leaver = arg;
-
-	while (!__atomic_load_n(&leaver->go, __ATOMIC_ACQUIRE))
-		;
-	hp_map_free(leaver->map);
-	return NULL;
-}
-
-/*
- * The last user of a surplus hugepage leaves it while there is an error in it:
- * in use, or gone, it is nothing that the handler fails with.
- */
-TEST_F_TIMEOUT(leaving, surplus_goes, 240)
-{
-	long failed = count_outcome(HP_FAILED);
-	int ret[3] = { 0 };
-
-	ASSERT_EQ(0, hp_write(OVERCOMMIT, "4"));
-	for (int node = 0; node < hp_nodes(); node++)
-		ASSERT_EQ(0, hp_set_pool(HP_2M, node, 0));
-	for (int i = 0; i < 120; i++) {
-		struct leaver leaver = { .map = &self->map };
-		unsigned long pfn;
-
-		ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, HP_2M, 2));
-		ASSERT_EQ(0, hp_touch(self->map.addr, HP_WRITE).code);
-		ASSERT_EQ(0, hp_touch(self->map.addr + HP_2M, HP_WRITE).code);
-		pfn = hp_pfn(self->map.addr + 7 * HP_BASE);
-		ASSERT_EQ(0, pthread_create(&self->thread, NULL, leave, &leaver));
-		__atomic_store_n(&leaver.go, 1, __ATOMIC_RELEASE);
-		usleep(i * 10);
-		switch (hp_inject(pfn)) {
-		case 0:
-			ret[0]++;
-			break;
-		case -EBUSY:
-			ret[1]++;
-			break;
-		default:
-			ret[2]++;
-		}
-		pthread_join(self->thread, NULL);
-	}
-	TH_LOG("%d contained, %d not, %d other answers", ret[0], ret[1], ret[2]);
-	EXPECT_LT(50, ret[0]);
-	EXPECT_EQ(failed, count_outcome(HP_FAILED));
 }
 
 TEST_HARNESS_MAIN

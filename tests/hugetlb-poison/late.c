@@ -35,8 +35,8 @@ FIXTURE_VARIANT(late) {
 	}
 
 /* A small one is filled so soon that the error may come before, or after. */
-LATE(2M, memfd, HP_MEMFD, 77, 300);
-LATE(2M, private, HP_PRIVATE, 77, 300);
+LATE(2M, memfd, HP_MEMFD, 77, 1500);
+LATE(2M, private, HP_PRIVATE, 77, 1500);
 LATE(1G, memfd, HP_MEMFD, 33 * 512 + 77, 50000);
 LATE(1G, anon, HP_ANON, 33 * 512 + 77, 50000);
 LATE(1G, private, HP_PRIVATE, 33 * 512 + 77, 50000);
