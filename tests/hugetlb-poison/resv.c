@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reservations under memory errors: whatever a process does with hugepages that
+ * go bad meanwhile, when it has gone as much is promised as before it came.
+ *
+ * Short random stories, each from a seed of its own. A story that ends with
+ * another number of reservations is printed.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "hp.h"
+
+#define PAGES		3	/* hugepages of each mapping */
+#define STEPS		12
+#define SETTLE_MS	4000	/* until what nobody has is free */
+
+/* How a story's hugepages are mapped. */
+enum kind { SHARED, ANON, FILE_PRIVATE, KINDS };
+
+struct story {
+	enum kind kind;
+	char *addr;
+	char *at[PAGES];	/* where each hugepage is mapped, NULL for nowhere */
+	int fd;
+	int pipe[2];
+	pid_t child;
+	char text[2048];
+};
+
+__printf(2, 3) static void tell(struct story *story, const char *fmt, ...)
+{
+	size_t len = strlen(story->text);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(story->text + len, sizeof(story->text) - len, fmt, args);
+	va_end(args);
+}
+
+static void begin(struct story *story, enum kind kind)
+{
+	int flags = kind == SHARED ? MAP_SHARED : MAP_PRIVATE;
+
+	*story = (struct story) { .kind = kind, .fd = -1, .pipe = { -1, -1 } };
+	if (kind == ANON) {
+		flags |= MAP_ANONYMOUS | MAP_HUGETLB;
+	} else {
+		story->fd = memfd_create("resv", MFD_HUGETLB);
+		if (ftruncate(story->fd, PAGES * HP_2M))
+			perror("ftruncate");
+	}
+	story->addr = mmap(NULL, PAGES * HP_2M, PROT_READ | PROT_WRITE, flags, story->fd, 0);
+	for (int i = 0; i < PAGES; i++)
+		story->at[i] = story->addr == MAP_FAILED ? NULL : story->addr + i * HP_2M;
+	tell(story, "%s:", kind == SHARED ? "shared" : kind == ANON ? "anon" : "file-private");
+}
+
+/* A child that has what its parent has, writes to some, and stays for a while. */
+static void start_child(struct story *story, unsigned int which)
+{
+	pid_t pid;
+
+	if (story->child)
+		return;
+	pid = fork();
+	if (pid > 0)
+		story->child = pid;
+	if (pid)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < PAGES; i++)
+		if (which >> i & 1 && story->at[i])
+			hp_touch(story->at[i] + 5 * HP_BASE, HP_WRITE);
+	for (;;)
+		pause();
+}
+
+static void end_child(struct story *story)
+{
+	if (!story->child)
+		return;
+	kill(story->child, SIGKILL);
+	waitpid(story->child, NULL, 0);
+	story->child = 0;
+}
+
+static void hold(struct story *story, char *at)
+{
+	struct iovec page = { .iov_base = at, .iov_len = HP_BASE };
+
+	if (story->pipe[0] < 0 && pipe2(story->pipe, O_NONBLOCK))
+		return;
+	vmsplice(story->pipe[1], &page, 1, SPLICE_F_NONBLOCK);
+}
+
+static void let_go(struct story *story)
+{
+	for (int i = 0; i < 2; i++) {
+		if (story->pipe[i] >= 0)
+			close(story->pipe[i]);
+		story->pipe[i] = -1;
+	}
+}
+
+/* One hugepage goes elsewhere, out of the middle of its mapping maybe. */
+static int move(struct story *story, int i)
+{
+	char *room = mmap(NULL, 2 * HP_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *to = (char *)(((unsigned long)room + HP_2M - 1) & -HP_2M);
+
+	if (mremap(story->at[i], HP_2M, HP_2M, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+		return errno;
+	story->at[i] = to;
+	return 0;
+}
+
+static void step(struct story *story)
+{
+	int i = random() % PAGES, what = random() % 15;
+	unsigned long raw_at = random() % 512 * HP_BASE;
+	char *at = story->at[i], *raw = at + raw_at;
+	unsigned long pfn;
+
+	if (!at)
+		return;
+	switch (what) {
+	case 0 ... 3:
+		tell(story, " touch%d=%d", i,
+		     hp_touch(raw, random() % 3 ? HP_WRITE : HP_READ).code);
+		break;
+	case 4 ... 6:
+		pfn = hp_pfn(raw);
+		if (pfn != HP_NO_PFN)
+			tell(story, " err%d=%d", i, hp_inject(pfn));
+		break;
+	case 7:
+		tell(story, " drop%d=%d", i, madvise(at, HP_2M, MADV_DONTNEED));
+		break;
+	case 8:
+		tell(story, " droppage%d=%d", i, madvise(raw, HP_BASE, MADV_DONTNEED));
+		break;
+	case 9:
+		if (story->fd >= 0)
+			tell(story, " punch%d=%d", i,
+			     fallocate(story->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       i * HP_2M, HP_2M));
+		break;
+	case 10:
+		tell(story, " fork");
+		start_child(story, random());
+		break;
+	case 11:
+		tell(story, " childgone");
+		end_child(story);
+		break;
+	case 12:
+		if (random() % 2) {
+			tell(story, " hold%d", i);
+			hold(story, raw);
+		} else {
+			tell(story, " letgo");
+			let_go(story);
+		}
+		break;
+	case 13:
+		tell(story, " part%d=%d", i, munmap(at, HP_2M));
+		story->at[i] = NULL;
+		break;
+	case 14:
+		tell(story, " move%d=%d", i, move(story, i));
+		break;
+	}
+}
+
+static void unmap_all(struct story *story)
+{
+	for (int i = 0; i < PAGES; i++) {
+		if (story->at[i])
+			munmap(story->at[i], HP_2M);
+		story->at[i] = NULL;
+	}
+}
+
+static void end(struct story *story)
+{
+	if (random() % 2)
+		unmap_all(story);
+	end_child(story);
+	let_go(story);
+	unmap_all(story);
+	if (story->fd >= 0)
+		close(story->fd);
+}
+
+FIXTURE(resv) {
+	struct hp_test test;
+};
+
+FIXTURE_VARIANT(resv) {
+	const char *containment;
+	int overcommit;
+};
+
+FIXTURE_VARIANT_ADD(resv, page)		{ .containment = "page" };
+FIXTURE_VARIANT_ADD(resv, hugepage)	{ .containment = "hugepage" };
+FIXTURE_VARIANT_ADD(resv, page_surplus)	{ .containment = "page", .overcommit = 8 };
+
+FIXTURE_SETUP(resv)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	ASSERT_EQ(0, hp_set_containment(variant->containment));
+	ASSERT_EQ(0, hp_write("/proc/sys/vm/nr_overcommit_hugepages", "%d",
+			      variant->overcommit));
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(resv)
+{
+	hp_write("/proc/sys/vm/nr_overcommit_hugepages", "0");
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static long resv_now(void)
+{
+	return hp_read_long("/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages");
+}
+
+/* One of three hugepages moves, none was touched, no error: stock loses two. */
+TEST_F(resv, of_what_stays_behind)
+{
+	long before = resv_now();
+	struct story story;
+
+	begin(&story, ANON);
+	EXPECT_EQ(before + PAGES, resv_now());
+	EXPECT_EQ(0, move(&story, 1));
+	end(&story);
+	EXPECT_EQ(before, resv_now());
+}
+
+TEST_F_TIMEOUT(resv, comes_back, 400)
+{
+	const char *rounds = getenv("HP_ROUNDS");
+	int stories = rounds ? atoi(rounds) : 200;
+	long before = resv_now();
+	struct story story;
+
+	for (int seed = 1; seed <= stories; seed++) {
+		srandom(seed);
+		begin(&story, random() % KINDS);
+		for (int i = 0; story.addr != MAP_FAILED && i < STEPS; i++)
+			step(&story);
+		end(&story);
+		for (int ms = 0; ms < SETTLE_MS && resv_now() != before; ms += 50)
+			usleep(50000);
+		if (resv_now() != before)
+			TH_LOG("seed %d: %ld before, %ld after: %s", seed, before, resv_now(),
+			       story.text);
+		EXPECT_EQ(before, resv_now());
+		before = resv_now();
+		hp_undo(*hp_at(&self->test.before, HP_CORRUPTED, 0, HP_ALL));
+		hp_refill(&self->test.before);
+	}
+}
+
+TEST_HARNESS_MAIN
