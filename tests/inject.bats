@@ -354,6 +354,79 @@ completes()
 	done
 }
 
+status_to() { "$TOOL" status --prometheus --output "$1"; }
+
+@test "status --output: a file is replaced with its mode and owner, all at once" {
+	file=$BATS_TEST_TMPDIR/f.prom
+	status_to "$file"
+	grep -q hugepoison_info "$file"
+	[ "$(stat -c '%F %a' "$file")" = 'regular file 644' ]
+	echo old > "$file"
+	chmod 640 "$file"
+	chown 65534:65533 "$file"
+	inode=$(stat -c %i "$file")
+	status_to "$file"
+	grep -q hugepoison_info "$file"
+	[ "$(stat -c '%a %u %g' "$file")" = '640 65534 65533' ]
+	[ "$(stat -c %i "$file")" != "$inode" ]
+	# who may write the directory but not give a file away has one of his own there
+	chmod 777 "$BATS_TEST_TMPDIR"
+	cd "$BATS_TEST_TMPDIR"
+	run -0 setpriv --reuid 65533 --regid 65533 --clear-groups "$TOOL" status --output f.prom
+	[ "$(stat -c '%a %u' "$file")" = '640 65533' ]
+	[ "$(ls "$BATS_TEST_TMPDIR")" = f.prom ]
+}
+
+@test "status --output: a device and a FIFO are written into and stay" {
+	mknod "$BATS_TEST_TMPDIR/null" c 1 3
+	mknod "$BATS_TEST_TMPDIR/full" c 1 7
+	status_to "$BATS_TEST_TMPDIR/null"
+	[ "$(stat -c '%F %a' "$BATS_TEST_TMPDIR/null")" = 'character special file 644' ]
+	refused 1 "cannot write the report to $BATS_TEST_TMPDIR/full" status_to "$BATS_TEST_TMPDIR/full"
+	run -0 status_to /dev/stdout
+	[[ "$output" == *hugepoison_info* ]]
+	[ -L /dev/stdout ]
+	mkfifo "$BATS_TEST_TMPDIR/fifo"
+	refused 1 "nobody reads $BATS_TEST_TMPDIR/fifo" status_to "$BATS_TEST_TMPDIR/fifo"
+	exec {fifo}<> "$BATS_TEST_TMPDIR/fifo"
+	status_to "$BATS_TEST_TMPDIR/fifo"
+	read -r -u "$fifo" line
+	[[ "$line" == '# HELP hugepoison_info'* ]]
+	[ -p "$BATS_TEST_TMPDIR/fifo" ]
+	exec {fifo}>&-
+	[ -z "$(find "$BATS_TEST_TMPDIR" -name '*.??????')" ]
+}
+
+@test "status --output: a symbolic link stays, what it leads to is replaced" {
+	mkdir "$BATS_TEST_TMPDIR/far"
+	echo old > "$BATS_TEST_TMPDIR/far/f.prom"
+	ln -s far/f.prom "$BATS_TEST_TMPDIR/link"
+	status_to "$BATS_TEST_TMPDIR/link"
+	[ "$(readlink "$BATS_TEST_TMPDIR/link")" = far/f.prom ]
+	grep -q hugepoison_info "$BATS_TEST_TMPDIR/far/f.prom"
+	[ -z "$(find "$BATS_TEST_TMPDIR" -name '*.??????')" ]
+	ln -sfn /dev/null "$BATS_TEST_TMPDIR/link"
+	status_to "$BATS_TEST_TMPDIR/link"
+	[ "$(readlink "$BATS_TEST_TMPDIR/link")" = /dev/null ]
+	[ -c /dev/null ]
+	ln -sfn nowhere "$BATS_TEST_TMPDIR/link"
+	refused 1 "is a symbolic link to nothing" status_to "$BATS_TEST_TMPDIR/link"
+	ln -sfn link "$BATS_TEST_TMPDIR/link"
+	refused 1 "Too many levels of symbolic links" status_to "$BATS_TEST_TMPDIR/link"
+	[ -L "$BATS_TEST_TMPDIR/link" ]
+}
+
+@test "status --output: a directory, a disk, a socket are refused and stay" {
+	mkdir "$BATS_TEST_TMPDIR/d"
+	refused 1 "is a directory: name a file" status_to "$BATS_TEST_TMPDIR/d"
+	mknod "$BATS_TEST_TMPDIR/disk" b 7 0
+	refused 1 "is a disk, which it would overwrite" status_to "$BATS_TEST_TMPDIR/disk"
+	python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' \
+		"$BATS_TEST_TMPDIR/socket"
+	refused 1 "is a socket: name a file" status_to "$BATS_TEST_TMPDIR/socket"
+	[ -b "$BATS_TEST_TMPDIR/disk" ] && [ -S "$BATS_TEST_TMPDIR/socket" ]
+}
+
 # shellcheck disable=SC2016 # nothing is to be expanded
 @test "the README shows the session that tools/session runs" {
 	sed -nE 's/^show [0-9]+ /$ hugepoison-inject /p' "$TOOLS/session" |

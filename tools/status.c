@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <limits.h>
@@ -188,31 +189,121 @@ static void print_status(const struct options *opt, const struct status *s, FILE
 		print_table(s, f);
 }
 
+/* Prints it all, and closes @f. */
+static int print_closing(const struct options *opt, const struct status *s, FILE *f)
+{
+	int status;
+
+	print_status(opt, s, f);
+	errno = 0;
+	status = finish_output(f, opt->output);
+	fclose(f);
+	return status;
+}
+
+/*
+ * A device or a FIFO stays what it is. A FIFO that nobody reads is an error: cron would
+ * start one process after the other to wait for a reader.
+ */
+static int write_into(const struct options *opt, const struct status *s)
+{
+	int fd = open(opt->output, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	FILE *f;
+
+	if (fd < 0 && errno == ENXIO)
+		return fail(FAILED, "--output: nobody reads %s", opt->output);
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, 0);
+	f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!f)
+		return fail(FAILED, "cannot write to %s: %s", opt->output, strerror(errno));
+	return print_closing(opt, s, f);
+}
+
+/* As the file that it replaces; a new one is for a collector of another user to read. */
+static int dress(int fd, const struct stat *old)
+{
+	if (!old)
+		return fchmod(fd, 0644);
+	/* only root can give a file away: whose it is matters less than what is in it */
+	if (fchown(fd, old->st_uid, old->st_gid) && errno != EPERM)
+		return -1;
+	return fchmod(fd, old->st_mode & 0777);
+}
+
 /*
  * Whoever reads the file finds the old one or the new one, never a part: it is written
  * beside and renamed. The name beside does not end as a collector wants it.
  */
-static int write_file(const struct options *opt, const struct status *s)
+static int replace_file(const struct options *opt, const struct status *s, const char *file,
+			const struct stat *old)
 {
-	char path[4096];
+	char path[PATH_MAX + 8];
 	int status, fd;
 	FILE *f;
 
-	if (snprintf(path, sizeof(path), "%s.XXXXXX", opt->output) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s.XXXXXX", file) >= (int)sizeof(path))
 		return fail(FAILED, "--output: the name is too long");
 	fd = mkstemp(path);
 	f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!f)
-		return fail(FAILED, "cannot write beside %s: %s", opt->output, strerror(errno));
-	print_status(opt, s, f);
-	errno = 0;
-	status = finish_output(f, opt->output);
-	if (!status && (fchmod(fd, 0644) || rename(path, opt->output)))
-		status = fail(FAILED, "cannot replace %s: %s", opt->output, strerror(errno));
-	fclose(f);
+		return fail(FAILED, "cannot write beside %s: %s", file, strerror(errno));
+	status = dress(fd, old) ?
+		 fail(FAILED, "cannot set the mode of %s: %s", path, strerror(errno)) : DONE;
+	if (status)
+		fclose(f);
+	else
+		status = print_closing(opt, s, f);
+	if (!status && rename(path, file))
+		status = fail(FAILED, "cannot replace %s: %s", file, strerror(errno));
 	if (status)
 		unlink(path);
 	return status;
+}
+
+/* What a symbolic link leads to is replaced, not the link. */
+static int replace_existing(const struct options *opt, const struct status *s,
+			    const struct stat *old)
+{
+	struct stat own;
+	char *file;
+	int status;
+
+	if (!lstat(opt->output, &own) && !S_ISLNK(own.st_mode))
+		return replace_file(opt, s, opt->output, old);
+	file = realpath(opt->output, NULL);
+	if (!file)
+		return fail(FAILED, "--output: %s: %s", opt->output, strerror(errno));
+	status = replace_file(opt, s, file, old);
+	free(file);
+	return status;
+}
+
+/* What --output names may not be there, may be replaced, written into, or neither. */
+static int write_output(const struct options *opt, const struct status *s)
+{
+	struct stat old;
+
+	if (stat(opt->output, &old)) {
+		if (errno != ENOENT)
+			return fail(FAILED, "--output: %s: %s", opt->output, strerror(errno));
+		if (!lstat(opt->output, &old))
+			return fail(FAILED, "--output: %s is a symbolic link to nothing: remove it",
+				    opt->output);
+		return replace_file(opt, s, opt->output, NULL);
+	}
+	switch (old.st_mode & S_IFMT) {
+	case S_IFREG:
+		return replace_existing(opt, s, &old);
+	case S_IFCHR:
+	case S_IFIFO:
+		return write_into(opt, s);
+	default:
+		return fail(FAILED, "--output: %s is %s: name a file", opt->output,
+			    S_ISDIR(old.st_mode) ? "a directory" :
+			    S_ISBLK(old.st_mode) ? "a disk, which it would overwrite" :
+			    "a socket");
+	}
 }
 
 /**
@@ -227,7 +318,7 @@ int run_status(struct options *opt)
 	int status = status_take(&s);
 
 	if (!status && opt->output && !opt->dry_run) {
-		status = write_file(opt, &s);
+		status = write_output(opt, &s);
 	} else if (!status) {
 		print_status(opt, &s, stdout);
 		status = finish_output(stdout, "standard output");
