@@ -301,19 +301,23 @@ copy_source()
 	[ -z "$(find "$top/build" -type f)" ]
 }
 
-# deb_starts NUMBER: in the background, until so many objects are compiled
+# deb_starts NUMBER: in the background, until so many objects are compiled, which takes
+# some minutes on a busy machine
 deb_starts()
 {
 	rm -f "$top/build/deb/lean.log"
 	"$top/scripts/deb" kernel --lean > "$BATS_TEST_TMPDIR/said" 2>&1 3>&- & deb=$!
-	for _ in {1..600}; do
+	for _ in {1..9000}; do
 		sleep 0.2
 		[ "$(grep -cE '^  CC ' "$top/build/deb/lean.log" 2> /dev/null)" -ge "$1" ] && return
 		kill -0 $deb || break
 	done
 	cat "$BATS_TEST_TMPDIR/said"
+	echo "waited in vain for $1 compiled objects"
 	return 1
 }
+
+at_work() { [ -n "$(find /proc/[0-9]*/fd/1 -lname "$top/build/deb/lean.log" 2> /dev/null)" ]; }
 
 # deb_ends: interrupted, with what was still to compile at its start in $todo,
 # what it has compiled in $compiled, and nobody at work any more
@@ -324,8 +328,13 @@ deb_ends()
 	kill -TERM $deb
 	wait $deb || status=$?
 	cat "$BATS_TEST_TMPDIR/said"
-	[ $status = 1 ]
-	[ -z "$(find /proc/[0-9]*/fd/1 -lname "$top/build/deb/lean.log" 2> /dev/null)" ]
+	[ $status = 1 ] || { echo "ended with $status instead of being interrupted"; return 1; }
+	# make has ended; its compilers were told to, and each writes no object that is not whole
+	for _ in {1..600}; do
+		at_work || break
+		sleep 0.2
+	done
+	at_work && { echo "waited 120 s in vain for the end of the compilers"; return 1; }
 	todo=$(sed -n 's/^lean: \([0-9]*\) objects to compile.*/\1/p' "$BATS_TEST_TMPDIR/said")
 	compiled=$(sed -n 's/.*interrupted after \([0-9]*\) objects.*/\1/p' "$BATS_TEST_TMPDIR/said")
 }

@@ -34,6 +34,18 @@ let_go()
 	rm -f "$HUGE"/*
 }
 
+# await WHAT COMMAND...: until the command succeeds; says what it waited for in vain
+await()
+{
+	local what=$1 end=$((SECONDS + 120))
+
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || { echo "waited 120 s in vain for $what"; return 1; }
+		sleep 0.1
+	done
+}
+
 # hold KIND SIZE COUNT TOUCHED [unmapped]: sets pid, addr, fd, shmid and pfns (an array)
 hold()
 {
@@ -42,10 +54,7 @@ hold()
 	: > "$OUT.holder"
 	"$BATS_TEST_DIRNAME/inject-holder" "$@" > "$OUT.holder" 3>&- &
 	holders+=("$!")
-	for _ in {1..200}; do
-		[ ! -s "$OUT.holder" ] || break
-		sleep 0.1
-	done
+	await "the holder's answer" [ -s "$OUT.holder" ]
 	# shellcheck disable=SC2013 # words, not lines
 	for word in $(cat "$OUT.holder"); do
 		case $word in

@@ -51,11 +51,12 @@ hold()
 	: > "$OUT.holder"
 	"$HOLDER" "$@" > "$OUT.holder" 3>&- &
 	holder=$!
-	for _ in {1..100}; do
+	for _ in {1..1200}; do
 		addr=$(sed -n 's/.*addr=\([0-9]*\).*/\1/p' "$OUT.holder")
 		[ -z "$addr" ] || return 0
 		sleep 0.1
 	done
+	echo "waited 120 s in vain for the holder's answer"
 	return 1
 }
 

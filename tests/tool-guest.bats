@@ -191,12 +191,14 @@ ends()
 	[ "$(dmesg | grep -c 'Memory failure')" = "$before" ]
 }
 
-# inject_later ARGUMENT...: looks now, hits in some seconds
+NANOSLEEP='^(35|230) '	# and clock_nanosleep()
+
+# inject_later ARGUMENT...: has looked when this returns, hits in some seconds
 inject_later()
 {
-	"$TOOL" inject --yes "$@" --delay 4 > "$OUT" 2> "$ERR" 3>&- &
+	"$TOOL" inject --yes "$@" --delay 10 > "$OUT" 2> "$ERR" 3>&- &
 	injector=$!
-	sleep 1.5
+	await "the injector's pause" grep -qE "$NANOSLEEP" "/proc/$injector/syscall"
 }
 
 @test "the process goes between the look and the hit: nothing is hit" {
@@ -490,14 +492,13 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	is '.[0] | .ended_by == "duration" and .errors == 1 and .seconds >= 2'
 }
 
+lines_are() { [ -e "$2" ] && [ "$(wc -l < "$2")" = "$1" ]; }
+
 @test "soak: a signal ends it cleanly, and it can be resumed" {
 	hold anon 2M 4 4
 	"$TOOL" soak --yes --pid "$pid" --count 3 --rate 1 --report "$OUT.report" --json > "$OUT" 2> "$ERR" 3>&- &
 	soaker=$!
-	for _ in {1..100}; do
-		[ "$(wc -l < "$OUT.report")" != 2 ] || break
-		sleep 0.1
-	done
+	await "the first error in the report" lines_are 2 "$OUT.report"
 	kill -TERM $soaker
 	ends $soaker 1
 	says "stopped by SIGTERM; --resume goes on"

@@ -180,10 +180,11 @@ assert_says()
 	# shellcheck disable=SC2016
 	vm --scratch scratch -- sh -c '[ -e "$SCRATCH/once" ] && exit 5
 		touch "$SCRATCH/once"; sleep 1000' 2> err & pid=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 2000); do
 		[ -e scratch/once ] && break
 		sleep 0.3
 	done
+	[ -e scratch/once ]
 	pkill -SEGV -P "$(pgrep -P $pid)" qemu-system
 	status=0
 	wait $pid || status=$?
@@ -205,10 +206,11 @@ assert_says()
 @test "an interrupt ends the guest" {
 	"$BATS_TEST_DIRNAME/../scripts/vm" --kernel "${KERNEL:-stock}" -- \
 		sh -c 'echo ready; sleep 1000' > out & pid=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 2000); do
 		grep -q ready out && break
 		sleep 0.3
 	done
+	grep -q ready out
 	qemu=$(pgrep -P $pid)
 	[ "$qemu" ]
 	# Background jobs have SIGINT ignored, so the other one.

@@ -20,7 +20,6 @@
 #include "hp_narrowed.h"
 #include "hp_proc.h"
 
-#define SOON_MS		1500	/* the worker comes after 100, and may be late */
 #define FOLL_WRITE	(1 << 0)
 #define FOLL_NOWAIT	(1 << 4)
 
@@ -95,17 +94,13 @@ TEST_F(eager, without_touch)
 {
 	struct hp_narrowed *n = &self->n;
 	char *there = self->base + n->victim * n->map.size;
-	bool here = false, other = false;
 
 	kill(self->other.pid, SIGSTOP);
 	ASSERT_EQ(0, inject(n));
-	for (int ms = 0; ms < SOON_MS && !(here && other); ms += 20) {
-		usleep(20 * 1000);
-		here = is_narrowed(getpid(), hp_narrowed_victim(n));
-		other = is_narrowed(self->other.pid, there);
-	}
-	EXPECT_TRUE(here);
-	EXPECT_TRUE(other);
+	EXPECT_TRUE(hp_await(is_narrowed(getpid(), hp_narrowed_victim(n)),
+			     "the worker narrows for the test"));
+	EXPECT_TRUE(hp_await(is_narrowed(self->other.pid, there),
+			     "the worker narrows for a stopped process"));
 	kill(self->other.pid, SIGCONT);
 	EXPECT_EQ(1, hp_ask(&self->other, HP_OP_LOST, there, n->seed + n->victim).value);
 	EXPECT_RIGHT(n);
@@ -113,27 +108,14 @@ TEST_F(eager, without_touch)
 
 /* --- pins ------------------------------------------------------------------------- */
 
-/* How long it takes until all of @nr pages are got; -1: they never were. */
-static int got_after(int gup, unsigned long how, unsigned int flags, char *at, long nr)
-{
-	for (int ms = 0; ms < SOON_MS; ms += 20) {
-		if (get_pages(gup, how, flags, at, nr) == nr)
-			return ms;
-		usleep(20 * 1000);
-	}
-	return -1;
-}
-
 static void expect_pins(META, FIXTURE_DATA(eager) *self, unsigned long how, unsigned int flags)
 {
 	struct hp_narrowed *n = &self->n;
 	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
-	int ms;
 
 	ASSERT_EQ(0, inject(n));
-	ms = got_after(self->gup, how, flags, raw + HP_BASE, 64);
-	EXPECT_LE(0, ms);
-	TH_LOG("pages were to be had after %d ms", ms);
+	EXPECT_TRUE(hp_await(get_pages(self->gup, how, flags, raw + HP_BASE, 64) == 64,
+			     "healthy pages can be pinned"));
 	EXPECT_EQ(64, get_pages(self->gup, how, flags, victim + n->map.size - 64 * HP_BASE, 64));
 	/* up to the raw page */
 	EXPECT_EQ(5, get_pages(self->gup, how, flags, raw - 5 * HP_BASE, 64));
@@ -180,11 +162,8 @@ TEST_F(eager, proc_mem)
 	int error = -1;
 
 	ASSERT_EQ(0, inject(n));
-	for (int ms = 0; ms < SOON_MS && error; ms += 20) {
-		error = peek(self->other.pid, raw + HP_BASE);
-		EXPECT_TRUE(!error || error == EIO);
-		usleep(error ? 20 * 1000 : 0);
-	}
+	EXPECT_TRUE(hp_await((error = peek(self->other.pid, raw + HP_BASE)) != EIO,
+			     "a healthy page can be read through /proc/PID/mem"));
 	EXPECT_EQ(0, error);
 	EXPECT_EQ(EIO, peek(self->other.pid, raw));
 	EXPECT_EQ(1, hp_ask(&self->other, HP_OP_LOST, self->base + n->victim * n->map.size,

@@ -13,7 +13,39 @@
 
 #include "hp.h"
 
-#define SETTLE_MS	3000	/* how long a counter may take to get right */
+#define STOCK_MS	3000	/* a stock kernel never gets right what it counted wrong */
+
+/* --- waiting ------------------------------------------------------------ */
+
+/* On a clock that only goes forward. */
+long hp_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void hp_pause(void)
+{
+	usleep(10 * 1000);
+}
+
+void hp_in_vain(const char *what, ...)
+{
+	va_list args;
+
+	printf("# waited %d s in vain: ", HP_PATIENCE_MS / 1000);
+	va_start(args, what);
+	vprintf(what, args);
+	va_end(args);
+	printf("\n");
+}
+
+static bool is_stock(void)
+{
+	return access(HP_SYSFS, F_OK);
+}
 
 /* --- files of one value ------------------------------------------------ */
 
@@ -224,12 +256,9 @@ int hp_check(const struct hp_state *want, enum hp_which which)
 {
 	struct hp_state is;
 
-	for (int ms = 0; ms < SETTLE_MS; ms += 50) {
-		hp_read_state(&is);
-		if (!compare(want, &is, which, false))
-			return 0;
-		usleep(50 * 1000);
-	}
+	if (hp_await((hp_read_state(&is), !compare(want, &is, which, false)),
+		     "the counters are right"))
+		return 0;
 	return compare(want, &is, which, true);
 }
 
@@ -541,11 +570,7 @@ int hp_unpoison_soon(unsigned long pfn)
 {
 	int ret = -EBUSY;
 
-	for (int ms = 0; ms < SETTLE_MS && ret == -EBUSY; ms += 20) {
-		ret = hp_unpoison(pfn);
-		if (ret == -EBUSY)
-			usleep(20 * 1000);
-	}
+	hp_await((ret = hp_unpoison(pfn)) != -EBUSY, "%#lx can be unpoisoned", pfn);
 	return ret;
 }
 
@@ -571,13 +596,14 @@ static void undo_one(unsigned long pfn)
 void hp_undo(long corrupted)
 {
 	unsigned int nr = nr_poisoned < ARRAY_SIZE(poisoned) ? nr_poisoned : ARRAY_SIZE(poisoned);
+	long end = hp_now_ms() + (is_stock() ? STOCK_MS : HP_PATIENCE_MS);
 
-	for (int ms = 0; ms < SETTLE_MS; ms += 20) {
+	for (;;) {
 		for (unsigned int i = 0; i < nr; i++)
 			undo_one(poisoned[i]);
-		if (hp_meminfo_kb("HardwareCorrupted") <= corrupted)
+		if (hp_meminfo_kb("HardwareCorrupted") <= corrupted || hp_now_ms() > end)
 			break;
-		usleep(20 * 1000);
+		hp_pause();
 	}
 	nr_poisoned = 0;
 }
@@ -670,11 +696,8 @@ const char *hp_log_find(struct hp_log *log, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(phrase, sizeof(phrase), fmt, args);
 	va_end(args);
-	for (int ms = 0; !at && ms < SETTLE_MS; ms += 10) {
-		usleep(ms ? 10 * 1000 : 0);
-		pull(log);
-		at = log->text ? strstr(log->text, phrase) : NULL;
-	}
+	hp_await((pull(log), at = log->text ? strstr(log->text, phrase) : NULL),
+		 "the log says \"%s\"", phrase);
 	return at ? at + strlen(phrase) : NULL;
 }
 

@@ -34,6 +34,44 @@
 #define HP_KPF_HUGE	HP_KPF(17)
 #define HP_KPF_HWPOISON	HP_KPF(19)
 
+/* --- waiting ---------------------------------------------------------- */
+
+/* An idle guest takes a hundredth of it; one on a busy host may take a tenth. */
+#define HP_PATIENCE_MS	60000
+
+long hp_now_ms(void);
+void hp_pause(void);
+__printf(1, 2) void hp_in_vain(const char *what, ...);
+
+/*
+ * Waits until a condition is true; @what, and what follows it, is printed if that
+ * never is. Returns whether it is.
+ */
+#define hp_await(condition, ...) ({					\
+	long hp_began_ = hp_now_ms();					\
+	bool hp_true_;							\
+									\
+	while (!(hp_true_ = (condition)) &&				\
+	       hp_now_ms() - hp_began_ < HP_PATIENCE_MS)		\
+		hp_pause();						\
+	if (!hp_true_)							\
+		hp_in_vain(__VA_ARGS__);				\
+	hp_true_;							\
+})
+
+/*
+ * What the harness gives a test was measured on an idle host, and is to be more than
+ * what the test waits for any one event, which then is named.
+ */
+#ifdef __KSELFTEST_HARNESS_H
+#define HP_BUSY		5
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	(30 * HP_BUSY)
+#undef TEST_F_TIMEOUT
+#define TEST_F_TIMEOUT(fixture, name, seconds)				\
+	__TEST_F_IMPL(fixture, name, -1, (seconds) * HP_BUSY)
+#endif
+
 /* --- counters --------------------------------------------------------- */
 
 /*

@@ -552,12 +552,8 @@ struct hp_answer hp_await_signals(struct hp_mapper *mapper, int nr)
 {
 	struct hp_answer answer;
 
-	for (int ms = 0; ms < 1000; ms += 10) {
-		answer = hp_ask(mapper, HP_OP_SIGNALS, NULL, nr - 1);
-		if (answer.value >= nr || answer.value < 0)
-			break;
-		usleep(10 * 1000);
-	}
+	hp_await((answer = hp_ask(mapper, HP_OP_SIGNALS, NULL, nr - 1),
+		  answer.value >= nr || answer.value < 0), "signal %d", nr);
 	return answer;
 }
 

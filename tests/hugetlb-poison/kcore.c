@@ -131,9 +131,7 @@ static void expect_released(META, struct one *o)
 	char page[HP_BASE];
 
 	hp_map_free(&o->map);
-	for (int i = 0; i < 5000 && hp_pageflags(o->pfn) & HP_KPF_HUGE; i++)
-		usleep(1000);
-	EXPECT_EQ(0, hp_pageflags(o->pfn) & HP_KPF_HUGE);
+	EXPECT_TRUE(hp_await(!(hp_pageflags(o->pfn) & HP_KPF_HUGE), "the hugepage is released"));
 	for (int i = 0; i < NR_RAWS; i++) {
 		ASSERT_EQ(0, read_kcore(o->pfn + raw_at(o, i), page, sizeof(page)));
 		EXPECT_TRUE(hp_all_zero(page));

@@ -219,7 +219,7 @@ TEST_F(life, mprotect_none)
 	n->hit = true;
 	ASSERT_EQ(0, hp_inject(n->pfn));
 	EXPECT_EQ(SIGSEGV, hp_signal_of(hp_narrowed_raw(n), HP_READ));
-	usleep(300 * 1000);
+	EXPECT_TRUE(hp_await(!hp_is_hugetlb(hp_narrowed_victim(n)), "the worker narrows"));
 	EXPECT_EQ(SIGSEGV, hp_signal_of(hp_narrowed_raw(n), HP_READ));
 	ASSERT_EQ(0, mprotect(n->map.addr, all, PROT_READ | PROT_WRITE));
 	EXPECT_RIGHT(n);

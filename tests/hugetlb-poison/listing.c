@@ -235,12 +235,8 @@ static void await_released(META, unsigned long pfn)
 {
 	struct bad *bad = NULL;
 
-	for (int ms = 0; ms < 3000; ms += 20) {
-		bad = find_bad(read_bad(), pfn);
-		if (bad && !strcmp(bad->state, "released"))
-			break;
-		usleep(20 * 1000);
-	}
+	hp_await((bad = find_bad(read_bad(), pfn), bad && !strcmp(bad->state, "released")),
+		 "%#lx is listed as released", pfn);
 	ASSERT_NE(NULL, bad);
 	EXPECT_STREQ("released", bad->state);
 	EXPECT_STREQ("-", bad->owner);

@@ -533,16 +533,12 @@ static void stand_by(struct bystanders *all, int me, char *victim, unsigned long
 static bool rounds_made(struct bystanders *all)
 {
 	unsigned long from[BYSTANDERS];
-	bool made = false;
+	bool made = true;
 
 	memcpy(from, all->rounds, sizeof(from));
-	for (int ms = 0; ms < 20000 && !made; ms += 10) {
-		made = true;
-		for (int i = 0; i < BYSTANDERS; i++)
-			made &= __atomic_load_n(&all->rounds[i], __ATOMIC_SEQ_CST) >=
-				from[i] + ROUNDS;
-		usleep(10 * 1000);
-	}
+	for (int i = 0; i < BYSTANDERS; i++)
+		made &= hp_await(__atomic_load_n(&all->rounds[i], __ATOMIC_SEQ_CST) >=
+				 from[i] + ROUNDS, "bystander %d has gone round", i);
 	return made;
 }
 

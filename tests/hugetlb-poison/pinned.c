@@ -232,10 +232,8 @@ TEST(private_narrows_later)
 	EXPECT_EQ(21, bus.lsb);
 
 	let_go(fd);
-	for (int ms = 0; bus.code && ms < 5000; ms += 100) {
-		usleep(100 * 1000);
-		bus = hp_touch(map.addr, HP_READ);
-	}
+	hp_await((bus = hp_touch(map.addr, HP_READ), !bus.code),
+		 "a healthy page is there when the pin has gone");
 	EXPECT_EQ(1, hp_lost(map.addr, HP_2M, SEED, &damage));
 	EXPECT_EQ(0, damage);
 	EXPECT_EQ(1, hp_stamp(map.addr, HP_2M, SEED + 1));

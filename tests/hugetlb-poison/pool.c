@@ -26,7 +26,6 @@
 #include "hp.h"
 
 #define SUBPAGE		5		/* the raw page of a hugepage */
-#define SETTLE_MS	12000		/* a worker may try three times */
 #define STABLE_MS	300
 #define OFFLINE_SECONDS	5
 #define MOUNT		"/tmp/hugetlb-poison.pool"
@@ -128,7 +127,7 @@ static void note(struct scene *scene, enum stage stage)
 	char now[64] = "", last[64] = "";
 	int stable = 0;
 
-	for (int ms = 0; ms < SETTLE_MS; ms += 50) {
+	for (int ms = 0; ms < HP_PATIENCE_MS; ms += 50) {
 		print_pool(scene, now, sizeof(now));
 		stable = strcmp(now, last) ? 0 : stable + 50;
 		if (want ? !strcmp(now, want) && stable : stable >= STABLE_MS)

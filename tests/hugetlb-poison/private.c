@@ -351,8 +351,7 @@ static void enter_cgroup(const char *controller)
 static void leave_cgroup(void)
 {
 	hp_write(CGROUPS "/cgroup.procs", "0");
-	for (int i = 0; i < 100 && rmdir(CGROUP); i++)
-		usleep(10 * 1000);
+	hp_await(!rmdir(CGROUP) || errno == ENOENT, "nobody is left in " CGROUP);
 	umount(CGROUPS);
 }
 

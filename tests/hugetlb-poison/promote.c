@@ -92,12 +92,8 @@ static void expect_fresh(META, FIXTURE_DATA(file) *self)
 static void expect_released(META, struct hp_narrowed *n, struct hp_state *want)
 {
 	hp_expect_released(want, n->map.size, n->node);
-	for (int ms = 0; ms < 1500; ms += 50) {
-		if (hp_read_long(HP_SYSFS "hugepages-%lukB/released", n->map.size >> 10) ==
-		    *hp_at(want, HP_RELEASED, n->map.size, HP_ALL))
-			break;
-		usleep(50 * 1000);
-	}
+	hp_await(hp_read_long(HP_SYSFS "hugepages-%lukB/released", n->map.size >> 10) ==
+		 *hp_at(want, HP_RELEASED, n->map.size, HP_ALL), "the hugepage is released");
 	EXPECT_EQ(0, hp_pageflags(n->pfn - 1) & (HP_KPF_HUGE | HP_KPF_HWPOISON));
 	EXPECT_NE(0, hp_pageflags(n->pfn) & HP_KPF_HWPOISON);
 	EXPECT_EQ(*hp_at(want, HP_RELEASED, n->map.size, n->node),
@@ -481,14 +477,8 @@ TEST_F(promise, kept)
 	/* promised as before, and there is as much to keep it with */
 	hp_expect_released(&want, HP_2M, n->node);
 	*hp_at(&want, HP_RESV, HP_2M, HP_ALL) = PROMISE;
-	for (int ms = 0; ms < 2000; ms += 50) {
-		if (hp_read_long(HP_SYSFS "hugepages-2048kB/released") ==
-		    *hp_at(&want, HP_RELEASED, HP_2M, HP_ALL))
-			break;
-		usleep(50 * 1000);
-	}
-	EXPECT_EQ(*hp_at(&want, HP_RELEASED, HP_2M, HP_ALL),
-		  hp_read_long(HP_SYSFS "hugepages-2048kB/released"));
+	EXPECT_TRUE(hp_await(hp_read_long(HP_SYSFS "hugepages-2048kB/released") ==
+			     *hp_at(&want, HP_RELEASED, HP_2M, HP_ALL), "the hugepage is released"));
 	hp_read_state(&want);
 	EXPECT_EQ(PROMISE, *hp_at(&want, HP_RESV, HP_2M, HP_ALL));
 	EXPECT_EQ(PROMISE, *hp_at(&want, HP_FREE, HP_2M, HP_ALL));
@@ -525,9 +515,7 @@ static void use_and_leave(META, struct hp_narrowed *n)
 	EXPECT_RIGHT(n);
 	EXPECT_EQ(3 * (long)HP_2M, paid());
 	hp_map_free(&n->map);
-	for (int ms = 0; ms < 2000 && paid(); ms += 50)
-		usleep(50 * 1000);
-	EXPECT_EQ(0, paid());
+	EXPECT_TRUE(hp_await(!paid(), "its cgroup is charged for nothing"));
 	EXPECT_EQ(0, hp_unpoison_soon(n->pfn));
 }
 

@@ -22,7 +22,6 @@
 #define LOADERS		4	/* processes */
 #define THREADS		3	/* that fault, in each */
 #define BETWEEN_US	3000	/* from one error to the next */
-#define LOOK_MS		10000	/* within which they have to answer */
 #define MIN_FAULTS	50	/* of each loader before the first error */
 
 /* What the loaders tell, in ordinary shared memory. */
@@ -176,8 +175,7 @@ TEST_F_TIMEOUT(load, all_unmapped, 120)
 	for (int i = 0; i < LOADERS; i++)
 		faults += load->faults[i];
 	enter(LOOK);
-	for (int ms = 0; ms < LOOK_MS && !all_looked(); ms++)
-		usleep(1000);
+	hp_await(all_looked(), "all have looked");
 	enter(LEAVE);
 
 	for (int i = 0; i < LOADERS; i++) {

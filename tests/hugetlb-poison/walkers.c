@@ -1048,7 +1048,7 @@ static void pin_for_long(META, struct hp_narrowed *n)
 	char *raw = hp_narrowed_raw(n);
 	int ring;
 
-	alarm(20);	/* stock tries for ever */
+	alarm(HP_PATIENCE_MS / 1000);	/* stock tries for ever */
 	for (int i = 0; i < 3; i++) {
 		ring = pin(raw + HP_BASE, 16 * HP_BASE);
 		EXPECT_LE(0, ring);

@@ -29,7 +29,6 @@
 #define SEED		0x3a75
 #define SEED_AFTER	0x573a
 #define NOBODY		65534
-#define NARROWED_MS	3000	/* within which a worker has narrowed for all */
 #define MAX_PAGES	3	/* in one transfer */
 
 /* --- the stage ----------------------------------------------------------------- */
@@ -172,12 +171,8 @@ static ssize_t get_once(struct scene *scene, const struct way *way, char *at, si
 {
 	ssize_t ret;
 
-	for (int ms = 0; ms < NARROWED_MS; ms += 10) {
-		ret = way->get(scene, at, len);
-		if (ret > 0 || !way->waits)
-			break;
-		usleep(10 * 1000);
-	}
+	hp_await((ret = way->get(scene, at, len), ret > 0 || !way->waits),
+		 "a worker has narrowed at %p", at);
 	return ret;
 }
 
@@ -839,8 +834,7 @@ TEST_F_TIMEOUT(ways, ring_pinned_before, 60)
 
 /* --- futexes ------------------------------------------------------------------- */
 
-#define WAIT_S		10
-#define ASLEEP_MS	5000
+#define WAIT_S		(2 * HP_PATIENCE_MS / 1000)
 
 static long futex(void *word, int op, unsigned int value, const struct timespec *timeout)
 {
@@ -870,8 +864,7 @@ static pid_t start_waiter(unsigned int *word)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(futex(word, FUTEX_WAIT, 0, &patience) ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
-	for (int ms = 0; ms < ASLEEP_MS && !is_asleep(pid); ms += 10)
-		usleep(10 * 1000);
+	hp_await(is_asleep(pid), "process %d waits on its futex", pid);
 	return pid;
 }
 
