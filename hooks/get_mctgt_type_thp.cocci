@@ -1,0 +1,14 @@
+// Moving a process to another memory cgroup of version 1 looks at all it maps. One
+// entry maps a block of a 1 GiB page: not only the head of a folio.
+// file: mm/memcontrol-v1.c
+// hunks: 1
+@@
+expression page;
+@@
+  get_mctgt_type_thp(...)
+  {
+  <...
+- PageHead(page)
++ hugepoison_is_block(page)
+  ...>
+  }
