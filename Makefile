@@ -41,9 +41,11 @@ tests: ## the programs that tests/hugetlb-poison/run runs in a guest
 examples: ## programs that live with memory errors, in build/examples
 	@$(MAKE) -s -C examples OUT=$(CURDIR)/build/examples
 
-.PHONY: docs alerts
+.PHONY: docs alerts walkers
 docs: ## build/docs/html: Documentation/, as the kernel builds its own
 	@scripts/docs
+walkers: ## what in the kernel walks mappings, and is not decided about yet
+	@scripts/walkers
 alerts: ## try the example alerts of docs/operations with promtool
 	@scripts/docs-alerts
 

@@ -1,0 +1,83 @@
+#!/usr/bin/env bats
+# scripts/walkers: the table of what walks mappings has all that the kernel's source
+# has, and what it misses is named. Run after `make kernel`.
+
+bats_require_minimum_version 1.5.0
+
+setup()
+{
+	walkers=$BATS_TEST_DIRNAME/../scripts/walkers
+	tree=$BATS_TEST_TMPDIR/tree
+	decisions=$BATS_TEST_TMPDIR/decisions
+	mkdir -p "$tree/mm"
+	cat > "$tree/mm/look.c" <<-'END'
+		/* is_vm_hugetlb_page(vma) in a comment */
+		static int look_at(struct vm_area_struct *vma,
+				   unsigned long address)
+		{
+			return is_vm_hugetlb_page(vma) ? 1 : 2;
+		}
+
+		static const struct mm_walk_ops look_ops = {
+			.pmd_entry = look_at_pmd,
+		};
+	END
+	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops safe narrow
+}
+
+# decide FILE FUNCTIONS CONSTRUCTS DECISION TESTS: one line of the table
+decide()
+{
+	printf 'Looks\t%s\t%s\t%s\t%s\tsafe\tIt looks.\t%s\n' "$@" > "$decisions"
+}
+
+# looks STATUS TEXT: at the small tree
+looks()
+{
+	run "-$1" "$walkers" --source "$tree" --decisions "$decisions"
+	[[ $output == *"$2"* ]] || { echo "no '$2' in: $output"; return 1; }
+}
+
+@test "the kernel's source has nothing that the table lacks, nor the table anything else" {
+	run -0 "$walkers"
+	[[ $output =~ ([0-9]+)\ places\ in\ [0-9]+\ files,\ ([0-9]+)\ decisions,\ 0\ complaints ]]
+	[ "${BASH_REMATCH[1]}" -gt 500 ]
+}
+
+@test "all that is decided is no complaint" { looks 0 '2 places in 1 files, 1 decisions, 0 complaints'; }
+
+@test "a new function, a new construct in a known one" {
+	printf 'void look_more(void)\n{\n\tpte_offset_map_lock(mm, pmd, 0, &ptl);\n}\n' >> "$tree/mm/look.c"
+	looks 1 'undecided: mm/look.c: look_more() has pte_offset_map'
+	sed -i 's/1 : 2/vma_is_anonymous(vma)/' "$tree/mm/look.c"
+	looks 1 'new: mm/look.c: look_at() has vma_is_anonymous, line 1 does not know it'
+}
+
+@test "a function that is gone, a construct that is gone" {
+	sed -i 's/look_at(struct/look_on(struct/' "$tree/mm/look.c"
+	looks 1 'gone: mm/look.c: look_at(), line 1'
+	sed -i 's/look_on(struct/look_at(struct/; s/is_vm_hugetlb_page(vma) ?/vma ?/' "$tree/mm/look.c"
+	looks 1 'gone: mm/look.c: no is_vm_hugetlb_page'
+}
+
+@test "no decision, no hook, no test of such a name" {
+	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops '' narrow
+	looks 1 "no decision: '', line 1"
+	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops hooked:nothing narrow
+	looks 1 'no hook nothing, line 1'
+	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops safe walkers.no_such_case
+	looks 1 'no test walkers.no_such_case, line 1'
+	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops safe walkers.advises,prove-vm
+	looks 0 '0 complaints'
+}
+
+@test "a name comes before a pattern, a longer pattern before a shorter one" {
+	decide 'mm/*' '*' mm_walk_ops never -
+	printf 'Looks\tmm/look.c\tlook_at\tis_vm_hugetlb_page\tsafe\tsafe\tIt looks.\t-\n' >> "$decisions"
+	looks 0 '2 decisions, 0 complaints'
+}
+
+@test "no source" {
+	run -2 "$walkers" --source "$BATS_TEST_TMPDIR"
+	[[ $output == *'is no kernel source'* ]]
+}
