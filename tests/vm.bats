@@ -12,7 +12,7 @@ setup()
 
 vm()
 {
-	"$BATS_TEST_DIRNAME/../scripts/vm" --kernel "${KERNEL:-stock}" --timeout 240 "$@"
+	"$BATS_TEST_DIRNAME/../scripts/vm" --kernel "${KERNEL:-stock}" --timeout 900 "$@"
 }
 
 assert_says()
@@ -97,7 +97,7 @@ assert_says()
 }
 
 @test "what the command leaves running does not delay the end" {
-	run -0 vm --timeout 60 -- sh -c 'sleep 1000 & setsid sleep 1000 & echo started'
+	run -0 vm --timeout 600 -- sh -c 'sleep 1000 & setsid sleep 1000 & echo started'
 	assert_says started
 }
 

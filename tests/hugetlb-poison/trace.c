@@ -26,6 +26,7 @@
 #define RECORD_CMD	"/sys/kernel/tracing/options/record-cmd"
 #define EVENTS		INSTANCE "/events/hugepoison/"
 #define MAX_MAP_COUNT	"/proc/sys/vm/max_map_count"
+#define ROUNDED		0.000001	/* seconds, in what is printed */
 #define FORMAT \
 	"%lf: hugepoison_%31[a-z]: pfn=%lx size=%lukB node=%d outcome=%31s duration=%lluns"
 
@@ -93,7 +94,7 @@ static bool parse(const char *line, struct event *e)
  */
 static bool is_ours(const struct listener *l, const struct event *e)
 {
-	return e->kb == l->n.map.size >> 10 && e->end - e->ns / 1e9 + 1e-6 > l->begin;
+	return e->kb == l->n.map.size >> 10 && e->end + ROUNDED - e->ns / 1e9 > l->begin;
 }
 
 /* All there was until now. A line that is not as it should be is none. */
