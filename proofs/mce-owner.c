@@ -14,6 +14,11 @@
  *            stands for all
  *   others   read all pages but the raw one
  *   spin     read the raw page until there is a signal
+ *   stay     read another page until there is a signal
+ *   code     where the code of stay is
+ *   crowd    from now on, threads map the file, and others try to punch out the raw
+ *            page of a hugepage that a pipe keeps busy
+ *   alone    not any more
  *   last     the last SIGBUS: si_code, si_addr, si_addr_lsb
  *   discard  give up the raw page's contents
  *
@@ -24,6 +29,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,13 +39,17 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define PAGE		4096UL
 #define BLOCK		(2UL << 20)
 #define PFN_MASK	((1UL << 55) - 1)
+#define NR_HEALERS	4
+#define HOLE		(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
 static char *hugepage;
+static int file = -1;
 static unsigned long size, raw;
 static bool private;
 
@@ -85,17 +95,17 @@ static void catch_sigbus(bool early)
 /* Who comes first fills it: each page begins with its number. */
 static void map(const char *path)
 {
-	int fd = -1, flags = MAP_SHARED;
+	int flags = MAP_SHARED;
 
 	private = !strcmp(path, "-");
 	if (private)
 		flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
 			__builtin_ctzl(size) << MAP_HUGE_SHIFT;
 	else
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (!private && (fd < 0 || ftruncate(fd, size)))
+		file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (!private && (file < 0 || ftruncate(file, size)))
 		fail(path);
-	hugepage = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+	hugepage = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, file, 0);
 	if (hugepage == MAP_FAILED)
 		fail("mmap");
 	raw = (size / PAGE / 2 + 5) * PAGE;
@@ -130,6 +140,74 @@ static void spin(void)
 	}
 	set_reading(false);
 	printf("stopped\n");
+}
+
+/* The same, but what it reads is there. */
+static void stay(void)
+{
+	code = 0;
+	printf("staying\n");
+	fflush(stdout);
+	if (!sigsetjmp(back, 1)) {
+		set_reading(true);
+		while (!__atomic_load_n(&code, __ATOMIC_ACQUIRE))
+			load(0);
+	}
+	set_reading(false);
+	printf("stopped\n");
+}
+
+/* --- a crowd: SIGBUS is not for them, as they touch nothing --- */
+
+static pthread_t crowd[NR_HEALERS + 1];
+static bool crowded;
+static int held[2];
+
+static bool is_crowded(void)
+{
+	return __atomic_load_n(&crowded, __ATOMIC_RELAXED);
+}
+
+static void *heal(void *arg)
+{
+	while (is_crowded())
+		fallocate(file, HOLE, raw, PAGE);
+	return arg;
+}
+
+static void *map_again(void *arg)
+{
+	while (is_crowded()) {
+		void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+
+		if (at != MAP_FAILED)
+			munmap(at, size);
+	}
+	return arg;
+}
+
+/* A healthy page of it lies in a pipe, so that nobody succeeds. */
+static void gather(void)
+{
+	struct iovec page = { .iov_base = hugepage, .iov_len = PAGE };
+
+	if (pipe2(held, O_CLOEXEC) || vmsplice(held[1], &page, 1, 0) != (ssize_t)PAGE)
+		fail("vmsplice");
+	crowded = true;
+	for (int i = 0; i <= NR_HEALERS; i++)
+		if (pthread_create(&crowd[i], NULL, i ? heal : map_again, NULL))
+			fail("pthread_create");
+	printf("crowded\n");
+}
+
+static void disperse(void)
+{
+	__atomic_store_n(&crowded, false, __ATOMIC_RELAXED);
+	for (int i = 0; i <= NR_HEALERS; i++)
+		pthread_join(crowd[i], NULL);
+	close(held[0]);
+	close(held[1]);
+	printf("alone\n");
 }
 
 static void tell_where(void)
@@ -200,6 +278,14 @@ static void obey(const char *word)
 		read_all(false);
 	else if (!strcmp(word, "spin"))
 		spin();
+	else if (!strcmp(word, "stay"))
+		stay();
+	else if (!strcmp(word, "code"))
+		printf("%lu\n", (unsigned long)stay);
+	else if (!strcmp(word, "crowd"))
+		gather();
+	else if (!strcmp(word, "alone"))
+		disperse();
 	else if (!strcmp(word, "last"))
 		printf("%d %lu %d\n", code, (unsigned long)where, lsb);
 	else if (!strcmp(word, "discard"))

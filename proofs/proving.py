@@ -18,8 +18,8 @@ import argparse
 import subprocess
 
 TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-KERNELS = ("stock", "hugepoison")
-OURS = "hugepoison"
+STOCK, OURS = "stock", "hugepoison"
+KERNELS = (STOCK, OURS)
 
 
 class Proof:
@@ -30,7 +30,12 @@ class Proof:
                                          formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true",
                             help="the short version, which make check runs")
-        self.quick = parser.parse_args().quick
+        parser.add_argument("--kernel", metavar="K",
+                            help="only this kernel, one with ours: nothing is written")
+        args = parser.parse_args()
+        self.quick = args.quick
+        self.kernels = (args.kernel,) if args.kernel else KERNELS
+        self.ours = self.kernels[-1]
         self.name = name
         self.place = os.path.join(TOP, "build/proofs", name)
         self.count = self.failed = 0
@@ -43,12 +48,17 @@ class Proof:
         if not holds and detail:
             print(f"# {detail}", flush=True)
 
+    def scratch(self, kernel, what=""):
+        """Where a guest leaves what it saw."""
+        name = os.path.basename(kernel)
+        return os.path.join(self.place, "-".join(filter(None, (name, what))))
+
     def guest(self, kernel, *words, what="", dies=None, **options):
         """Boots a kernel and runs proofs/NAME-guest there with these words; what it
         left in NAME.json. The options are those of scripts/vm: pool_2m=8 is
         --pool-2m 8. With dies, a pattern of the console's, the kernel is to die of
         it, and there is nothing to be returned."""
-        scratch = os.path.join(self.place, "-".join(filter(None, (kernel, what))))
+        scratch = self.scratch(kernel, what)
         shutil.rmtree(scratch, ignore_errors=True)
         os.makedirs(scratch)
         command = [os.path.join(TOP, "scripts/vm"), "--kernel", kernel, "--scratch", scratch]
