@@ -57,13 +57,15 @@ deb-lean: ## the same with the guest's kernel, in minutes
 	@scripts/deb tools
 	@scripts/deb kernel --lean
 
-.PHONY: demo bench pool check check-long selftests soak mutants vm
+.PHONY: demo bench pool hostile check check-long selftests soak mutants vm
 demo: ## a database is hit by memory errors: stock kernel and ours, and a picture
 	@scripts/demo
 bench: ## what it costs, in guest instructions: stock kernel and ours
 	@scripts/bench
 pool: ## what errors do to the pool: the table of docs/pool.md, stock and ours
 	@scripts/pool
+hostile: ## what 1000 hostile processes can delay or have allocated: docs/hostile.md
+	@scripts/hostile
 check: ## every check, long ones in their short form (about an hour from nothing)
 	@scripts/check
 check-long: ## in full what make check shortens, on the normal and the debug kernel
