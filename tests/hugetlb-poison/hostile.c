@@ -223,7 +223,7 @@ static void poison_theirs(void)
 			  hostile.theirs.fd, 0);
 
 	for (unsigned int i = 0; i < NR_THEIRS; i++) {
-		*(volatile char *)(addr + i * HP_2M);
+		__atomic_load_n(addr + i * HP_2M, __ATOMIC_RELAXED);
 		their_pfn[i] = hp_pfn(addr + i * HP_2M);
 	}
 	munmap(addr, NR_THEIRS * HP_2M);
@@ -550,7 +550,7 @@ static void print_allocs(struct peaks *p)
 
 /* --- one kind -------------------------------------------------------------------------- */
 
-static void hung(const char *why)
+static void end_as_hung(const char *why)
 {
 	printf("hung\t%s\t%s\n", kind->name, why);
 	fflush(stdout);
@@ -589,7 +589,8 @@ static int measure(void)
 	start_victims(&victims);
 	start_hostile();
 	start_bait();
-	report_error(&victims, false, &(struct figures) { });	/* after the first one all is warm */
+	/* after the first one all is warm */
+	report_error(&victims, false, &(struct figures) { });
 	wrong = report_errors(&victims, &idle);
 	need("thread", -pthread_create(&watcher, NULL, watch_memory, &peaks));
 	attack();
@@ -601,7 +602,7 @@ static int measure(void)
 	print_row("theirs", &idle.theirs, &attacked.theirs);
 	print_row("worker", &idle.worker, &attacked.worker);
 	if (!end_hostile())
-		hung("some outlive SIGKILL");
+		end_as_hung("some outlive SIGKILL");
 	end_victims(&victims);
 	clean_up(&peaks);
 	print_allocs(&peaks);
@@ -623,7 +624,7 @@ static int run_kind(void)
 		exit(measure());
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		if (now_us() > hostile.board->beat + HUNG_SECONDS * 1000000UL)
-			hung("no error was handled any more");
+			end_as_hung("no error was handled any more");
 		usleep(100 * 1000);
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
@@ -663,12 +664,12 @@ static void list_kinds(void)
 	exit(EXIT_SUCCESS);
 }
 
-static unsigned int number(const char *text, unsigned int most)
+static unsigned int parse_number(const char *text, unsigned int most)
 {
 	unsigned long nr = strtoul(text, NULL, 10);
 
 	if (!nr || nr > most) {
-		fprintf(stderr, "hostile: %s is not a number from 1 to %u\n", text, most);
+		fprintf(stderr, "hostile: %s is not from 1 to %u\n", text, most);
 		exit(2);
 	}
 	return nr;
@@ -686,9 +687,9 @@ static void parse(int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'p')
-			nr_processes = number(optarg, MAX_PROCESSES);
+			nr_processes = parse_number(optarg, MAX_PROCESSES);
 		else if (option == 'e')
-			nr_errors = number(optarg, MAX_ERRORS);
+			nr_errors = parse_number(optarg, MAX_ERRORS);
 		else if (option == 'l')
 			list_kinds();
 		else

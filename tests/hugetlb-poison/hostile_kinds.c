@@ -51,10 +51,10 @@ static int survive_sigbus(struct hostile *h, unsigned int i)
 	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }
 
-static void touch(volatile char *at)
+static void touch(const char *at)
 {
 	if (!sigsetjmp(back, 0))
-		(void)*at;
+		__atomic_load_n(at, __ATOMIC_RELAXED);
 }
 
 /* --- readers of every file of ours -------------------------------------- */
@@ -201,6 +201,7 @@ struct uffdio_poison {
 	__u64 mode;
 	__s64 updated;
 };
+
 #define UFFDIO_POISON		_IOWR(UFFDIO, 0x08, struct uffdio_poison)
 #define UFFD_FEATURE_POISON	(1 << 14)
 #endif

@@ -81,7 +81,8 @@ static long make_answer(const struct request *request, union answer *answer)
 		return answer_init(request, answer);
 	case FUSE_LOOKUP:
 		answer->entry.nodeid = FILE_NODE;
-		answer->entry.entry_valid = answer->entry.attr_valid = 3600;
+		answer->entry.entry_valid = 3600;
+		answer->entry.attr_valid = 3600;
 		fill_attr(&answer->entry.attr, FILE_NODE);
 		return sizeof(answer->entry);
 	case FUSE_GETATTR:
@@ -93,7 +94,7 @@ static long make_answer(const struct request *request, union answer *answer)
 	case FUSE_RELEASE:
 		return 0;
 	}
-	return -ENOSYS;
+	return -EOPNOTSUPP;
 }
 
 static void send_answer(int dev, const struct request *request, long len, union answer *answer)
