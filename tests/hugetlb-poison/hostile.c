@@ -17,6 +17,7 @@
  *
  *   row    KIND  WHOSE  PROCESSES  IDLE  IDLE_WORST  MEDIAN  WORST  ERRORS
  *   alloc  KIND  WHAT   PEAK       LIMIT
+ *   wrong  KIND  WHY
  *   hung   KIND  WHY
  *
  * Times are in microseconds; WHOSE is "other", "theirs" (an error of theirs came
@@ -103,7 +104,7 @@ static void set_priority(pid_t pid, int priority)
 
 static void die(const char *what, int err)
 {
-	printf("hostile: %s: %s: %s\n", kind ? kind->name : "-", what, strerror(err));
+	printf("wrong\t%s\t%s: %s\n", kind ? kind->name : "-", what, strerror(err));
 	exit(EXIT_FAILURE);
 }
 
@@ -606,6 +607,9 @@ static int measure(void)
 	end_victims(&victims);
 	clean_up(&peaks);
 	print_allocs(&peaks);
+	if (wrong)
+		printf("wrong\t%s\t%d checks of errors and processes failed\n", kind->name,
+		       wrong);
 	fflush(stdout);
 	return wrong ? EXIT_FAILURE : EXIT_SUCCESS;
 }
