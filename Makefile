@@ -10,13 +10,15 @@ help: ## this list
 	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo 'LINUX=DIR make kernel builds a kernel tree of your own'
 
-.PHONY: kernel stock debug
+.PHONY: kernel stock debug kcsan
 kernel: ## build/hugepoison/bzImage: the kernel with our files mounted
 	@scripts/build hugepoison
 stock: ## build/stock/bzImage: the same source and configuration without
 	@scripts/build stock
 debug: ## build/debug/bzImage: ours with lockdep, KASAN, kmemleak and more
 	@scripts/build debug
+kcsan: ## build/kcsan/bzImage: ours with the checker of data races
+	@scripts/build kcsan
 
 .PHONY: mount hook-count off-check
 mount: ## mount our files into build/linux-hugepoison (or LINUX=DIR) only
@@ -57,7 +59,7 @@ deb-lean: ## the same with the guest's kernel, in minutes
 	@scripts/deb tools
 	@scripts/deb kernel --lean
 
-.PHONY: demo bench pool hostile check check-long selftests soak mutants vm
+.PHONY: demo bench pool hostile check check-long selftests soak fuzz mutants vm
 demo: ## a database is hit by memory errors: stock kernel and ours, and a picture
 	@scripts/demo
 bench: ## what it costs, in guest instructions: stock kernel and ours
@@ -75,6 +77,10 @@ selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=d
 soak: tests ## 10000 errors under load on the debug kernel; SOAK_ERRORS=, KERNEL=
 	@scripts/vm --kernel $(or $(KERNEL),debug) --no-kmemleak --timeout 7200 -- \
 		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) --seconds 7000
+fuzz: ## random calls and errors, all pages checked; SEED= KERNEL= HVO= SECONDS=
+	@flock build/tests.lock $(MAKE) -s -C tests/fuzz OUT=$(CURDIR)/build/tests
+	@tests/fuzz/run --kernel $(or $(KERNEL),hugepoison) --hvo $(or $(HVO),off) -- \
+		$(if $(SEED),--seed $(SEED) --rounds 5) --seconds $(or $(SECONDS),120) $(FUZZ)
 mutants: ## break our kernel code on purpose: every test must notice (half an hour)
 	@scripts/mutants
 vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug

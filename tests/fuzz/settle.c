@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What must be left after a round: nothing. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+
+#define CGROUPS		"/sys/fs/cgroup/fuzz"
+#define COMMIT_SLACK	1024		/* kB: of the fuzzer itself */
+#define PATIENCE	20000		/* ms */
+
+/* --- cgroups ----------------------------------------------------------------- */
+
+static int cgroup_write(int index, const char *file, unsigned long value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%d/%s", index, file);
+	return hp_write(path, "%lu", value);
+}
+
+static long cgroup_read(int index, const char *file)
+{
+	return hp_read_long(CGROUPS "/%d/%s", index, file);
+}
+
+/* One for a process, with limits for some of them. */
+int cgroup_make(int index, struct rng *rng)
+{
+	char path[64];
+
+	mkdir(CGROUPS, 0755);
+	hp_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +hugetlb +pids");
+	hp_write(CGROUPS "/cgroup.subtree_control", "+memory +hugetlb +pids");
+	snprintf(path, sizeof(path), CGROUPS "/%d", index);
+	if (mkdir(path, 0755))
+		return -errno;
+	cgroup_write(index, "pids.max", 100);
+	if (rnd(rng, 2))
+		cgroup_write(index, "memory.max", (24 + rnd(rng, 64)) << 20);
+	if (!rnd(rng, 3))
+		cgroup_write(index, "hugetlb.2MB.max", (2 + rnd(rng, 16)) << 21);
+	if (!rnd(rng, 4))
+		cgroup_write(index, "hugetlb.2MB.rsvd.max", (4 + rnd(rng, 16)) << 21);
+	return 0;
+}
+
+void cgroup_enter(int index)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), CGROUPS "/%d/cgroup.procs", index);
+	if (hp_write(path, "%d", getpid()))
+		finding("cannot enter %s", path);
+}
+
+static bool cgroup_is_empty(int index, bool tell)
+{
+	static const char *const files[] = {
+		"hugetlb.2MB.current", "hugetlb.2MB.rsvd.current", "hugetlb.1GB.current",
+		"hugetlb.1GB.rsvd.current", "pids.current",
+	};
+	bool empty = true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		long value = cgroup_read(index, files[i]);
+
+		if (value <= 0)
+			continue;
+		empty = false;
+		if (tell)
+			finding("cgroup %d: %s is %ld, nobody is in it", index, files[i], value);
+	}
+	return empty;
+}
+
+/* What stays charged is memory of the kernel and the page cache, given back on demand. */
+static bool cgroup_holds_memory(int index, bool tell)
+{
+	char path[128], text[4096];
+	const char *at;
+	long anon;
+
+	snprintf(path, sizeof(path), CGROUPS "/%d/memory.stat", index);
+	if (hp_read_text(path, text, sizeof(text)) <= 0)
+		return false;
+	at = strstr(text, "anon ");
+	anon = at ? strtol(at + 5, NULL, 10) : 0;
+	if (anon > 0 && tell)
+		finding("cgroup %d: %ld bytes of anonymous memory, nobody is in it", index, anon);
+	return anon > 0;
+}
+
+/* It is empty, and goes. */
+void cgroup_check(int index)
+{
+	char path[64];
+
+	for (int ms = 0; ms < PATIENCE; ms += 50) {
+		if (cgroup_is_empty(index, false) && !cgroup_holds_memory(index, false))
+			break;
+		usleep(50 * 1000);
+	}
+	cgroup_is_empty(index, true);
+	cgroup_holds_memory(index, true);
+	snprintf(path, sizeof(path), CGROUPS "/%d", index);
+	if (rmdir(path))
+		finding("cgroup %d does not go: %s", index, strerror(errno));
+}
+
+/* --- records -------------------------------------------------------------------- */
+
+struct bad {
+	unsigned long pfn;
+	char state[16];
+};
+
+/* Returns how many lines /proc/hugepoison/bad_pages has, -1 without such a file. */
+static int read_bad(struct bad *bad, int most)
+{
+	FILE *file = fopen("/proc/hugepoison/bad_pages", "re");
+	char line[512];
+	int nr = 0;
+
+	if (!file)
+		return -1;
+	while (nr < most && fgets(line, sizeof(line), file))
+		nr += sscanf(line, "%lx %*u %*u %15s", &bad[nr].pfn, bad[nr].state) == 2;
+	fclose(file);
+	return nr;
+}
+
+static bool is_at_rest(const struct bad *bad, int nr)
+{
+	for (int i = 0; i < nr; i++)
+		if (strcmp(bad[i].state, "released"))
+			return false;
+	return true;
+}
+
+/*
+ * Nobody has a hugepage any more: each error costs its page, and that is what
+ * HardwareCorrupted says.
+ */
+static void check_records(struct bad *bad, int most)
+{
+	long kb = 0;
+	int nr = 0;
+
+	for (int ms = 0; ms < PATIENCE; ms += 100) {
+		nr = read_bad(bad, most);
+		kb = hp_meminfo_kb("HardwareCorrupted");
+		if (nr < 0 || (is_at_rest(bad, nr) && kb == nr * 4L))
+			return;
+		usleep(100 * 1000);
+	}
+	for (int i = 0; i < nr; i++)
+		if (strcmp(bad[i].state, "released"))
+			finding("%#lx is %s, nobody has a hugepage", bad[i].pfn, bad[i].state);
+	if (kb != nr * 4L)
+		finding("HardwareCorrupted is %ld kB, %d pages are bad", kb, nr);
+}
+
+/* Known errors are undone, and what was soft-offlined. */
+static void undo(struct bad *bad, int most)
+{
+	for (int ms = 0; ms < PATIENCE && hp_meminfo_kb("HardwareCorrupted"); ms += 50) {
+		int nr = read_bad(bad, most);
+
+		for (int i = 0; i < nr; i++)
+			hp_unpoison(bad[i].pfn);
+		for (unsigned int i = 0; i < fz->nr_injected && i < INJECTED; i++)
+			if (hp_pageflags(fz->injected[i]) & HP_KPF_HWPOISON)
+				hp_unpoison(fz->injected[i]);
+		if (ms)
+			usleep(50 * 1000);
+	}
+}
+
+/* --- the round ------------------------------------------------------------------- */
+
+void settle_begin(struct settled *before)
+{
+	hp_read_state(&before->state);
+	before->committed = hp_meminfo_kb("Committed_AS");
+}
+
+static void check_committed(long before)
+{
+	long now = 0;
+
+	for (int ms = 0; ms < 5000; ms += 100) {
+		now = hp_meminfo_kb("Committed_AS");
+		if (labs(now - before) <= COMMIT_SLACK)
+			return;
+		usleep(100 * 1000);
+	}
+	finding("Committed_AS: %ld kB before, %ld kB after", before, now);
+}
+
+void settle_end(const struct settled *before)
+{
+	const int most = 2 * INJECTED;
+	struct bad *bad = calloc(most, sizeof(*bad));
+
+	check_records(bad, most);
+	undo(bad, most);
+	free(bad);
+	hp_refill(&before->state);
+	fflush(stdout);
+	if (hp_check(&before->state, HP_GAUGES)) {
+		fflush(stdout);
+		finding("the counters above are not what they were");
+	}
+	check_committed(before->committed);
+}

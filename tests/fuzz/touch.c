@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Touching memory that may be lost, gone or forbidden. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+
+static __thread sigjmp_buf back;
+static __thread bool is_touching;
+static __thread siginfo_t got;
+
+static void touch(bool now)
+{
+	__atomic_store_n(&is_touching, now, __ATOMIC_SEQ_CST);
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (number == SIGBUS && info->si_code == BUS_MCEERR_AO)
+		return;
+	if (!__atomic_load_n(&is_touching, __ATOMIC_SEQ_CST)) {
+		finding("signal %d outside of a touch: code %d, at %p", number, info->si_code,
+			info->si_addr);
+		_exit(3);
+	}
+	got = *info;
+	got.si_signo = number;
+	count(&fz->signals);
+	siglongjmp(back, 1);
+}
+
+void catch_signals(void)
+{
+	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+}
+
+static enum touch why(void)
+{
+	if (got.si_signo == SIGSEGV)
+		return NO_ACCESS;
+	if (got.si_code != BUS_MCEERR_AR)
+		return NO_PAGE;
+	return got.si_addr_lsb == 12 ? LOST : LOST_WIDE;
+}
+
+static const unsigned int word_at[WORDS] = { 0, 8, 2048, 4088 };
+
+enum touch touch_read(const char *page, unsigned long *words)
+{
+	if (sigsetjmp(back, 1)) {
+		touch(false);
+		return why();
+	}
+	touch(true);
+	for (int i = 0; i < WORDS; i++)
+		words[i] = __atomic_load_n((unsigned long *)(page + word_at[i]), __ATOMIC_SEQ_CST);
+	touch(false);
+	return FINE;
+}
+
+enum touch touch_write(char *page, const unsigned long *words)
+{
+	if (sigsetjmp(back, 1)) {
+		touch(false);
+		return why();
+	}
+	touch(true);
+	for (int i = 0; i < WORDS; i++)
+		__atomic_store_n((unsigned long *)(page + word_at[i]), words[i], __ATOMIC_SEQ_CST);
+	touch(false);
+	return FINE;
+}
+
+/* A write fault that leaves what is there: nobody has to hold the slot. */
+enum touch touch_change_nothing(char *at)
+{
+	if (sigsetjmp(back, 1)) {
+		touch(false);
+		return why();
+	}
+	touch(true);
+	__atomic_fetch_add((unsigned long *)at, 0, __ATOMIC_SEQ_CST);
+	touch(false);
+	return FINE;
+}
+
+/* A call that may end with a signal. Returns what it says, or -EFAULT. */
+int touch_call(int (*act)(void *), void *arg)
+{
+	int ret;
+
+	if (sigsetjmp(back, 1)) {
+		touch(false);
+		return -EFAULT;
+	}
+	touch(true);
+	ret = act(arg);
+	touch(false);
+	return ret;
+}
