@@ -176,6 +176,23 @@ static void show_file(pid_t tid, const char *name)
 		say("%s of %d:\n%s", name, tid, text);
 }
 
+/* Where the CPUs are, for what spins. */
+static void show_cpus(void)
+{
+	struct hp_log log;
+
+	if (hp_log_open(&log))
+		return;
+	for (int i = 0; i < 3; i++) {
+		hp_write("/proc/sysrq-trigger", "l");
+		usleep(300 * 1000);
+	}
+	hp_log_find(&log, "nothing that is said");
+	for (char *line, *rest = log.text; (line = strsep(&rest, "\n"));)
+		say("  | %s", line);
+	hp_log_close(&log);
+}
+
 /* One call has taken for ever. */
 static bool is_stuck(int which)
 {
@@ -189,6 +206,7 @@ static bool is_stuck(int which)
 	show_file(l->tid, "stack");
 	show_file(l->tid, "wchan");
 	show_file(l->tid, "status");
+	show_cpus();
 	return true;
 }
 
@@ -282,6 +300,8 @@ static void begin_round(unsigned long seed)
 	fz->order = 0;
 	fz->nr_injected = 0;
 	fz->anons = 0;
+	fz->wide = false;
+	fz->pool_changed = false;
 	memset(fz->model, 0, sizeof(fz->model));
 	memset(fz->lane, 0, sizeof(fz->lane));
 	for (int i = 0; i < LANES; i++)

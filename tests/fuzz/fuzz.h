@@ -83,7 +83,8 @@ struct thing {
 	unsigned long *model;		/* shared things: NR_MOST * WATCHED */
 };
 
-enum order { DO_NOTHING, DO_HIT, DO_UNPOISON, DO_SOFT, DO_HIT_FREE, DO_COMPACT, DO_POOL, DO_READ };
+enum order { DO_NOTHING, DO_HIT, DO_UNPOISON, DO_SOFT, DO_HIT_FREE, DO_COMPACT, DO_POOL, DO_READ,
+	     DO_LIMIT, DO_POLICY };
 
 /* What a lane asks of the hand. */
 struct request {
@@ -115,6 +116,8 @@ struct fuzz {
 	bool doomed[WATCHED];
 	unsigned int doomed_list[DOOMED];
 	bool faults;			/* allocations fail */
+	bool pool_changed;		/* by the hand, in this round */
+	bool wide;			/* errors may cost all of a hugepage: the policy */
 	unsigned int nr_injected;
 	unsigned long injected[INJECTED];
 	struct lane lane[LANES];
@@ -266,6 +269,7 @@ void settle_end(const struct settled *before);
 int cgroup_make(int index, struct rng *rng);
 void cgroup_enter(int index);
 void cgroup_check(int index);
+int cgroup_limit(int index, unsigned long arg);
 
 int replay_load(const char *path);
 int replay_next(int lane, unsigned long *seed, unsigned int *order);

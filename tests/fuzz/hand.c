@@ -118,12 +118,22 @@ static int change_pool(unsigned long arg)
 	int node = arg % hp_nodes();
 	long nr = opt.pool / hp_nodes();
 
+	fz->pool_changed = true;
 	pthread_mutex_lock(&one);
 	hp_set_pool(HP_2M, node, nr - 4 + (long)(arg / 8 % 9));
 	usleep(arg / 128 % 3000);
 	hp_set_pool(HP_2M, node, nr);
 	pthread_mutex_unlock(&one);
 	return 0;
+}
+
+/* How much errors cost from now on, and whether a fresh hugepage is looked for. */
+static int change_policy(unsigned long arg)
+{
+	if (arg % 2)
+		return hp_set_replace(arg % 4 == 1);
+	fz->wide = true;
+	return hp_set_containment(arg % 4 ? "hugepage" : "page");
 }
 
 static int read_files(void)
@@ -156,6 +166,10 @@ static int do_order(const struct request *request)
 		return hp_write("/proc/sys/vm/compact_memory", "1");
 	case DO_POOL:
 		return change_pool(request->arg);
+	case DO_LIMIT:
+		return cgroup_limit(request->arg % opt.processes, request->arg / 8);
+	case DO_POLICY:
+		return change_policy(request->arg);
 	case DO_READ:
 		return read_files();
 	}

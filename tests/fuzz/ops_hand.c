@@ -59,6 +59,16 @@ static long op_pool(struct rng *rng)
 	return ask_hand(DO_POOL, NULL, rnd(rng, 1 << 20), false);
 }
 
+static long op_limit(struct rng *rng)
+{
+	return ask_hand(DO_LIMIT, NULL, rnd(rng, 1 << 20), false);
+}
+
+static long op_policy(struct rng *rng)
+{
+	return ask_hand(DO_POLICY, NULL, rnd(rng, 1 << 20), false);
+}
+
 static long op_read_files(struct rng *rng)
 {
 	(void)rng;
@@ -72,6 +82,8 @@ const struct op ops_hand[] = {
 	{ "soft-offline", 4, op_soft_offline },
 	{ "compact", 1, op_compact },
 	{ "pool", 4, op_pool },
+	{ "limit", 4, op_limit },
+	{ "policy", 1, op_policy },
 	{ "read-files", 5, op_read_files },
 	{ }
 };

@@ -3,11 +3,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "fuzz.h"
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -61,7 +67,10 @@ static void some_pages(struct rng *rng, const struct slot *slot, unsigned long *
 static long op_dontneed(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, false, true);
-	struct range range = { .advice = rnd(rng, 16) ? MADV_DONTNEED : MADV_FREE };
+	struct range range = {
+		.advice = !rnd(rng, 16) ? MADV_FREE :
+			  rnd(rng, 4) ? MADV_DONTNEED : MADV_DONTNEED_LOCKED,
+	};
 	unsigned long from, len, size, to;
 	long ret;
 
@@ -75,7 +84,7 @@ static long op_dontneed(struct rng *rng)
 	to = from + len;
 	if (!slot->private) {
 		ret = advise(&range);
-	} else if (range.advice == MADV_DONTNEED && !(from % size) && !(to % size) &&
+	} else if (range.advice != MADV_FREE && !(from % size) && !(to % size) &&
 		   slot->file < 0) {
 		ret = discard(slot->id, slot->model, from, to, ZERO, advise, &range);
 	} else {
@@ -161,6 +170,24 @@ static long op_hwpoison(struct rng *rng)
 	return ret;
 }
 
+/* Advice about another process's memory: what is at the same addresses there. */
+static long op_process_madvise(struct rng *rng)
+{
+	static const int advices[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE };
+	struct slot *slot = &me.slot[rnd(rng, SLOTS)];
+	struct iovec part = { slot->window, HP_2M * (1 + rnd(rng, NR_MOST)) };
+	pid_t pid = fz->lane[rnd(rng, opt.processes * opt.threads)].tid;
+	int fd = pid ? syscall(SYS_pidfd_open, pid, 0) : -1;
+	long ret;
+
+	if (fd < 0)
+		return pid ? -errno : SKIPPED;
+	ret = syscall(SYS_process_madvise, fd, &part, 1, advices[rnd(rng, 4)], 0) < 0 ?
+	      -errno : 0;
+	close(fd);
+	return ret;
+}
+
 static long op_mincore(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, false, true);
@@ -191,6 +218,7 @@ const struct op ops_mem[] = {
 	{ "remove", 15, op_remove },
 	{ "advise", 40, op_advise },
 	{ "hwpoison", 5, op_hwpoison },
+	{ "process-madvise", 6, op_process_madvise },
 	{ "mincore", 5, op_mincore },
 	{ "msync", 5, op_msync },
 	{ }

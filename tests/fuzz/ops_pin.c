@@ -15,6 +15,7 @@
 /* A pinned private hugepage is contained as a whole: documented. */
 static __thread struct hp_ring ring;
 static __thread bool ring_is_open, ring_has_buffer;
+static __thread unsigned long ring_buffer;
 
 /* A child has what its parent's thread had, and may have it alone. */
 static long op_ring(struct rng *rng)
@@ -44,6 +45,7 @@ static long op_ring(struct rng *rng)
 	from = rnd(rng, slot_len(slot) / HP_BASE) * HP_BASE;
 	ret = hp_ring_register(&ring, slot->addr + from, HP_BASE * (1 + rnd(rng, 16)));
 	ring_has_buffer = ret == 0;
+	ring_buffer = (unsigned long)slot->addr + from;
 	slot_drop(slot);
 	return ret;
 }
@@ -52,7 +54,7 @@ static long op_ring(struct rng *rng)
 static long op_ring_write(struct rng *rng)
 {
 	struct io_uring_sqe request = {
-		.opcode = IORING_OP_WRITE, .flags = 0, .len = 64,
+		.opcode = ring_has_buffer ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE, .len = 64,
 	};
 	struct slot *slot;
 	int pipes[2];
@@ -68,7 +70,8 @@ static long op_ring_write(struct rng *rng)
 		return -errno;
 	}
 	request.fd = pipes[1];
-	request.addr = (unsigned long)slot_page(slot, rnd(rng, slot->nr), rnd(rng, WATCHED));
+	request.addr = ring_has_buffer ? ring_buffer :
+		       (unsigned long)slot_page(slot, rnd(rng, slot->nr), rnd(rng, WATCHED));
 	ret = hp_ring_do(&ring, &request);
 	close(pipes[0]);
 	close(pipes[1]);

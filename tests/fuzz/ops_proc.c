@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -165,6 +166,48 @@ static long op_pagemap(struct rng *rng)
 	return ret < 0 ? -errno : 0;
 }
 
+/* As linux/fs.h has it since 6.7. */
+struct scan {
+	unsigned long size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	unsigned long inverted, mask, anyof, returned;
+};
+
+#define SCAN		_IOWR('f', 16, struct scan)
+#define SCAN_WP		1
+#define SCAN_PRESENT	(1 << 3)
+
+/* What is present, at times write-protecting what userfaultfd watches. */
+static long op_pagemap_scan(struct rng *rng)
+{
+	struct slot *slot = slot_take(rng, false, true);
+	struct { unsigned long start, end, categories; } found[32];
+	struct scan scan = { .size = sizeof(scan), .vec = (unsigned long)found, .vec_len = 32 };
+	long ret;
+	int fd;
+
+	if (!slot)
+		return SKIPPED;
+	scan.flags = rnd(rng, 3) ? 0 : SCAN_WP;
+	scan.start = (unsigned long)slot->addr;
+	scan.end = scan.start + slot_len(slot);
+	scan.mask = rnd(rng, 2) ? SCAN_PRESENT : 0;
+	scan.returned = SCAN_PRESENT;
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ret = fd < 0 || ioctl(fd, SCAN, &scan) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	slot_drop(slot);
+	return ret;
+}
+
+/* Signals of errors that this thread has not touched: caught, and nothing more. */
+static long op_mce_kill(struct rng *rng)
+{
+	static const int policies[] = { PR_MCE_KILL_EARLY, PR_MCE_KILL_LATE, PR_MCE_KILL_DEFAULT };
+
+	return prctl(PR_MCE_KILL, PR_MCE_KILL_SET, policies[rnd(rng, 3)], 0, 0) ? -errno : 0;
+}
+
 static long op_clear_refs(struct rng *rng)
 {
 	return hp_write("/proc/self/clear_refs", "%lu", 1 + rnd(rng, 4));
@@ -272,6 +315,8 @@ const struct op ops_proc[] = {
 	{ "proc-text", 10, op_proc_text },
 	{ "own", 10, op_own },
 	{ "pagemap", 8, op_pagemap },
+	{ "pagemap-scan", 6, op_pagemap_scan },
+	{ "mce-kill", 2, op_mce_kill },
 	{ "clear-refs", 3, op_clear_refs },
 	{ "proc-mem", 12, op_proc_mem },
 	{ "process-vm", 12, op_process_vm },

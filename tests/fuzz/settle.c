@@ -50,6 +50,23 @@ int cgroup_make(int index, struct rng *rng)
 	return 0;
 }
 
+/* More or less for a process, whatever it has by now. */
+int cgroup_limit(int index, unsigned long arg)
+{
+	unsigned long mb = 16 + arg / 8 % 80;
+
+	switch (arg % 4) {
+	case 0:
+		return cgroup_write(index, "memory.max", mb << 20);
+	case 1:
+		return cgroup_write(index, "memory.reclaim", mb << 20);
+	case 2:
+		return cgroup_write(index, "hugetlb.2MB.max", mb / 4 << 21);
+	default:
+		return cgroup_write(index, "hugetlb.2MB.rsvd.max", mb / 4 << 21);
+	}
+}
+
 void cgroup_enter(int index)
 {
 	char path[64];
@@ -203,14 +220,25 @@ static void check_committed(long before)
 	finding("Committed_AS: %ld kB before, %ld kB after", before, now);
 }
 
+/* The hand may have been ended in the middle of it. */
+static void reset_pool(const struct hp_state *before)
+{
+	for (int node = 0; node < hp_nodes(); node++)
+		hp_set_pool(HP_2M, node, before->v[HP_NR][0][node + 1]);
+}
+
 void settle_end(const struct settled *before)
 {
 	const int most = 2 * INJECTED;
 	struct bad *bad = calloc(most, sizeof(*bad));
 
+	hp_set_containment("page");
+	hp_set_replace(true);
 	check_records(bad, most);
 	undo(bad, most);
 	free(bad);
+	if (fz->pool_changed)
+		reset_pool(&before->state);
 	hp_refill(&before->state);
 	fflush(stdout);
 	if (hp_check(&before->state, HP_GAUGES)) {
