@@ -474,6 +474,53 @@ static void list_ops(void)
 	exit(0);
 }
 
+/* Options that are a number. */
+static const struct number {
+	int letter;
+	unsigned int *value;
+	unsigned int most;
+} numbers[] = {
+	{ 'S', &opt.seconds, 1000000 },
+	{ 'r', &opt.rounds, 1000000 },
+	{ 'w', &opt.processes, PROCESSES },
+	{ 't', &opt.threads, THREADS },
+	{ 'n', &opt.steps, STEPS },
+	{ 'e', &opt.errors, 10000 },
+	{ 'k', &opt.stuck, 100000 },
+};
+
+static bool take_number(int letter, const char *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (numbers[i].letter == letter) {
+			*numbers[i].value = parse_number(text, numbers[i].most);
+			return true;
+		}
+	return false;
+}
+
+static void take_option(int letter, char *text)
+{
+	if (take_number(letter, text))
+		return;
+	if (letter == 's')
+		opt.seed = parse_number(text, ~0UL);
+	else if (letter == 'f')
+		opt.faults = true;
+	else if (letter == 'N')
+		opt.root = false;
+	else if (letter == 'o' || letter == 'x')
+		switch_ops(text, letter == 'o');
+	else if (letter == 'R')
+		opt.replay = text;
+	else if (letter == 'l')
+		list_ops();
+	else if (letter == 'v')
+		opt.verbose = true;
+	else
+		say_usage(letter == 'h' ? 0 : 2);
+}
+
 static void options(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -495,59 +542,10 @@ static void options(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	int c;
+	int letter;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			opt.seed = parse_number(optarg, ~0UL);
-			break;
-		case 'S':
-			opt.seconds = parse_number(optarg, 1000000);
-			break;
-		case 'r':
-			opt.rounds = parse_number(optarg, 1000000);
-			break;
-		case 'w':
-			opt.processes = parse_number(optarg, PROCESSES);
-			break;
-		case 't':
-			opt.threads = parse_number(optarg, THREADS);
-			break;
-		case 'n':
-			opt.steps = parse_number(optarg, STEPS);
-			break;
-		case 'e':
-			opt.errors = parse_number(optarg, 10000);
-			break;
-		case 'k':
-			opt.stuck = parse_number(optarg, 100000);
-			break;
-		case 'f':
-			opt.faults = true;
-			break;
-		case 'N':
-			opt.root = false;
-			break;
-		case 'o':
-			switch_ops(optarg, true);
-			break;
-		case 'x':
-			switch_ops(optarg, false);
-			break;
-		case 'R':
-			opt.replay = optarg;
-			break;
-		case 'l':
-			list_ops();
-			break;
-		case 'v':
-			opt.verbose = true;
-			break;
-		default:
-			say_usage(c == 'h' ? 0 : 2);
-		}
-	}
+	while ((letter = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		take_option(letter, optarg);
 	if (optind < argc || !opt.processes || !opt.threads)
 		say_usage(2);
 	ops[op_find("hit")].weight = opt.errors;

@@ -160,27 +160,58 @@ static bool is_at_rest(const struct bad *bad, int nr)
 	return true;
 }
 
+static bool is_listed(const struct bad *bad, int nr, unsigned long pfn)
+{
+	for (int i = 0; i < nr; i++)
+		if (bad[i].pfn == pfn)
+			return true;
+	return false;
+}
+
+static bool is_repeated(unsigned int which)
+{
+	for (unsigned int i = 0; i < which; i++)
+		if (fz->injected[i] == fz->injected[which])
+			return true;
+	return false;
+}
+
+/* Errors that hit what was a base page by then: no record of ours. */
+static long count_others(const struct bad *bad, int nr)
+{
+	long others = 0;
+
+	for (unsigned int i = 0; i < fz->nr_injected && i < INJECTED; i++)
+		others += !is_repeated(i) && !is_listed(bad, nr, fz->injected[i]) &&
+			  hp_pageflags(fz->injected[i]) & HP_KPF_HWPOISON;
+	return others;
+}
+
 /*
  * Nobody has a hugepage any more: each error costs its page, and that is what
  * HardwareCorrupted says.
  */
 static void check_records(struct bad *bad, int most)
 {
-	long kb = 0;
+	long kb = 0, pages = 0;
 	int nr = 0;
 
 	for (int ms = 0; ms < PATIENCE; ms += 100) {
 		nr = read_bad(bad, most);
+		if (nr < 0)
+			return;
 		kb = hp_meminfo_kb("HardwareCorrupted");
-		if (nr < 0 || (is_at_rest(bad, nr) && kb == nr * 4L))
+		pages = nr + count_others(bad, nr);
+		if (is_at_rest(bad, nr) && kb == pages * 4)
 			return;
 		usleep(100 * 1000);
 	}
 	for (int i = 0; i < nr; i++)
 		if (strcmp(bad[i].state, "released"))
 			finding("%#lx is %s, nobody has a hugepage", bad[i].pfn, bad[i].state);
-	if (kb != nr * 4L)
-		finding("HardwareCorrupted is %ld kB, %d pages are bad", kb, nr);
+	if (kb != pages * 4)
+		finding("HardwareCorrupted is %ld kB: %d pages are bad, %ld outside hugepages",
+			kb, nr, pages - nr);
 }
 
 /* Known errors are undone, and what was soft-offlined. */
