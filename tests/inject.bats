@@ -167,8 +167,8 @@ help_options()
 		grep -oE 'Fl -[a-z-]+' | sed 's/Fl /-/' | sort -u > "$OUT.man"
 	diff "$OUT" "$OUT.man"
 	"$TOOL" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' > "$OUT"
-	[ "$(wc -l < "$OUT")" = 7 ]
-	sed -n '/^.Sh COMMANDS/,/^.Sh EXIT/s/^.It Cm \([a-z]*\).*/\1/p' "$TOOLS/hugepoison-inject.8" | diff "$OUT" -
+	[ "$(wc -l < "$OUT")" = 8 ]
+	sed -n '/^.Sh COMMANDS/,/^.Sh ENV/s/^.It Cm \([a-z]*\).*/\1/p' "$TOOLS/hugepoison-inject.8" | diff "$OUT" -
 }
 # completes WORD...: what the completion offers for the last word, in COMPREPLY
 completes()
@@ -442,6 +442,10 @@ status_to() { "$TOOL" status --prometheus --output "$1"; }
 	make -s -C "$TOOLS" install DESTDIR="$BATS_TEST_TMPDIR/root" prefix=/usr
 	cd "$BATS_TEST_TMPDIR/root/usr"
 	[ -x sbin/hugepoison-inject ]
+	[ "$(readlink sbin/hugepoisonctl)" = hugepoison-inject ]
+	sbin/hugepoisonctl --version | grep -q '^hugepoisonctl '
+	cmp share/man/man8/hugepoisonctl.8 "$TOOLS/hugepoisonctl.8"
+	cmp share/man/man7/hugepoison.7 "$TOOLS/hugepoison.7"
 	cmp share/man/man8/hugepoison-inject.8 "$TOOLS/hugepoison-inject.8"
 	cmp share/bash-completion/completions/hugepoison-inject "$TOOLS/hugepoison-inject.bash"
 	make -s -C "$TOOLS" all sanitize OUT="$BATS_TEST_TMPDIR/out"

@@ -46,7 +46,7 @@ static void fuzz_arguments(const uint8_t *data, size_t size)
 	     word = strtok_r(NULL, "\n", &save))
 		argv[argc++] = word;
 	quiet = true;
-	if (!options_parse(1 << data[0] % 7, argc, argv, "", flags, &opt)) {
+	if (!options_parse(1 << data[0] % 8, argc, argv, "", flags, &opt)) {
 		require(opt.end <= UINT64_MAX && opt.way <= WAY_MCE);
 		require(opt.subpage <= SUBPAGE_INDEX && opt.state <= STATE_PINNED);
 	}
@@ -72,9 +72,17 @@ static void fuzz_lines(const uint8_t *data, size_t size)
 	char *text = text_of(data, size), state[12], path[16], *record;
 	struct soak soak = { 0 };
 	uint64_t a, b, c;
+	struct event event;
 	struct bad bad;
 	struct vma vma;
 
+	if (event_parse(text, &event)) {
+		char fields[2048];
+
+		event_fields(&event, fields, sizeof(fields));
+		require(event.kind <= EVENT_LOST && strlen(fields) < sizeof(fields));
+	}
+	injected_line(text, &a);
 	if (parse_bad(text, &bad)) {
 		owner_path(&bad, path, sizeof(path));
 		require(strlen(path) < sizeof(path));

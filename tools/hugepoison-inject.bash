@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
-# Completion for hugepoison-inject: options, and what this system has of processes,
+# Completion for hugepoison-inject and hugepoisonctl: options, and what this system has of processes,
 # files, segments and nodes with hugepages.
 
 _hugepoison_inject_pids()
@@ -48,19 +48,26 @@ _hugepoison_inject_sizes()
 # The tool itself says which commands there are, and which options each takes.
 _hugepoison_inject_commands()
 {
-	hugepoison-inject --help 2> /dev/null | sed -n 's/^  \([a-z]*\)  .*/\1/p'
+	"$1" --help 2> /dev/null | sed -n 's/^  \([a-z]*\)  .*/\1/p'
 }
 
 _hugepoison_inject_options()
 {
-	hugepoison-inject "$1" --help 2> /dev/null | grep -oE '^ +(-., )?--[a-z-]+' |
+	"$1" "$2" --help 2> /dev/null | grep -oE '^ +(-., )?--[a-z-]+' |
 		grep -oE -- '--[a-z-]+'
 }
 
 _hugepoison_inject()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} list
-	local command=${COMP_WORDS[1]} item
+	local tool=${COMP_WORDS[0]} command=${COMP_WORDS[1]} item
+
+	# readline takes --via=x for three words, --via, = and x
+	if [ "$word" = = ]; then
+		word=
+	elif [ "$before" = = ]; then
+		before=${COMP_WORDS[COMP_CWORD-2]}
+	fi
 
 	case $before in
 	--pid | --all-of) list=$(_hugepoison_inject_pids) ;;
@@ -71,16 +78,17 @@ _hugepoison_inject()
 	--via) list=$'corrupt-pfn\nhard-offline\nsoft-offline\nmadvise\nmce-inject' ;;
 	--subpage) list=$'head\ntail\nrandom' ;;
 	--state) list=$'free\nreserved\nshared\nprivate\nunfaulted\npinned' ;;
-	--report | --output) list=$(compgen -f -- "$word") ;;
+	--report | --output | --from) list=$(compgen -f -- "$word") ;;
+	--triggers) list=$(compgen -d -- "$word") ;;
 	--offset | --addr | --pfn | --hugepage | --delay | --count | --rate | --duration | --seed | \
 	--max-loss) list= ;;
 	*)
 		if [ "$COMP_CWORD" = 1 ] && [[ $word != -* ]]; then
-			list=$(_hugepoison_inject_commands)
+			list=$(_hugepoison_inject_commands "$tool")
 		elif [[ $command == -* ]]; then
-			list=$(_hugepoison_inject_options status)
+			list=$(_hugepoison_inject_options "$tool" status)
 		else
-			list=$(_hugepoison_inject_options "$command")
+			list=$(_hugepoison_inject_options "$tool" "$command")
 		fi ;;
 	esac
 	# not compgen -W, which would run what a file's name has in $()
@@ -90,4 +98,4 @@ _hugepoison_inject()
 	done <<< "$list"
 }
 
-complete -F _hugepoison_inject hugepoison-inject
+complete -F _hugepoison_inject hugepoison-inject hugepoisonctl

@@ -2,8 +2,13 @@
 /*
  * hugepoison-inject - memory errors in hugepages: inject them, and tell what came
  * of them. Here are the commands; each is in a file of its name.
+ *
+ * The same program is installed as hugepoisonctl, for what is done on hosts that work:
+ * under that name it has no command that makes an error.
  */
+#define _GNU_SOURCE
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +31,11 @@ static const struct entry {
 	  "Without --file and --shmid it takes root. With one of them it lists what is lost to "
 	  "those who map it, and takes no more than the right to do so. Nothing is changed.",
 	  run_list },
+	{ "monitor", CMD_MONITOR, "what happens, as it happens",
+	  "Tell of errors in hugepages, and of what follows them, a line for each event.\v"
+	  "It takes root. Ended by a signal it leaves nothing behind. On a stock kernel there are "
+	  "the errors alone, in whatever page.",
+	  run_monitor },
 	{ "features", CMD_FEATURES, "what this kernel has, and what it lacks",
 	  "Show what this kernel has to inject, to find and to contain errors, and why not.",
 	  run_features },
@@ -64,16 +74,29 @@ static const struct entry {
 	  run_soak },
 };
 
+#define INJECTING	(CMD_INJECT | CMD_UNPOISON | CMD_SOAK)
+
+static bool everyday;	/* called as hugepoisonctl */
+
+static bool command_known(const struct entry *command)
+{
+	return !everyday || !(command->flag & INJECTING);
+}
+
 static void print_help(FILE *f)
 {
-	fprintf(f, "Usage: hugepoison-inject [COMMAND] [OPTION...]\n"
-		"Memory errors in hugepages: inject them, and tell what came of them.\n\n");
+	fprintf(f, "Usage: %s [COMMAND] [OPTION...]\n"
+		"Memory errors in hugepages: %s.\n\n", program,
+		everyday ? "what they did, and what is left" :
+			   "inject them, and tell what came of them");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].summary);
-	fprintf(f, "\n  hugepoison-inject COMMAND --help tells the options of a command.\n\n"
-		"Injected errors kill processes and take memory away, as real ones do: for test\n"
-		"machines. Nothing is hit without --yes.\n\n"
-		"Exit status: 0 done, 1 failed, 2 usage, 77 not supported by this kernel.\n");
+		if (command_known(&commands[i]))
+			fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fprintf(f, "\n  %s COMMAND --help tells the options of a command.\n\n", program);
+	if (!everyday)
+		fprintf(f, "Injected errors kill processes and take memory away, as real ones do: "
+			"for test\nmachines. Nothing is hit without --yes.\n\n");
+	fprintf(f, "Exit status: 0 done, 1 failed, 2 usage, 77 not supported by this kernel.\n");
 }
 
 static const struct entry *find_command(const char *name)
@@ -84,13 +107,34 @@ static const struct entry *find_command(const char *name)
 	return NULL;
 }
 
+/* Whatever follows the name, as in hugepoisonctl.static, does not count. */
+static void take_name(const char *path)
+{
+	everyday = !strncmp(basename(path), EVERYDAY_NAME, strlen(EVERYDAY_NAME));
+	if (everyday)
+		program = EVERYDAY_NAME;
+}
+
+static int choose_command(const char *name, const struct entry **command)
+{
+	*command = find_command(name);
+	if (*command && command_known(*command))
+		return DONE;
+	if (*command)
+		return fail(USAGE, "%s: makes or undoes errors: hugepoison-inject %s", name, name);
+	print_help(stderr);
+	return fail(USAGE, "%s: no such command", name);
+}
+
 int main(int argc, char **argv)
 {
 	const struct entry *command = &commands[0];
 	struct options opt = { 0 };
-	char name[64] = "hugepoison-inject";
+	char name[64];
 	int status;
 
+	take_name(argc ? argv[0] : "");
+	snprintf(name, sizeof(name), "%s", program);
 	/* A closed pipe is an error to report, after the injection, not to die of. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
@@ -98,12 +142,10 @@ int main(int argc, char **argv)
 		return finish_output(stdout, "standard output");
 	}
 	if (argc > 1 && argv[1][0] != '-') {
-		command = find_command(argv[1]);
-		if (!command) {
-			print_help(stderr);
-			return fail(USAGE, "%s: no such command", argv[1]);
-		}
-		snprintf(name, sizeof(name), "hugepoison-inject %s", command->name);
+		status = choose_command(argv[1], &command);
+		if (status)
+			return status;
+		snprintf(name, sizeof(name), "%s %s", program, command->name);
 		argv++;
 		argc--;
 	}

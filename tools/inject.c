@@ -74,6 +74,25 @@ static const char *judge(const struct options *opt, const struct outcome *out,
 	return wrong;
 }
 
+/* Notes that it is no real error, before it happens where the page is known by then. */
+static void apply(const struct options *opt, struct hit *hit, const struct mapping *map,
+		  struct log *log, struct outcome *out)
+{
+	bool back = opt->command == CMD_UNPOISON, chosen = !hit->page.known;
+	struct page page = hit->page;
+	int note = injected_begin();
+
+	if (!chosen && !back)
+		injected_note(note, page.pfn, false);
+	way_apply(opt, &page, map, out);
+	log_read(log);
+	if (chosen && !out->err && log_find_hit(log, page.pages, page.node, &page) == 1)
+		injected_note(note, page.pfn, false);
+	if (back && !out->err)
+		injected_note(note, page.pfn, true);
+	injected_end(note);
+}
+
 /* Applies the way to a page that was looked at just now. */
 static void strike(const struct options *opt, struct hit *hit, const struct mapping *map,
 		   struct log *log, struct outcome *out)
@@ -94,10 +113,9 @@ static void strike(const struct options *opt, struct hit *hit, const struct mapp
 			       "chose: use --via corrupt-pfn";
 		return;
 	}
-	way_apply(&here, &hit->page, map, out);
+	apply(&here, hit, map, log, out);
 	if (here.way != opt->way)
 		way_check(opt->way);
-	log_read(log);
 	out->verdict = judge(opt, out, log, hit);
 }
 
@@ -133,9 +151,24 @@ static int complain(const struct outcome *out)
 		    out->err ? errno_name(out->err) : "");
 }
 
+static bool in_full(const struct options *opt, const struct plan *plan)
+{
+	return plan->hits == 1 || opt->json;
+}
+
+/* Of some errors our kernel tells a moment later, by its worker. */
+static void wait_for_log(const struct options *opt, const struct page *page,
+			 const struct outcome *out, struct log *log)
+{
+	bool errs = opt->command == CMD_INJECT && opt->way != WAY_SOFT_OFFLINE;
+
+	if (errs && !out->err && page->huge && kernel_has_hugepoison())
+		log_wait(log, "hugepoison: ", page);
+}
+
 static void report(const struct options *opt, const struct plan *plan, const struct report *r)
 {
-	if (plan->hits == 1 || opt->json)
+	if (in_full(opt, plan))
 		report_print(r);
 	else
 		report_row(r);
@@ -156,6 +189,8 @@ static int hit_and_report(const struct options *opt, const struct plan *plan, st
 			target_unmap(&map);
 		strike(opt, hit, &map, &log, &out);
 		counters_finish(&counters, &hit->page);
+		if (in_full(opt, plan))
+			wait_for_log(opt, &hit->page, &out, &log);
 		report(opt, plan, &(struct report) { opt, hit, &out, &counters, &log });
 		status = finish_output(stdout, "standard output");
 		if (out.verdict)

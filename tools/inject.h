@@ -17,7 +17,11 @@
  *	list.c, owner.c		what is bad, and whose
  *	verify.c, verify-process.c, touch.c	what can be read of a target
  *	soak.c, journal.c	many errors at random, and the report of them
+ *	monitor.c, trace.c, event.c	what happens, as it happens
+ *	notify.c, trigger.c	... in systemd's journal, and for programs to act on
+ *	injected.c		which errors are no real ones
  *	features.c		what this kernel has
+ *	colour.c		on a terminal
  *	util.c, json.c		numbers, small files, errors; JSON
  */
 #ifndef HUGEPOISON_INJECT_H
@@ -53,7 +57,7 @@ enum {
 /* Bits, for each option says which commands take it. */
 enum command {
 	CMD_STATUS = 1, CMD_LIST = 2, CMD_FEATURES = 4, CMD_INJECT = 8, CMD_UNPOISON = 16,
-	CMD_VERIFY = 32, CMD_SOAK = 64,
+	CMD_VERIFY = 32, CMD_SOAK = 64, CMD_MONITOR = 128,
 };
 
 enum target_kind {
@@ -102,6 +106,8 @@ struct options {
 	uint64_t rate, count, duration, seed, max_loss;	/* of soak; 0: no limit */
 	bool seeded, resume;
 	const char *report;
+	bool mappings, journal;	/* of monitor */
+	const char *from, *triggers;
 };
 
 /**
@@ -165,7 +171,10 @@ struct plan {
 };
 
 /* util.c */
+#define EVERYDAY_NAME	"hugepoisonctl"
+
 extern bool quiet;
+extern const char *program;
 
 int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *errno_name(int err);
@@ -257,6 +266,7 @@ enum way way_choose(const struct options *opt);
 int way_check(enum way way);
 const char *way_name(enum way way);
 bool kernel_has_hugepoison(void);
+bool mounted_dir(const char *kind, char *dir, size_t len);
 bool debugfs_dir(char *dir, size_t len);
 int write_text(const char *path, const char *text);
 void way_apply(const struct options *opt, const struct page *page,
@@ -280,6 +290,7 @@ struct log {
 
 void log_start(struct log *log);
 void log_read(struct log *log);
+void log_wait(struct log *log, const char *prefix, const struct page *page);
 void log_free(struct log *log);
 char *log_record_text(char *record);
 bool log_line_pfn(const char *line, uint64_t *pfn);
@@ -370,6 +381,113 @@ struct bad *read_bad_pages(size_t *count);
 long owner_shmid(const struct bad *bad);
 void owner_path(const struct bad *bad, char *buf, size_t len);
 void owner_pids(const struct bad *bad, char *buf, size_t len);
+
+/* json.c, list.c */
+struct json_object *json_owner(const struct bad *bad, bool pids);
+
+/* trace.c */
+struct trace {
+	int fd;
+	bool ended;		/* of a file */
+	bool clock_known;	/* its times are those of now() */
+	char dir[320];		/* our instance, "" for a file */
+	char text[8192];	/* read, and not handed out yet */
+	size_t got;
+};
+
+int trace_check(char *tracefs, size_t len);
+int trace_open(struct trace *trace, bool mappings);
+int trace_open_file(struct trace *trace, const char *name);
+void trace_close(struct trace *trace);
+bool trace_line(struct trace *trace, char *line, size_t len);
+double trace_when(const struct trace *trace, double seconds);
+
+/* event.c */
+enum event_kind {
+	EVENT_CONTAIN, EVENT_NARROW, EVENT_PROMOTE, EVENT_RELEASE, EVENT_REPLACE, EVENT_HEAL,
+	EVENT_PAGE,		/* the kernel's own: an error in any page */
+	EVENT_LOST,		/* the buffer of the trace was too small */
+};
+
+/**
+ * struct event - something that happened
+ * @kind: what
+ * @seconds: when, on the clock of the trace
+ * @when: the same since 1970, 0 where that is not known
+ * @pfn: the page frame, see include/trace/events/hugepoison.h
+ * @kb: the size of the hugepage, 4 where it is none
+ * @node: the NUMA node, ANY_NODE where that is not known
+ * @outcome: in a word
+ * @type: what the kernel takes the page for, of its own events
+ * @ns: how long it took
+ * @lost: how many events, of EVENT_LOST
+ * @injected: it was no real error
+ * @bad: what the kernel has of it; without a state if it has nothing
+ */
+struct event {
+	enum event_kind kind;
+	double seconds, when;
+	uint64_t pfn, kb;
+	int node;
+	char outcome[16], type[40];
+	uint64_t ns, lost;
+	bool injected;
+	struct bad bad;
+};
+
+const char *event_name(enum event_kind kind);
+bool event_parse(const char *line, struct event *event);
+int event_severity(const struct event *event);
+bool event_is_error(const struct event *event);
+const char *event_words(const struct event *event);
+bool event_look_up(struct event *event, const struct bad *list, size_t count);
+void event_time(const struct event *event, char *buf, size_t len);
+void event_owner(const struct event *event, char *buf, size_t len);
+void event_header(FILE *f);
+void event_print(const struct event *event, FILE *f);
+void event_json(const struct event *event, FILE *f);
+
+/* notify.c */
+#define MESSAGE_ID_ERROR		"7c2f5d1be38a4f6d9b0e64a1d75c3f28"
+#define MESSAGE_ID_NOT_CONTAINED	"e41b90c6a7d2483f8f35c1907be62d4a"
+#define MESSAGE_ID_AFTER		"1d86f3ab5c094e27a2f7d0385b9e4c61"
+#define MESSAGE_ID_POOL_SHORT		"b93e07d45f6c4a189ce2816fa04d7b35"
+#define MESSAGE_ID_LOST			"50a7c9e2d81b4637b46f3e95c20d8a1f"
+
+void event_fields(const struct event *event, char *buf, size_t len);
+int journal_event(const struct event *event);
+void notify_ready(void);
+
+/* trigger.c */
+#define TRIGGER_SECONDS	10
+
+struct triggers {
+	bool active;
+	int fd;
+	int pid;
+	uint64_t dropped;
+};
+
+int triggers_check(const char *dir);
+int triggers_start(struct triggers *t, const char *dir);
+void triggers_event(struct triggers *t, const struct event *event);
+void triggers_stop(struct triggers *t);
+
+/* monitor.c */
+int run_monitor(struct options *opt);
+
+/* injected.c */
+bool injected_line(const char *text, uint64_t *pfn);
+void injected_load(void);
+bool was_injected(uint64_t pfn);
+int injected_begin(void);
+void injected_note(int fd, uint64_t pfn, bool back);
+void injected_end(int fd);
+
+/* colour.c */
+enum colour { COLOUR_NONE, COLOUR_BAD, COLOUR_WARN, COLOUR_GOOD, COLOUR_END };
+
+const char *colour(FILE *f, enum colour colour);
 
 /* touch.c, verify.c, verify-process.c */
 struct touched {

@@ -83,23 +83,38 @@ static void print_hugepages(const struct bad *list, size_t count)
 		printf("nothing is bad\n");
 }
 
-static struct json_object *json_owner(const struct bad *bad)
+static struct json_object *json_pids(const struct bad *bad)
 {
-	struct json_object *o, *list;
-	char path[256], pids[400];
+	struct json_object *list = json_object_new_array();
+	char pids[400];
+
+	owner_pids(bad, pids, sizeof(pids));
+	for (char *pid = strtok(pids, ","); pid; pid = strtok(NULL, ","))
+		json_object_array_add(list, json_object_new_int64(atoll(pid)));
+	return list;
+}
+
+/**
+ * json_owner - whose a bad page is
+ * @bad: the page
+ * @pids: with the processes that map it, which takes a look at all there are
+ *
+ * Return: the object, NULL if it is nobody's.
+ */
+struct json_object *json_owner(const struct bad *bad, bool pids)
+{
+	struct json_object *o;
+	char path[256];
 
 	if (!strcmp(bad->owner, "-"))
 		return NULL;
 	o = json_object_new_object();
 	owner_path(bad, path, sizeof(path));
-	owner_pids(bad, pids, sizeof(pids));
-	list = json_object_new_array();
-	for (char *pid = strtok(pids, ","); pid; pid = strtok(NULL, ","))
-		json_object_array_add(list, json_object_new_int64(atoll(pid)));
 	put_text(o, "kind", !*path ? "private" : owner_shmid(bad) < 0 ? "file" : "shm");
 	put_text(o, "path", *path ? path : NULL);
 	put_value(o, "shmid", owner_shmid(bad));
-	json_object_object_add(o, "pids", list);
+	if (pids)
+		json_object_object_add(o, "pids", json_pids(bad));
 	return o;
 }
 
@@ -114,7 +129,7 @@ static struct json_object *json_hugepage(const struct bad *list, size_t n)
 	put_value(o, "node", list->node);
 	put_text(o, "state", list->state);
 	json_object_object_add(o, "raw", raw);
-	json_object_object_add(o, "owner", json_owner(list));
+	json_object_object_add(o, "owner", json_owner(list, true));
 	return o;
 }
 

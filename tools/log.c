@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 /* /dev/kmsg hands out one record per read(); the kernel's limit is below this. */
 #define RECORD_MAX	8192
 #define FACILITY_SHIFT	3
+#define WAIT_SECONDS	2.0
 
 static const char *const prefixes[] = {
 	"Memory failure: ", "hugepoison: ", "Unpoison: ", "Soft offline: ",
@@ -86,6 +88,34 @@ void log_read(struct log *log)
 		text = log_record_text(record);
 		if (text && log_line_pfn(text, &pfn))
 			keep(log, text);
+	}
+}
+
+static bool said(const struct log *log, const char *prefix, const struct page *page)
+{
+	for (int i = 0; i < log->lines; i++)
+		if (!strncmp(log->line[i], prefix, strlen(prefix)) &&
+		    log_names(log->line[i], page))
+			return true;
+	return false;
+}
+
+/**
+ * log_wait - collect the lines until one is there, or does not come
+ * @log: where to collect them
+ * @prefix: what the line begins with
+ * @page: the hugepage that it names
+ */
+void log_wait(struct log *log, const char *prefix, const struct page *page)
+{
+	struct pollfd fd = { log->fd, POLLIN, 0 };
+	double end = now() + WAIT_SECONDS, left = WAIT_SECONDS;
+
+	log_read(log);
+	while (log->fd >= 0 && !said(log, prefix, page) && left > 0) {
+		poll(&fd, 1, (int)(left * 1000) + 1);
+		log_read(log);
+		left = end - now();
 	}
 }
 

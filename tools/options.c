@@ -17,15 +17,23 @@
 #define HITTING		(CMD_INJECT | CMD_UNPOISON)
 #define TARGETED	(HITTING | CMD_VERIFY | CMD_SOAK)
 #define NAMED		(TARGETED | CMD_LIST)
-#define ALL		(NAMED | CMD_STATUS | CMD_FEATURES)
+#define ALL		(NAMED | CMD_STATUS | CMD_FEATURES | CMD_MONITOR)
 
-const char *argp_program_version = "hugepoison-inject " VERSION;
+static void print_version(FILE *f, struct argp_state *state)
+{
+	(void)state;
+	fprintf(f, "%s " VERSION "\n", program);
+}
+
+/* argp calls it for --version */
+void (*argp_program_version_hook)(FILE *f, struct argp_state *state) = print_version;
 
 enum key {
 	KEY_FILE = 256, KEY_OFFSET, KEY_PID, KEY_ADDR, KEY_ALL_OF, KEY_SHMID, KEY_HUGEPAGE, KEY_PFN,
 	KEY_FREE, KEY_SIZE, KEY_NODE, KEY_STATE, KEY_VIA, KEY_SUBPAGE, KEY_AGAIN, KEY_SECOND,
 	KEY_DELAY, KEY_ANY_PAGE, KEY_YES, KEY_COUNT, KEY_RATE, KEY_DURATION, KEY_SEED, KEY_MAX_LOSS,
-	KEY_REPORT, KEY_RESUME, KEY_DRY_RUN, KEY_JSON, KEY_PROMETHEUS, KEY_OUTPUT, KEY_END,
+	KEY_REPORT, KEY_RESUME, KEY_DRY_RUN, KEY_JSON, KEY_PROMETHEUS, KEY_OUTPUT,
+	KEY_MAPPINGS, KEY_FROM, KEY_JOURNAL, KEY_TRIGGERS, KEY_END,
 };
 
 static const struct row {
@@ -110,6 +118,19 @@ static const struct row {
 	    4 } },
 	{ CMD_SOAK,
 	  { "resume", KEY_RESUME, NULL, 0, "go on with --report of an earlier soak", 4 } },
+	{ CMD_MONITOR, { NULL, 0, NULL, 0, "What, and for whom:", 4 } },
+	{ CMD_MONITOR, { "count", KEY_COUNT, "N", 0, "end after so many events", 4 } },
+	{ CMD_MONITOR,
+	  { "mappings", KEY_MAPPINGS, NULL, 0,
+	    "with what becomes of each mapping: many events, which any user can cause", 4 } },
+	{ CMD_MONITOR,
+	  { "from", KEY_FROM, "FILE", 0,
+	    "of a trace that FILE has, as trace_pipe says it (- for standard input)", 4 } },
+	{ CMD_MONITOR,
+	  { "journal", KEY_JOURNAL, NULL, 0, "to systemd's journal, with fields", 4 } },
+	{ CMD_MONITOR,
+	  { "triggers", KEY_TRIGGERS, "DIR", 0,
+	    "run the programs in DIR for each event, with its fields in the environment", 4 } },
 	{ CMD_INJECT | CMD_SOAK,
 	  { "yes", KEY_YES, NULL, 0, "this is a test machine: do it. Without, nothing is hit",
 	    5 } },
@@ -325,6 +346,12 @@ static int parse_limit(struct argp_state *state, int key, char *arg, struct opti
 	case KEY_OUTPUT:
 		opt->output = arg;
 		break;
+	case KEY_FROM:
+		opt->from = arg;
+		break;
+	case KEY_TRIGGERS:
+		opt->triggers = arg;
+		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -350,6 +377,10 @@ static bool *find_switch(int key, struct options *opt)
 		return &opt->json;
 	case KEY_PROMETHEUS:
 		return &opt->prometheus;
+	case KEY_MAPPINGS:
+		return &opt->mappings;
+	case KEY_JOURNAL:
+		return &opt->journal;
 	default:
 		return NULL;	/* KEY_FREE and the like are targets */
 	}

@@ -46,9 +46,9 @@ static int find_poisoned(enum scan what, uint64_t size, int node, struct page *p
 			    what == SCAN_POISONED_FREE ? " free" : "", text,
 			    node == ANY_NODE ? "" : " on that node");
 	fprintf(stderr,
-		"hugepoison-inject: the kernel does not show where a poisoned page is, and there "
-		"are several poisoned %s hugepages:\n",
-		text);
+		"%s: the kernel does not show where a poisoned page is, and there are several "
+		"poisoned %s hugepages:\n",
+		program, text);
 	for (int i = 0; i < n; i++)
 		fprintf(stderr, "  --pfn 0x%" PRIx64 "  (node %d)\n", found[i].head, found[i].node);
 	return fail(FAILED, "choose one by its PFN (the report of the injection names it)");

@@ -18,6 +18,9 @@
 /* Set while what fails is one of several attempts. */
 bool quiet;
 
+/* The name that we were called by, for messages. */
+const char *program = "hugepoison-inject";
+
 /**
  * fail - say what is wrong and what to do about it
  * @status: the exit status to hand on
@@ -31,7 +34,7 @@ int fail(int status, const char *fmt, ...)
 
 	if (quiet)
 		return status;
-	fprintf(stderr, "hugepoison-inject: ");
+	fprintf(stderr, "%s: ", program);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);

@@ -43,11 +43,12 @@ const char *way_name(enum way way)
 }
 
 /**
- * debugfs_dir - where debugfs is mounted
+ * mounted_dir - where a file system of the kernel's is mounted
+ * @kind: its type
  * @dir: where to put the path; a space in it would be written \040
  * @len: how much fits there
  */
-bool debugfs_dir(char *dir, size_t len)
+bool mounted_dir(const char *kind, char *dir, size_t len)
 {
 	FILE *f = fopen("/proc/self/mounts", "re");
 	char line[1024], where[256], type[32];
@@ -55,13 +56,23 @@ bool debugfs_dir(char *dir, size_t len)
 
 	while (f && !found && fgets(line, sizeof(line), f)) {
 		found = sscanf(line, "%*s %255s %31s", where, type) == 2 &&
-			!strcmp(type, "debugfs");
+			!strcmp(type, kind);
 		if (found)
 			snprintf(dir, len, "%s", where);
 	}
 	if (f)
 		fclose(f);
 	return found;
+}
+
+/**
+ * debugfs_dir - where debugfs is mounted
+ * @dir: where to put the path
+ * @len: how much fits there
+ */
+bool debugfs_dir(char *dir, size_t len)
+{
+	return mounted_dir("debugfs", dir, len);
 }
 
 /**

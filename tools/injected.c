@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hugepoison-inject: which errors are no real ones.
+ *
+ * The kernel does not mark a page whose error was injected. So this tool notes below /run
+ * what it injects, before it does, and others leave a line in the kernel's log: the
+ * injector's files and madvise() say "Injecting memory failure". Both are gone with the
+ * next boot, as the errors are. What is in neither counts as real: hard_offline_page is
+ * what a program uses that has found bad memory.
+ *
+ * Where the kernel chooses the page it is not known before. The lock of the file is held
+ * meanwhile; readers wait for it, not for long.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "inject.h"
+
+#define DIR_PATH	"/run/hugepoison"
+#define FILE_PATH	DIR_PATH "/injected"
+#define WAIT_SECONDS	5
+#define RECORD_MAX	8192
+
+static uint64_t *pages;
+static size_t nr_pages;
+
+static void learn(uint64_t pfn)
+{
+	uint64_t *grown;
+
+	if (was_injected(pfn))
+		return;
+	grown = realloc(pages, (nr_pages + 1) * sizeof(*grown));
+	if (!grown)
+		return;
+	pages = grown;
+	pages[nr_pages++] = pfn;
+}
+
+static void unlearn(uint64_t pfn)
+{
+	for (size_t i = 0; i < nr_pages; i++)
+		if (pages[i] == pfn)
+			pages[i--] = pages[--nr_pages];
+}
+
+/**
+ * injected_line - what a line of the kernel's log says of an injected error
+ * @text: the line
+ * @pfn: the page frame
+ */
+bool injected_line(const char *text, uint64_t *pfn)
+{
+	static const char *const says[] = {
+		"Injecting memory failure at pfn ", "Injecting memory failure for pfn ",
+		"Soft offlining pfn ",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+		const char *at = strstr(text, says[i]);
+
+		if (at)
+			return sscanf(at + strlen(says[i]), "0x%" SCNx64, pfn) == 1;
+	}
+	return false;
+}
+
+static void load_log(void)
+{
+	static int fd = -1;
+	char record[RECORD_MAX + 1];
+	const char *text;
+	uint64_t pfn;
+	ssize_t got;
+
+	/* kept open: from the second time on there are new lines only */
+	if (fd < 0)
+		fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	while (fd >= 0) {
+		got = read(fd, record, RECORD_MAX);
+		if (got < 0 && (errno == EINTR || errno == EPIPE))
+			continue;
+		if (got <= 0)
+			return;
+		record[got] = '\0';
+		text = log_record_text(record);
+		if (text && injected_line(text, &pfn))
+			learn(pfn);
+	}
+}
+
+/* Somebody may be about to note what the kernel chose. */
+static void lock_shared(int fd)
+{
+	double end = now() + WAIT_SECONDS;
+
+	while (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK && now() < end)
+		sleep_until(now() + 0.05);
+}
+
+/* "0x5285", or "-0x5285" for one that was taken back. */
+static void load_notes(void)
+{
+	FILE *f = fopen(FILE_PATH, "re");
+	char line[64];
+	uint64_t pfn;
+
+	if (!f)
+		return;
+	lock_shared(fileno(f));
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "0x%" SCNx64, &pfn) == 1)
+			learn(pfn);
+		else if (sscanf(line, "-0x%" SCNx64, &pfn) == 1)
+			unlearn(pfn);
+	}
+	fclose(f);
+}
+
+/**
+ * injected_load - find out which errors of this boot were injected
+ */
+void injected_load(void)
+{
+	load_log();
+	load_notes();
+}
+
+/**
+ * was_injected - was the error in this page, as far as injected_load() found out
+ * @pfn: the page frame
+ */
+bool was_injected(uint64_t pfn)
+{
+	for (size_t i = 0; i < nr_pages; i++)
+		if (pages[i] == pfn)
+			return true;
+	return false;
+}
+
+/**
+ * injected_begin - an error is about to be injected, or a page to be forgotten
+ *
+ * Return: what to note it with; -1 if there is nowhere to note it, as on a rescue system.
+ */
+int injected_begin(void)
+{
+	int fd;
+
+	mkdir(DIR_PATH, 0755);
+	fd = open(FILE_PATH, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
+/**
+ * injected_note - note which page it is
+ * @fd: what injected_begin() returned
+ * @pfn: the page frame
+ * @back: the error was taken back
+ */
+void injected_note(int fd, uint64_t pfn, bool back)
+{
+	char line[32];
+	int len = snprintf(line, sizeof(line), "%s0x%" PRIx64 "\n", back ? "-" : "", pfn);
+
+	if (fd >= 0 && write(fd, line, (size_t)len) != len)
+		fail(FAILED, "cannot write " FILE_PATH ": %m: the error may be taken for a real one");
+}
+
+/**
+ * injected_end - the error was injected
+ * @fd: what injected_begin() returned
+ */
+void injected_end(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}

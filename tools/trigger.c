@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hugepoison-inject: what is run for each event: the programs of a directory, in the order
+ * of their names, with the event in the environment.
+ *
+ * A process of its own runs them, one after the other. Events come to it through a socket
+ * that takes some hundred; further ones are dropped, and counted. So no trigger can make
+ * the monitor wait, and there is never more than one of them.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "inject.h"
+
+#define MAX_FIELDS	24
+
+/* As run-parts has it: no editor's or package manager's leftovers. */
+static int plain_name(const struct dirent *entry)
+{
+	for (const char *c = entry->d_name; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-')
+			return 0;
+	return 1;
+}
+
+/* Whoever can write it would be root with the next error. */
+static const char *why_unsafe(const struct stat *st)
+{
+	if (st->st_uid != 0)
+		return "is not root's";
+	if (st->st_mode & 0022)
+		return "may be written by others than root";
+	return NULL;
+}
+
+static bool may_run(const char *path)
+{
+	const char *why;
+	struct stat st;
+
+	if (stat(path, &st)) {
+		fail(FAILED, "trigger %s: %m", path);
+		return false;
+	}
+	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+		return false;
+	why = why_unsafe(&st);
+	if (why)
+		fail(FAILED, "trigger %s: %s: not run", path, why);
+	return !why;
+}
+
+/* Return: false if it still runs when its time is up. */
+static bool wait_for(pid_t pid, int *status)
+{
+	const struct timespec pause = { 0, 20000000 };
+	double end = now() + TRIGGER_SECONDS;
+
+	while (waitpid(pid, status, WNOHANG) == 0) {
+		if (now() > end)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static void become(const char *path, char **env)
+{
+	sigset_t none;
+	int null = open("/dev/null", O_RDONLY);
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	setpgid(0, 0);
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	execle(path, path, NULL, env);
+	fail(FAILED, "trigger %s: %m", path);
+	_exit(127);
+}
+
+static void run_one(const char *path, char **env)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid)
+		become(path, env);
+	if (pid < 0) {
+		fail(FAILED, "trigger %s: %m", path);
+		return;
+	}
+	setpgid(pid, pid);
+	if (!wait_for(pid, &status)) {
+		kill(-pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		fail(FAILED, "trigger %s: ended after %d s", path, TRIGGER_SECONDS);
+	} else if (WIFEXITED(status) && WEXITSTATUS(status)) {
+		fail(FAILED, "trigger %s: exit status %d", path, WEXITSTATUS(status));
+	} else if (WIFSIGNALED(status)) {
+		fail(FAILED, "trigger %s: SIG%s", path, sigabbrev_np(WTERMSIG(status)));
+	}
+}
+
+static void run_all(const char *dir, char **env)
+{
+	struct dirent **entry;
+	char path[PATH_MAX];
+	int n = scandir(dir, &entry, plain_name, alphasort);
+
+	if (n < 0)
+		fail(FAILED, "cannot read %s: %m", dir);
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, entry[i]->d_name);
+		if (may_run(path))
+			run_one(path, env);
+		free(entry[i]);
+	}
+	if (n >= 0)
+		free(entry);
+}
+
+/* Lines KEY=value become an environment, with a PATH and nothing else of ours. */
+static void handle(const char *dir, char *fields)
+{
+	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	char *env[MAX_FIELDS + 2] = { path }, *save = NULL;
+	size_t n = 1;
+
+	for (char *line = strtok_r(fields, "\n", &save); line && n <= MAX_FIELDS;
+	     line = strtok_r(NULL, "\n", &save))
+		env[n++] = line;
+	run_all(dir, env);
+}
+
+/* Until the monitor has ended, and what it had sent is done. */
+static void serve(const char *dir, int fd)
+{
+	char fields[2048];
+	ssize_t got;
+
+	prctl(PR_SET_NAME, "triggers");
+	while ((got = recv(fd, fields, sizeof(fields) - 1, 0)) > 0 || (got < 0 && errno == EINTR)) {
+		if (got < 0)
+			continue;
+		fields[got] = '\0';
+		handle(dir, fields);
+	}
+	_exit(0);
+}
+
+/**
+ * triggers_check - may the programs of a directory be run as root
+ * @dir: the directory
+ *
+ * Return: DONE, or FAILED after a message.
+ */
+int triggers_check(const char *dir)
+{
+	const char *why;
+	struct stat st;
+
+	if (stat(dir, &st))
+		return fail(FAILED, "--triggers %s: %m", dir);
+	if (!S_ISDIR(st.st_mode))
+		return fail(FAILED, "--triggers %s: not a directory", dir);
+	why = why_unsafe(&st);
+	if (why)
+		return fail(FAILED, "--triggers %s: %s: chown root and chmod 755 it", dir, why);
+	return DONE;
+}
+
+/**
+ * triggers_start - begin to run triggers
+ * @t: what to run them with
+ * @dir: where they are
+ *
+ * Return: DONE, or FAILED after a message.
+ */
+int triggers_start(struct triggers *t, const char *dir)
+{
+	int fd[2], status = triggers_check(dir);
+
+	if (status)
+		return status;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd))
+		return fail(FAILED, "socketpair: %m");
+	fflush(NULL);
+	t->pid = fork();
+	if (!t->pid) {
+		close(fd[0]);
+		serve(dir, fd[1]);
+	}
+	close(fd[1]);
+	t->fd = fd[0];
+	t->active = t->pid > 0;
+	return t->active ? DONE : fail(FAILED, "fork: %m");
+}
+
+/**
+ * triggers_event - have the triggers run for an event, as soon as it is its turn
+ * @t: what triggers_start() was given
+ * @event: the event
+ */
+void triggers_event(struct triggers *t, const struct event *event)
+{
+	char fields[2048];
+
+	event_fields(event, fields, sizeof(fields));
+	if (send(t->fd, fields, strlen(fields), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+		if (t->dropped)
+			fail(FAILED, "the triggers are too slow: %" PRIu64 " events had none",
+			     t->dropped);
+		t->dropped = 0;
+		return;
+	}
+	t->dropped++;
+}
+
+/**
+ * triggers_stop - no more events; wait for the triggers of those that came
+ * @t: what triggers_start() was given
+ */
+void triggers_stop(struct triggers *t)
+{
+	if (!t->active)
+		return;
+	if (t->dropped)
+		fail(FAILED, "the triggers are too slow: %" PRIu64 " events had none", t->dropped);
+	close(t->fd);
+	waitpid(t->pid, NULL, 0);
+	t->active = false;
+}
