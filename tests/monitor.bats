@@ -4,6 +4,7 @@
 # the journal, and what triggers are given. Where systemd and the kernel have files, there
 # are files of ours in a mount namespace. The real ones are in tests/monitor-guest.bats.
 # Run as root.
+# shellcheck disable=SC2016,SC2191 # programs of jq, triggers; words of readline
 bats_require_minimum_version 1.5.0
 
 setup_file()
@@ -108,10 +109,10 @@ trigger()
 	COMP_WORDS=(hugepoisonctl monitor --j) COMP_CWORD=2
 	_hugepoison_inject
 	[ "${COMPREPLY[*]}" = "--journal --json" ]
-	COMP_WORDS=(hugepoison-inject inject --via = h) COMP_CWORD=4
+	COMP_WORDS=(hugepoison-inject inject --via "=" h) COMP_CWORD=4
 	_hugepoison_inject
 	[ "${COMPREPLY[*]}" = hard-offline ]
-	COMP_WORDS=(hugepoison-inject inject --via =) COMP_CWORD=3
+	COMP_WORDS=(hugepoison-inject inject --via "=") COMP_CWORD=3
 	_hugepoison_inject
 	[ "${#COMPREPLY[@]}" = 5 ]
 	complete -p hugepoisonctl hugepoison-inject
@@ -182,7 +183,7 @@ in_namespace()
 
 # shellcheck disable=SC2016 # the inner shell expands these
 @test "no tracefs, no events, no instances: said with the remedy" {
-	refused 1 "mount -t tracefs tracefs /sys/kernel/tracing" in_namespace "$TOOL" monitor
+	refused 1 "mount -t tracefs none /sys/kernel/tracing" in_namespace "$TOOL" monitor
 	# a tracefs by its type is what a test cannot make: debugfs has one as well
 	grep -q debugfs /proc/filesystems || skip "no debugfs in /proc/filesystems"
 	refused 77 "CONFIG_HUGEPOISON" in_namespace sh -c 'mount -t debugfs none /sys/kernel/debug &&

@@ -333,7 +333,9 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 		is ".[0].hugepages | any(.head_pfn == ${pfns[0]} and .raw == [5, 6] and .state == \"narrowed\" and
 			.owner.kind == \"shm\" and .owner.shmid == $shmid and .owner.pids == [$pid])"
 		run -0 "$TOOL" list
-		grep -qE "^0x$(printf %x "${pfns[0]}") +2M +[01] +narrowed +5-6 +shmid $shmid, pid $pid\$" <<< "$output"
+		frames=$(printf '0x%x-0x%x' $((pfns[0] + 5)) $((pfns[0] + 6)))
+		grep -qE "^0x$(printf %x "${pfns[0]}") +2M +[01] +narrowed +$frames +shmid $shmid, pid $pid\$" <<< "$output"
+		is ".[0].hugepages | any(.pfns == [${pfns[0]} + 5, ${pfns[0]} + 6])"
 	else
 		is ".[0].hugepages | any(.head_pfn == ${pfns[0]} and .state == \"poisoned\" and .raw == null)"
 	fi

@@ -185,7 +185,8 @@ const char *event_words(const struct event *event)
 	case EVENT_RELEASE:
 		return "the healthy pages of a hugepage are given back";
 	case EVENT_REPLACE:
-		return failed ? "the pool is one hugepage smaller" : "the pool has a fresh hugepage";
+		return failed ? "the pool is one hugepage smaller" :
+				"the pool has a fresh hugepage";
 	case EVENT_HEAL:
 		return failed ? "a raw page is not healed" : "good memory for a raw page";
 	default:
@@ -343,7 +344,8 @@ void event_json(const struct event *event, FILE *f)
 	put_value(o, "duration_ns", event->kind == EVENT_PAGE ? NO_VALUE : (long long)event->ns);
 	put_text(o, "type", *event->type ? event->type : NULL);
 	put_text(o, "state", *event->bad.state ? event->bad.state : NULL);
-	json_object_object_add(o, "owner", *event->bad.owner ? json_owner(&event->bad, false) : NULL);
+	json_object_object_add(o, "owner",
+			       *event->bad.owner ? json_owner(&event->bad, false) : NULL);
 	put_bool(o, "injected", event->injected);
 	json_finish(o, f, false);
 }

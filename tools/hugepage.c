@@ -117,6 +117,8 @@ int hugepage_open(void)
 {
 	int status = nr_sizes ? DONE : read_sizes();
 
+	if (count_fd >= 0)
+		return DONE;	/* --watch looks again */
 	if (!status)
 		status = read_zones();
 	if (!status)

@@ -27,7 +27,7 @@ static const struct entry {
 	  "poisoned.",
 	  run_status },
 	{ "list", CMD_LIST, "what is bad, and whose it is",
-	  "List the hugepages with errors: page frame, size, node, raw pages, state, owner.\v"
+	  "List the hugepages with errors: size, node, state, the page frames that are bad, owner.\v"
 	  "Without --file and --shmid it takes root. With one of them it lists what is lost to "
 	  "those who map it, and takes no more than the right to do so. Nothing is changed.",
 	  run_list },

@@ -21,7 +21,8 @@
  *	notify.c, trigger.c	... in systemd's journal, and for programs to act on
  *	injected.c		which errors are no real ones
  *	features.c		what this kernel has
- *	colour.c		on a terminal
+ *	dmi.c, dimm.c		which memory modules there are, and which it is
+ *	colour.c, watch.c	on a terminal; again and again
  *	util.c, json.c		numbers, small files, errors; JSON
  */
 #ifndef HUGEPOISON_INJECT_H
@@ -106,6 +107,8 @@ struct options {
 	uint64_t rate, count, duration, seed, max_loss;	/* of soak; 0: no limit */
 	bool seeded, resume;
 	const char *report;
+	bool dimm;
+	uint64_t watch;		/* seconds between two looks; 0: one look */
 	bool mappings, journal;	/* of monitor */
 	const char *from, *triggers;
 };
@@ -483,6 +486,50 @@ bool was_injected(uint64_t pfn);
 int injected_begin(void);
 void injected_note(int fd, uint64_t pfn, bool back);
 void injected_end(int fd);
+
+/* dmi.c */
+#define MAX_MODULES	256
+
+struct module {
+	uint16_t handle, array;
+	uint32_t mb;
+	char locator[48], bank[48], serial[40], part[40];
+};
+
+/* Addresses of an array of modules, or of one. */
+struct range {
+	bool one;
+	uint16_t handle;
+	uint64_t start, end;
+};
+
+struct dmi {
+	char machine[33];
+	struct module module[MAX_MODULES];
+	size_t modules;
+	struct range range[MAX_MODULES];
+	size_t ranges;
+};
+
+void dmi_parse(const uint8_t *p, size_t len, struct dmi *dmi);
+void dmi_read(struct dmi *dmi);
+size_t dmi_modules(const struct dmi *dmi, uint64_t pfn, const struct module *list[MAX_MODULES]);
+void module_text(const struct module *m, char *buf, size_t len);
+
+/* dimm.c */
+struct dimm {
+	uint64_t pfn;
+	char name[192];
+	const char *source;
+	size_t candidates;	/* how many modules it may be, where none is named */
+};
+
+void dimm_open(const struct bad *list, size_t count);
+void dimm_find(uint64_t pfn, struct dimm *dimm);
+void dimm_text(uint64_t pfn, char *buf, size_t len);
+
+/* watch.c */
+int watch(const struct options *opt, int (*look)(const struct options *opt));
 
 /* colour.c */
 enum colour { COLOUR_NONE, COLOUR_BAD, COLOUR_WARN, COLOUR_GOOD, COLOUR_END };

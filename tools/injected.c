@@ -173,7 +173,8 @@ void injected_note(int fd, uint64_t pfn, bool back)
 	int len = snprintf(line, sizeof(line), "%s0x%" PRIx64 "\n", back ? "-" : "", pfn);
 
 	if (fd >= 0 && write(fd, line, (size_t)len) != len)
-		fail(FAILED, "cannot write " FILE_PATH ": %m: the error may be taken for a real one");
+		fail(FAILED, "cannot write " FILE_PATH ": %m: the error may be taken for a real "
+		     "one");
 }
 
 /**

@@ -31,18 +31,17 @@ static size_t same_hugepage(const struct bad *list, size_t count, size_t i)
 	return n;
 }
 
-/* Indices of raw pages, as "5,7-9", in a column so wide. */
-static void print_indices(const struct bad *list, size_t n, int width)
+/* Page frames, as "0x5285,0x5287-0x5289", in a column so wide. */
+static void print_frames(const struct bad *list, size_t n, int width)
 {
-	uint64_t head = head_of(list);
 	size_t last;
 
 	for (size_t i = 0; i < n; i = last + 1) {
 		for (last = i; last + 1 < n && list[last + 1].pfn == list[last].pfn + 1;)
 			last++;
-		width -= printf("%s%" PRIu64, i ? "," : "", list[i].pfn - head);
+		width -= printf("%s0x%" PRIx64, i ? "," : "", list[i].pfn);
 		if (last > i)
-			width -= printf("-%" PRIu64, list[last].pfn - head);
+			width -= printf("-0x%" PRIx64, list[last].pfn);
 	}
 	printf("%*s ", width > 0 ? width : 0, "");
 }
@@ -64,20 +63,46 @@ static void print_owner(const struct bad *bad)
 	printf("%s%s\n", *pids ? ", pid " : "", pids);
 }
 
-static void print_hugepages(const struct bad *list, size_t count)
+static enum colour state_colour(const char *state)
 {
-	char size[24];
+	if (!strcmp(state, "failed"))
+		return COLOUR_BAD;
+	return strcmp(state, "released") ? COLOUR_WARN : COLOUR_NONE;
+}
+
+static void print_hugepage(const struct options *opt, const struct bad *list, size_t n)
+{
+	char size[24], dimm[224];
+
+	size_text(list->kb << 10, size, sizeof(size));
+	printf("0x%-10" PRIx64 " %-4s %4d  %s%-10s%s ", head_of(list), size, list->node,
+	       colour(stdout, state_colour(list->state)), list->state,
+	       colour(stdout, COLOUR_END));
+	print_frames(list, n, 16);
+	if (opt->dimm) {
+		dimm_text(list->pfn, dimm, sizeof(dimm));
+		printf("%-24s ", dimm);
+	}
+	print_owner(list);
+}
+
+/* Neighbours in a hugepage may be on different modules. */
+static size_t in_a_line(const struct options *opt, const struct bad *list, size_t count, size_t i)
+{
+	return opt->dimm ? 1 : same_hugepage(list, count, i);
+}
+
+static void print_hugepages(const struct options *opt, const struct bad *list, size_t count)
+{
 	size_t n;
 
-	printf("%-12s %-4s %4s  %-10s %-16s %s\n", "hugepage", "size", "node", "state", "raw pages",
-	       "owner");
+	printf("%-12s %-4s %4s  %-10s %-16s ", "hugepage", "size", "node", "state", "page frames");
+	if (opt->dimm)
+		printf("%-24s ", "module");
+	printf("owner\n");
 	for (size_t i = 0; i < count; i += n) {
-		n = same_hugepage(list, count, i);
-		size_text(list[i].kb << 10, size, sizeof(size));
-		printf("0x%-10" PRIx64 " %-4s %4d  %-10s ", head_of(&list[i]), size, list[i].node,
-		       list[i].state);
-		print_indices(&list[i], n, 16);
-		print_owner(&list[i]);
+		n = in_a_line(opt, list, count, i);
+		print_hugepage(opt, &list[i], n);
 	}
 	if (!count)
 		printf("nothing is bad\n");
@@ -118,17 +143,40 @@ struct json_object *json_owner(const struct bad *bad, bool pids)
 	return o;
 }
 
-static struct json_object *json_hugepage(const struct bad *list, size_t n)
+static struct json_object *json_dimms(const struct bad *list, size_t n)
+{
+	struct json_object *array = json_object_new_array(), *o;
+	struct dimm dimm;
+
+	for (size_t i = 0; i < n; i++) {
+		dimm_find(list[i].pfn, &dimm);
+		o = json_object_new_object();
+		put_number(o, "pfn", list[i].pfn);
+		put_text(o, "module", *dimm.name ? dimm.name : NULL);
+		put_text(o, "source", dimm.source);
+		json_object_array_add(array, o);
+	}
+	return array;
+}
+
+static struct json_object *json_hugepage(const struct options *opt, const struct bad *list,
+					 size_t n)
 {
 	struct json_object *o = json_object_new_object(), *raw = json_object_new_array();
+	struct json_object *frames = json_object_new_array();
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		json_object_array_add(raw, json_object_new_uint64(list[i].pfn - head_of(list)));
+		json_object_array_add(frames, json_object_new_uint64(list[i].pfn));
+	}
 	put_number(o, "head_pfn", head_of(list));
 	put_number(o, "size_kb", list->kb);
 	put_value(o, "node", list->node);
 	put_text(o, "state", list->state);
 	json_object_object_add(o, "raw", raw);
+	json_object_object_add(o, "pfns", frames);
+	if (opt->dimm)
+		json_object_object_add(o, "dimms", json_dimms(list, n));
 	json_object_object_add(o, "owner", json_owner(list, true));
 	return o;
 }
@@ -136,21 +184,24 @@ static struct json_object *json_hugepage(const struct bad *list, size_t n)
 static int list_all(const struct options *opt)
 {
 	struct json_object *o, *array;
-	size_t count;
+	size_t count, n;
 	struct bad *list = read_bad_pages(&count);
 
 	if (count == SIZE_MAX)
 		return FAILED;
+	if (opt->dimm)
+		dimm_open(list, count);
 	if (opt->json) {
 		o = json_start("list");
 		array = json_object_new_array();
 		json_object_object_add(o, "hugepages", array);
-		for (size_t i = 0; i < count; i += same_hugepage(list, count, i))
-			json_object_array_add(array, json_hugepage(&list[i],
-								   same_hugepage(list, count, i)));
+		for (size_t i = 0; i < count; i += n) {
+			n = same_hugepage(list, count, i);
+			json_object_array_add(array, json_hugepage(opt, &list[i], n));
+		}
 		json_finish(o, stdout, true);
 	} else {
-		print_hugepages(list, count);
+		print_hugepages(opt, list, count);
 	}
 	free(list);
 	return finish_output(stdout, "standard output");
@@ -170,6 +221,7 @@ static void add_stock(struct json_object *array, const struct page *page)
 		put_value(o, "node", page->node);
 		put_text(o, "state", "poisoned");
 		put_text(o, "raw", NULL);
+		put_text(o, "pfns", NULL);
 		put_text(o, "owner", NULL);
 		json_object_array_add(array, o);
 		return;
@@ -279,12 +331,15 @@ int run_list(struct options *opt)
 	int status;
 
 	if (opt->kind != TARGET_NONE)
-		return list_target(opt);
+		return watch(opt, list_target);
 	if (!privileged())
 		return fail(FAILED, "not permitted: run as root, or name what is yours (--file, "
 			    "--shmid)");
 	status = hugepage_open();
 	if (status)
 		return status;
-	return kernel_has_hugepoison() ? list_all(opt) : list_marks(opt);
+	if (opt->dimm && !kernel_has_hugepoison())
+		return fail(UNSUPPORTED, "--dimm: a stock kernel does not tell which pages are "
+			    "bad");
+	return watch(opt, kernel_has_hugepoison() ? list_all : list_marks);
 }

@@ -33,7 +33,8 @@ enum key {
 	KEY_FREE, KEY_SIZE, KEY_NODE, KEY_STATE, KEY_VIA, KEY_SUBPAGE, KEY_AGAIN, KEY_SECOND,
 	KEY_DELAY, KEY_ANY_PAGE, KEY_YES, KEY_COUNT, KEY_RATE, KEY_DURATION, KEY_SEED, KEY_MAX_LOSS,
 	KEY_REPORT, KEY_RESUME, KEY_DRY_RUN, KEY_JSON, KEY_PROMETHEUS, KEY_OUTPUT,
-	KEY_MAPPINGS, KEY_FROM, KEY_JOURNAL, KEY_TRIGGERS, KEY_END,
+	KEY_MAPPINGS, KEY_FROM, KEY_JOURNAL, KEY_TRIGGERS, KEY_WATCH,
+	KEY_DIMM, KEY_END,
 };
 
 static const struct row {
@@ -138,6 +139,12 @@ static const struct row {
 	  { "dry-run", KEY_DRY_RUN, NULL, 0,
 	    "check everything, show what would be done, change nothing", 5 } },
 	{ ALL, { "json", KEY_JSON, NULL, 0, "print the report as JSON", 5 } },
+	{ CMD_LIST,
+	  { "dimm", KEY_DIMM, NULL, 0,
+	    "a line for each bad page, with its memory module: of rasdaemon, DMI or EDAC", 5 } },
+	{ CMD_STATUS | CMD_LIST,
+	  { "watch", KEY_WATCH, "SECONDS", OPTION_ARG_OPTIONAL,
+	    "again and again, until a signal comes (default: each 2 s)", 5 } },
 	{ CMD_STATUS,
 	  { "prometheus", KEY_PROMETHEUS, NULL, 0,
 	    "print the report as metrics, for node_exporter's textfile collector", 5 } },
@@ -340,6 +347,9 @@ static int parse_limit(struct argp_state *state, int key, char *arg, struct opti
 	case KEY_MAX_LOSS:
 		opt->max_loss = limit(state, key, arg, true, 1ULL << 50);
 		break;
+	case KEY_WATCH:
+		opt->watch = arg ? limit(state, key, arg, false, 86400) : 2;
+		break;
 	case KEY_REPORT:
 		opt->report = arg;
 		break;
@@ -377,6 +387,8 @@ static bool *find_switch(int key, struct options *opt)
 		return &opt->json;
 	case KEY_PROMETHEUS:
 		return &opt->prometheus;
+	case KEY_DIMM:
+		return &opt->dimm;
 	case KEY_MAPPINGS:
 		return &opt->mappings;
 	case KEY_JOURNAL:
@@ -455,6 +467,11 @@ static const char *check_action(const struct parsed *p)
 		return "--resume takes the seed of the report: leave --seed out";
 	if (opt->prometheus && opt->json)
 		return "--json and --prometheus: give one only";
+	if (opt->watch && (opt->prometheus || opt->output))
+		return "--watch is for people: a timer is for --prometheus and --output";
+	if (opt->dimm && opt->kind != TARGET_NONE)
+		return "--dimm takes page frames, and of a file or segment only root knows them: "
+		       "leave --file and --shmid out";
 	return NULL;
 }
 

@@ -127,17 +127,114 @@ int status_take(struct status *s)
 	return status;
 }
 
-static void print_figure(FILE *f, const struct figure *fig)
-{
-	char size[24], where[24] = "system";
+/* ---- the table ---- */
 
-	size_text(fig->kb << 10, size, sizeof(size));
-	if (fig->node != ANY_NODE)
-		snprintf(where, sizeof(where), "node %d", fig->node);
-	fprintf(f, "%-4s %-8s %-20s %10lld\n", size, where, fig->name, fig->value);
+static bool same_row(const struct figure *a, const struct figure *b)
+{
+	return a->group == b->group && a->kb == b->kb && !strcmp(a->name, b->name);
 }
 
-/* Events that never happened are left out: there are many of them. */
+/* Of all nodes; what the system has as one is there once. */
+static long long row_total(const struct status *s, const struct figure *row)
+{
+	long long total = 0;
+
+	for (size_t i = 0; i < s->figures; i++)
+		if (same_row(&s->figure[i], row))
+			total += s->figure[i].value;
+	return total;
+}
+
+static bool first_of_row(const struct status *s, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (same_row(&s->figure[i], &s->figure[at]))
+			return false;
+	return true;
+}
+
+/* A size without hugepages, good or bad, is not worth its lines. */
+static bool size_empty(const struct status *s, uint64_t kb)
+{
+	for (size_t i = 0; i < s->figures; i++)
+		if (s->figure[i].kb == kb && s->figure[i].group != FIGURE_EVENT &&
+		    s->figure[i].value)
+			return false;
+	return true;
+}
+
+static void print_nodes(FILE *f, const struct status *s, const struct figure *row)
+{
+	for (int node = 0; node < MAX_NODES; node++) {
+		const struct figure *found = NULL;
+
+		if (!node_online(node))
+			continue;
+		for (size_t i = 0; i < s->figures && !found; i++)
+			if (s->figure[i].node == node && same_row(&s->figure[i], row))
+				found = &s->figure[i];
+		if (found)
+			fprintf(f, " %9lld", found->value);
+		else
+			fprintf(f, " %9s", "-");
+	}
+}
+
+static enum colour row_colour(const struct figure *row, long long total)
+{
+	if (!total || row->group == FIGURE_POOL)
+		return COLOUR_NONE;
+	return !strcmp(row->name, "failed") || !strcmp(row->name, "pinned") ? COLOUR_BAD :
+									      COLOUR_WARN;
+}
+
+static void print_row(FILE *f, const struct status *s, const struct figure *row)
+{
+	long long total = row_total(s, row);
+	char size[24];
+
+	size_text(row->kb << 10, size, sizeof(size));
+	fprintf(f, "%-4s %s%-20s%s %9lld", size, colour(f, row_colour(row, total)), row->name,
+		colour(f, COLOUR_END), total);
+	print_nodes(f, s, row);
+	fprintf(f, "\n");
+}
+
+static void print_heads(FILE *f, const char *title)
+{
+	char name[24];
+
+	fprintf(f, "\n%-25s %9s", title, "all");
+	for (int node = 0; node < MAX_NODES; node++) {
+		if (!node_online(node))
+			continue;
+		snprintf(name, sizeof(name), "node %d", node);
+		fprintf(f, " %9s", name);
+	}
+	fprintf(f, "\n");
+}
+
+/* What there is now, or how often what happened: of that only what did. */
+static void print_part(FILE *f, const struct status *s, const char *title, bool events)
+{
+	size_t printed = 0;
+
+	for (size_t i = 0; i < s->figures; i++) {
+		const struct figure *row = &s->figure[i];
+
+		bool event = row->group == FIGURE_EVENT;
+
+		if (event != events || !first_of_row(s, i) ||
+		    (events ? !row_total(s, row) : size_empty(s, row->kb)))
+			continue;
+		if (!printed++)
+			print_heads(f, title);
+		print_row(f, s, row);
+	}
+	if (!printed)
+		fprintf(f, "\n%s: %s\n", title, events ? "nothing" : "no hugepages");
+}
+
 static void print_table(const struct status *s, FILE *f)
 {
 	fprintf(f, "Linux %s, ", s->kernel);
@@ -149,10 +246,9 @@ static void print_table(const struct status *s, FILE *f)
 		fprintf(f, "out of use: %lld kB (HardwareCorrupted)\n", s->corrupted_kb);
 	else
 		fprintf(f, "out of use: not told (no HardwareCorrupted: CONFIG_MEMORY_FAILURE)\n");
-	fprintf(f, "\n%-4s %-8s %-20s %10s\n", "size", "where", "counter", "value");
-	for (size_t i = 0; i < s->figures; i++)
-		if (s->figure[i].value || s->figure[i].group != FIGURE_EVENT)
-			print_figure(f, &s->figure[i]);
+	print_part(f, s, "now", false);
+	if (*s->policy)
+		print_part(f, s, "since boot", true);
 	if (!*s->policy && !privileged())
 		fprintf(f, "\nHow many hugepages are poisoned a stock kernel tells root only.\n");
 }
@@ -306,13 +402,7 @@ static int write_output(const struct options *opt, const struct status *s)
 	}
 }
 
-/**
- * run_status - the command status
- * @opt: the options
- *
- * Return: an exit status.
- */
-int run_status(struct options *opt)
+static int show_status(const struct options *opt)
 {
 	struct status s;
 	int status = status_take(&s);
@@ -325,4 +415,15 @@ int run_status(struct options *opt)
 	}
 	free(s.figure);
 	return status;
+}
+
+/**
+ * run_status - the command status
+ * @opt: the options
+ *
+ * Return: an exit status.
+ */
+int run_status(struct options *opt)
+{
+	return watch(opt, show_status);
 }

@@ -56,7 +56,7 @@ static void remove_stale(const char *tracefs)
 		closedir(dir);
 }
 
-static int enable(const struct trace *trace, const char *event)
+static int turn_on(const struct trace *trace, const char *event)
 {
 	char path[PATH_MAX];
 	int err;
@@ -88,9 +88,9 @@ static int enable_all(const struct trace *trace, const char *tracefs, bool mappi
 	int status = DONE;
 
 	for (size_t i = 0; !status && i < wanted; i++)
-		status = enable(trace, ours[i]);
+		status = turn_on(trace, ours[i]);
 	if (!status && event_there(tracefs, PAGE_EVENT))
-		status = enable(trace, PAGE_EVENT);
+		status = turn_on(trace, PAGE_EVENT);
 	return status;
 }
 
@@ -132,7 +132,7 @@ int trace_check(char *tracefs, size_t len)
 	char path[PATH_MAX];
 
 	if (!find_tracefs(tracefs, len))
-		return fail(FAILED, "tracefs is not mounted: mount -t tracefs tracefs "
+		return fail(FAILED, "tracefs is not mounted: mount -t tracefs none "
 			    "/sys/kernel/tracing");
 	if (!event_there(tracefs, "hugepoison") && !event_there(tracefs, PAGE_EVENT))
 		return fail(UNSUPPORTED, "this kernel has neither the events hugepoison "

@@ -138,7 +138,7 @@ static void run_all(const char *dir, char **env)
 /* Lines KEY=value become an environment, with a PATH and nothing else of ours. */
 static void handle(const char *dir, char *fields)
 {
-	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char *env[MAX_FIELDS + 2] = { path }, *save = NULL;
 	size_t n = 1;
 
