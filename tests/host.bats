@@ -31,13 +31,6 @@ on_terminal()
 	mocked script -qec "$*" /dev/null < /dev/null
 }
 
-bad_pages()
-{
-	{ echo 'pfn kB node state owner'; cat; } > "$MOCK/proc/hugepoison/bad_pages"
-}
-
-is() { jq -es "$1" "$OUT" > /dev/null || { echo "not so: $1"; cat "$OUT"; return 1; }; }
-
 # ---- status ----
 
 @test "status: now and since boot, a column for each node; what is empty or has not happened is hidden" {
@@ -113,12 +106,6 @@ is() { jq -es "$1" "$OUT" > /dev/null || { echo "not so: $1"; cat "$OUT"; return
 	grep -qE '^0x9000 +2M +1 +released +0x9000 +-$' "$OUT"
 	mocked "$TOOL" list --json > "$OUT"
 	is '.[0].hugepages[0] | .raw == [133, 135, 136] and .pfns == [21125, 21127, 21128] and has("dimms") == false'
-}
-
-modules()
-{
-	mkdir -p "$MOCK/sys/firmware/dmi/tables"
-	"$BATS_TEST_DIRNAME/dmi-table" "00112233445566778899aabbccddeeff" "$@" > "$MOCK/sys/firmware/dmi/tables/DMI"
 }
 
 two_bad()

@@ -168,7 +168,7 @@ help_options()
 		grep -oE 'Fl -[a-z-]+' | sed 's/Fl /-/' | sort -u > "$OUT.man"
 	diff "$OUT" "$OUT.man"
 	"$TOOL" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' > "$OUT"
-	[ "$(wc -l < "$OUT")" = 8 ]
+	[ "$(wc -l < "$OUT")" = 9 ]
 	sed -n '/^.Sh COMMANDS/,/^.Sh ENV/s/^.It Cm \([a-z]*\).*/\1/p' "$TOOLS/hugepoison-inject.8" | diff "$OUT" -
 }
 # completes WORD...: what the completion offers for the last word, in COMPREPLY

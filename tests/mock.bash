@@ -58,8 +58,27 @@ mocked()
 	ASAN_OPTIONS=detect_leaks=0 unshare --mount sh -c 'mock=$1; shift
 		mount --rbind /proc "$mock/realproc" && mount --bind "$mock/proc" /proc &&
 		mount --bind "$mock/run" /run && mount --bind "$mock/lib" /var/lib &&
-		mount --bind "$mock/sys" /sys && exec "$@"' sh "$MOCK" "$@"
+		mount --bind "$mock/sys" /sys && { [ ! -e "$mock/kmsg" ] || mount --bind "$mock/kmsg" /dev/kmsg; } &&
+		exec "$@"' sh "$MOCK" "$@"
 }
+
+# modules [MACHINE] LOCATOR:SERIAL:MB[:START-END]...: what the firmware says of its memory
+modules()
+{
+	local machine=00112233445566778899aabbccddeeff
+
+	[[ $1 == *:* ]] || { machine=$1; shift; }
+	mkdir -p "$MOCK/sys/firmware/dmi/tables"
+	"$BATS_TEST_DIRNAME/dmi-table" "$machine" "$@" > "$MOCK/sys/firmware/dmi/tables/DMI"
+}
+
+# bad_pages: the kernel's list is standard input
+bad_pages()
+{
+	{ echo 'pfn kB node state owner'; cat; } > "$MOCK/proc/hugepoison/bad_pages"
+}
+
+is() { jq -es "$1" "$OUT" > /dev/null || { echo "not so: $1"; cat "$OUT"; return 1; }; }
 
 # refused STATUS TEXT COMMAND...: this exit status, TEXT in the message
 refused()

@@ -64,7 +64,7 @@ trigger()
 		[[ $help != *"  $command "* ]]
 		refused 2 "$command: makes or undoes errors: hugepoison-inject $command" "$TOOL" $command --pfn 1
 	done
-	for command in status list features monitor verify; do
+	for command in status list features monitor remember verify; do
 		[[ $help == *"  $command "* ]]
 		run -0 "$TOOL" $command --help
 		[[ $output == "Usage: hugepoisonctl $command "* ]]

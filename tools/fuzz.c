@@ -46,7 +46,7 @@ static void fuzz_arguments(const uint8_t *data, size_t size)
 	     word = strtok_r(NULL, "\n", &save))
 		argv[argc++] = word;
 	quiet = true;
-	if (!options_parse(1 << data[0] % 8, argc, argv, "", flags, &opt)) {
+	if (!options_parse(1 << data[0] % 9, argc, argv, "", flags, &opt)) {
 		require(opt.end <= UINT64_MAX && opt.way <= WAY_MCE);
 		require(opt.subpage <= SUBPAGE_INDEX && opt.state <= STATE_PINNED);
 	}
@@ -70,6 +70,8 @@ static void fuzz_lines(const uint8_t *data, size_t size)
 {
 	const struct options opt = { .kind = TARGET_PID, .pid = 1, .everywhere = true };
 	char *text = text_of(data, size), state[12], path[16], *record;
+	FILE *f = size ? fmemopen(text, size, "r") : NULL;
+	struct store store = { 0 };
 	struct soak soak = { 0 };
 	uint64_t a, b, c;
 	struct event event;
@@ -83,6 +85,11 @@ static void fuzz_lines(const uint8_t *data, size_t size)
 		require(event.kind <= EVENT_LOST && strlen(fields) < sizeof(fields));
 	}
 	injected_line(text, &a);
+	if (f) {
+		store_parse(&store, f);
+		fclose(f);
+		store_free(&store);
+	}
 	if (parse_bad(text, &bad)) {
 		owner_path(&bad, path, sizeof(path));
 		require(strlen(path) < sizeof(path));
@@ -97,6 +104,24 @@ static void fuzz_lines(const uint8_t *data, size_t size)
 	record = log_record_text(text);
 	require(!record || strlen(record) <= size);
 	free(text);
+}
+
+/* The tables of SMBIOS: a module that covers an address is one of those that are there. */
+static void fuzz_dmi(const uint8_t *data, size_t size)
+{
+	static const struct module *module[MAX_MODULES];
+	static struct dmi dmi;
+	char text[224];
+	size_t n;
+
+	dmi_parse(data, size, &dmi);
+	require(dmi.modules <= MAX_MODULES && dmi.ranges <= MAX_MODULES);
+	n = dmi_modules(&dmi, 0x5285, module);
+	require(n <= dmi.modules);
+	for (size_t i = 0; i < n; i++) {
+		module_text(module[i], text, sizeof(text));
+		require(!strchr(text, '\n'));
+	}
 }
 
 /* Flags and counts of page frames: no hugepage may reach beyond what there is. */
@@ -138,10 +163,10 @@ static void fuzz_pageflags(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const parsers[])(const uint8_t *data, size_t size) = {
-		fuzz_arguments, fuzz_numbers, fuzz_lines, fuzz_pageflags,
+		fuzz_arguments, fuzz_numbers, fuzz_lines, fuzz_pageflags, fuzz_dmi,
 	};
 
 	if (size)
-		parsers[data[0] % 4](data + 1, size - 1);
+		parsers[data[0] % 5](data + 1, size - 1);
 	return 0;
 }

@@ -197,6 +197,32 @@ bool page_poisoned(uint64_t pfn)
 }
 
 /**
+ * next_marked - the next page outside of hugepages that is marked KPF_HWPOISON
+ * @pfn: where to look from; where it is
+ *
+ * Reads a lot at once: it is for looking at all of memory.
+ */
+bool next_marked(uint64_t *pfn)
+{
+	static uint64_t entry[8192];
+	ssize_t got;
+
+	for (uint64_t last = last_pfn(); *pfn < last; *pfn += (uint64_t)got) {
+		got = pread(flags_fd, entry, sizeof(entry), (off_t)(*pfn * sizeof(*entry)));
+		got /= (ssize_t)sizeof(*entry);
+		if (got <= 0)
+			return false;
+		for (ssize_t i = 0; i < got; i++) {
+			if (entry[i] & (FLAG(NOPAGE) | FLAG(HUGE)) || !(entry[i] & FLAG(HWPOISON)))
+				continue;
+			*pfn += (uint64_t)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/**
  * count_poisoned - how many pages of a hugepage are marked KPF_HWPOISON
  * @page: the hugepage, which may have been dissolved since
  */

@@ -80,6 +80,7 @@ _hugepoison_inject()
 	--state) list=$'free\nreserved\nshared\nprivate\nunfaulted\npinned' ;;
 	--report | --output | --from) list=$(compgen -f -- "$word") ;;
 	--triggers) list=$(compgen -d -- "$word") ;;
+	--forget) list=$("$tool" remember 2> /dev/null | grep -o '^0x[0-9a-f]*') ;;
 	--offset | --addr | --pfn | --hugepage | --delay | --count | --rate | --duration | --seed | \
 	--max-loss) list= ;;
 	*)

@@ -36,6 +36,11 @@ static const struct entry {
 	  "It takes root. Ended by a signal it leaves nothing behind. On a stock kernel there are "
 	  "the errors alone, in whatever page.",
 	  run_monitor },
+	{ "remember", CMD_REMEMBER, "bad pages over reboots",
+	  "Remember which pages are bad, and take them out of use after a reboot.\v"
+	  "Injected errors are never remembered, and a page whose memory module was exchanged is "
+	  "left in use. What is in use is moved, and no process is hurt.",
+	  run_remember },
 	{ "features", CMD_FEATURES, "what this kernel has, and what it lacks",
 	  "Show what this kernel has to inject, to find and to contain errors, and why not.",
 	  run_features },

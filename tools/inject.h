@@ -21,6 +21,7 @@
  *	notify.c, trigger.c	... in systemd's journal, and for programs to act on
  *	injected.c		which errors are no real ones
  *	features.c		what this kernel has
+ *	remember.c, store.c	bad pages over reboots, and the file that has them
  *	dmi.c, dimm.c		which memory modules there are, and which it is
  *	colour.c, watch.c	on a terminal; again and again
  *	util.c, json.c		numbers, small files, errors; JSON
@@ -58,7 +59,7 @@ enum {
 /* Bits, for each option says which commands take it. */
 enum command {
 	CMD_STATUS = 1, CMD_LIST = 2, CMD_FEATURES = 4, CMD_INJECT = 8, CMD_UNPOISON = 16,
-	CMD_VERIFY = 32, CMD_SOAK = 64, CMD_MONITOR = 128,
+	CMD_VERIFY = 32, CMD_SOAK = 64, CMD_MONITOR = 128, CMD_REMEMBER = 256,
 };
 
 enum target_kind {
@@ -82,6 +83,8 @@ enum state {
 	STATE_ANY, STATE_FREE, STATE_RESERVED, STATE_SHARED, STATE_PRIVATE, STATE_UNFAULTED,
 	STATE_PINNED,
 };
+
+enum memory { MEMORY_LIST, MEMORY_NOW, MEMORY_REPLAY, MEMORY_FORGET, MEMORY_FORGET_ALL };
 
 struct options {
 	enum command command;
@@ -109,8 +112,9 @@ struct options {
 	const char *report;
 	bool dimm;
 	uint64_t watch;		/* seconds between two looks; 0: one look */
-	bool mappings, journal;	/* of monitor */
+	bool mappings, journal, remember;	/* of monitor */
 	const char *from, *triggers;
+	enum memory memory;	/* of remember; at: which page to forget */
 };
 
 /**
@@ -206,6 +210,7 @@ uint64_t default_size(void);
 void known_sizes(char *buf, size_t len);
 bool page_flags(uint64_t pfn, uint64_t *flags);
 bool page_poisoned(uint64_t pfn);
+bool next_marked(uint64_t *pfn);
 uint64_t count_poisoned(const struct page *page);
 int node_of(uint64_t pfn);
 int page_lookup(uint64_t pfn, struct page *page);
@@ -515,6 +520,38 @@ void dmi_parse(const uint8_t *p, size_t len, struct dmi *dmi);
 void dmi_read(struct dmi *dmi);
 size_t dmi_modules(const struct dmi *dmi, uint64_t pfn, const struct module *list[MAX_MODULES]);
 void module_text(const struct module *m, char *buf, size_t len);
+
+/* store.c */
+#define STORE_DIR	"/var/lib/hugepoison"
+#define STORE_FILE	STORE_DIR "/pages"
+
+struct remembered {
+	uint64_t pfn, kb;
+	char since[24];
+	char *memory;
+};
+
+struct store {
+	struct remembered *page;
+	size_t pages;
+	char machine[40];	/* "" where the firmware does not name it */
+	bool damaged;		/* what could be read of the file is here */
+	bool other;		/* another machine's */
+};
+
+size_t store_parse(struct store *s, FILE *f);
+int store_load(struct store *s);
+void store_free(struct store *s);
+int store_lock(int *fd);
+int store_save(const struct store *s, int dir);
+struct remembered *store_find(const struct store *s, uint64_t pfn);
+bool store_add(struct store *s, uint64_t pfn, uint64_t kb, const char *since, const char *memory);
+void store_forget(struct store *s, struct remembered *page);
+char *memory_text(const struct dmi *dmi, uint64_t pfn);
+
+/* remember.c */
+int remember_errors(const uint64_t *pfns, size_t count);
+int run_remember(struct options *opt);
 
 /* dimm.c */
 struct dimm {

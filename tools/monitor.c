@@ -4,7 +4,7 @@
  *
  * Events come from a tracefs instance of our own, or a file with what one said. Each is
  * looked up in the kernel's list of what is bad, and told: as a line, as an entry of the
- * journal, to triggers.
+ * journal, to triggers. Errors are remembered, where that is asked for.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,6 +28,13 @@ struct monitor {
 	int signals;
 };
 
+/* What is to be remembered of a batch: errors, of which some are in no list of ours. */
+struct errors {
+	bool any;
+	uint64_t page[BATCH];
+	size_t pages;
+};
+
 static void tell(struct monitor *m, const struct event *event)
 {
 	if (m->opt->json)
@@ -41,6 +48,13 @@ static void tell(struct monitor *m, const struct event *event)
 	m->told++;
 }
 
+static void note_error(struct errors *errors, const struct event *event)
+{
+	errors->any = errors->any || event_is_error(event) || event->kind == EVENT_LOST;
+	if (event->kind == EVENT_PAGE)
+		errors->page[errors->pages++] = event->pfn;
+}
+
 static bool enough(const struct monitor *m)
 {
 	return m->opt->count && m->told >= m->opt->count;
@@ -51,6 +65,7 @@ static void tell_all(struct monitor *m, struct event *event, size_t events)
 {
 	size_t count = 0;
 	struct bad *list = kernel_has_hugepoison() ? read_bad_pages(&count) : NULL;
+	struct errors errors = { 0 };
 
 	if (!list)
 		count = 0;
@@ -58,10 +73,13 @@ static void tell_all(struct monitor *m, struct event *event, size_t events)
 	for (size_t i = 0; i < events && !enough(m); i++) {
 		event[i].when = trace_when(&m->trace, event[i].seconds);
 		event[i].injected = event_is_error(&event[i]) && was_injected(event[i].pfn);
+		note_error(&errors, &event[i]);
 		if (event_look_up(&event[i], list, count))
 			tell(m, &event[i]);
 	}
 	free(list);
+	if (errors.any && m->opt->remember)
+		remember_errors(errors.page, errors.pages);
 }
 
 /* Return: DONE, or FAILED when there is nobody left to tell. */
@@ -134,6 +152,9 @@ static int begin(struct monitor *m)
 	if (!status)
 		status = opt->from ? trace_open_file(&m->trace, opt->from) :
 				     trace_open(&m->trace, opt->mappings);
+	/* what came before we listened; what comes now is told and remembered later */
+	if (!status && opt->remember)
+		remember_errors(NULL, 0);
 	return status;
 }
 
@@ -178,7 +199,7 @@ static int check_only(const struct options *opt)
  */
 int run_monitor(struct options *opt)
 {
-	int status = opt->from ? DONE : check_privilege();
+	int status = opt->from && !opt->remember ? DONE : check_privilege();
 
 	if (status)
 		return status;

@@ -17,7 +17,7 @@
 #define HITTING		(CMD_INJECT | CMD_UNPOISON)
 #define TARGETED	(HITTING | CMD_VERIFY | CMD_SOAK)
 #define NAMED		(TARGETED | CMD_LIST)
-#define ALL		(NAMED | CMD_STATUS | CMD_FEATURES | CMD_MONITOR)
+#define ALL		(NAMED | CMD_STATUS | CMD_FEATURES | CMD_MONITOR | CMD_REMEMBER)
 
 static void print_version(FILE *f, struct argp_state *state)
 {
@@ -34,7 +34,7 @@ enum key {
 	KEY_DELAY, KEY_ANY_PAGE, KEY_YES, KEY_COUNT, KEY_RATE, KEY_DURATION, KEY_SEED, KEY_MAX_LOSS,
 	KEY_REPORT, KEY_RESUME, KEY_DRY_RUN, KEY_JSON, KEY_PROMETHEUS, KEY_OUTPUT,
 	KEY_MAPPINGS, KEY_FROM, KEY_JOURNAL, KEY_TRIGGERS, KEY_WATCH,
-	KEY_DIMM, KEY_END,
+	KEY_DIMM, KEY_REMEMBER, KEY_NOW, KEY_REPLAY, KEY_FORGET, KEY_FORGET_ALL, KEY_END,
 };
 
 static const struct row {
@@ -132,6 +132,16 @@ static const struct row {
 	{ CMD_MONITOR,
 	  { "triggers", KEY_TRIGGERS, "DIR", 0,
 	    "run the programs in DIR for each event, with its fields in the environment", 4 } },
+	{ CMD_MONITOR,
+	  { "remember", KEY_REMEMBER, NULL, 0,
+	    "remember real errors over reboots, see the command remember", 4 } },
+	{ CMD_REMEMBER, { NULL, 0, NULL, 0, "What to do (without: show what is remembered):", 4 } },
+	{ CMD_REMEMBER, { "now", KEY_NOW, NULL, 0, "remember all that is bad now", 4 } },
+	{ CMD_REMEMBER,
+	  { "replay", KEY_REPLAY, NULL, 0, "take what is remembered out of use", 4 } },
+	{ CMD_REMEMBER,
+	  { "forget", KEY_FORGET, "PFN", 0, "remember that page frame no longer", 4 } },
+	{ CMD_REMEMBER, { "forget-all", KEY_FORGET_ALL, NULL, 0, "remember nothing", 4 } },
 	{ CMD_INJECT | CMD_SOAK,
 	  { "yes", KEY_YES, NULL, 0, "this is a test machine: do it. Without, nothing is hit",
 	    5 } },
@@ -393,9 +403,26 @@ static bool *find_switch(int key, struct options *opt)
 		return &opt->mappings;
 	case KEY_JOURNAL:
 		return &opt->journal;
+	case KEY_REMEMBER:
+		return &opt->remember;
 	default:
 		return NULL;	/* KEY_FREE and the like are targets */
 	}
+}
+
+static void parse_memory(struct argp_state *state, int key, char *arg, struct options *opt)
+{
+	static const enum memory what[] = {
+		[KEY_NOW - KEY_NOW] = MEMORY_NOW, [KEY_REPLAY - KEY_NOW] = MEMORY_REPLAY,
+		[KEY_FORGET - KEY_NOW] = MEMORY_FORGET,
+		[KEY_FORGET_ALL - KEY_NOW] = MEMORY_FORGET_ALL,
+	};
+
+	if (opt->memory != MEMORY_LIST)
+		argp_error(state, "--now, --replay, --forget and --forget-all: give one only");
+	opt->memory = what[key - KEY_NOW];
+	if (key == KEY_FORGET)
+		opt->at = number(state, key, arg, false, PFN_MAX);
 }
 
 /* What each way to name a target needs, and what goes with no other. */
@@ -502,6 +529,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	if (p->seen[key - KEY_FILE])
 		argp_error(state, "--%s is given twice", option_name(key));
 	p->seen[key - KEY_FILE] = true;
+	if (key >= KEY_NOW && key <= KEY_FORGET_ALL)
+		parse_memory(state, key, arg, p->opt);
 	if (parse_target(state, key, arg, p->opt) && parse_place(state, key, arg, p->opt) &&
 	    parse_limit(state, key, arg, p->opt) && find_switch(key, p->opt))
 		*find_switch(key, p->opt) = true;
