@@ -193,7 +193,7 @@ cycle()
 	cycle tools "$TOOLS"
 }
 
-@test "the tool runs where it is installed, with page and completion, and nothing of systemd" {
+@test "the tool runs where it is installed, by both names, with pages, completion, triggers, examples" {
 	fresh_root
 	run -0 in_root apt-get install -y /mnt/tools.deb
 	run -0 in_root hugepoison-inject --version
@@ -202,7 +202,33 @@ cycle()
 	run -0 in_root dpkg -L hugepoison-tools
 	assert_says /usr/share/man/man8/hugepoison-inject.8.gz
 	assert_says /usr/share/bash-completion/completions/hugepoison-inject
-	[[ $output != *systemd* ]]
+	assert_says /usr/share/bash-completion/completions/hugepoisonctl
+	assert_says /usr/share/man/man8/hugepoisonctl.8.gz
+	assert_says /usr/share/man/man7/hugepoison.7.gz
+	assert_says /etc/hugepoison/triggers.d/50-metrics
+	assert_says /usr/share/doc/hugepoison-tools/examples/hugepoison-alerts.yml
+	assert_says /usr/share/doc/hugepoison-tools/examples/node-problem-detector.json
+	assert_says /usr/share/doc/hugepoison-tools/examples/rasdaemon-trigger
+	run -0 in_root hugepoisonctl --version
+	[ "$output" = "hugepoisonctl ${version%-*}" ]
+}
+
+@test "units are installed, and off until somebody enables them; what is remembered goes with a purge" {
+	fresh_root
+	run -0 in_root apt-get install -y /mnt/tools.deb
+	for unit in hugepoison-monitor.service hugepoison-remember.service hugepoison-metrics.timer; do
+		[ -s "$root/lib/systemd/system/$unit" ]
+		run -0 find "$root/etc/systemd" "$root/usr/lib/systemd" -name "$unit" -type l
+		[ -z "$output" ]
+	done
+	mkdir "$root/var/lib/hugepoison"
+	echo '{}' > "$root/var/lib/hugepoison/pages"
+	echo '# mine' >> "$root/etc/hugepoison/triggers.d/50-metrics"
+	run -0 in_root apt-get remove -y hugepoison-tools
+	[ -e "$root/var/lib/hugepoison/pages" ]
+	grep -qx '# mine' "$root/etc/hugepoison/triggers.d/50-metrics"
+	run -0 in_root dpkg --purge hugepoison-tools
+	nothing_is_left hugepoison-tools
 }
 
 @test "a damaged package is refused and leaves nothing" {

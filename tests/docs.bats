@@ -135,23 +135,70 @@ operations=$BATS_TEST_DIRNAME/../docs/operations
 		diff "$BATS_TEST_TMPDIR/alerts" -
 }
 
-# The command of the crontab, with a tool that says and ends as it is told to.
-run_cron_line()
+# run_trigger ACTIVE STATUS: the trigger for metrics, with a systemctl and a tool that say and
+# end as they are told to
+run_trigger()
 {
-	mkdir -p "$BATS_TEST_TMPDIR/bin"
-	printf '#!/bin/sh\necho "$*: new"\nexit %s\n' "$1" > "$BATS_TEST_TMPDIR/bin/hugepoison-inject"
-	chmod +x "$BATS_TEST_TMPDIR/bin/hugepoison-inject"
-	[ "$(grep -c '^\*' "$operations/hugepoison.cron")" = 1 ]
-	METRICS=$BATS_TEST_TMPDIR/hugepoison.prom PATH=$BATS_TEST_TMPDIR/bin:$PATH \
-		sh -c "$(sed -n 's/^\*\([^\t]*\)\troot\t//p' "$operations/hugepoison.cron")"
+	local bin=$BATS_TEST_TMPDIR/bin
+
+	mkdir -p "$bin"
+	printf '#!/bin/sh\n[ "$*" = "--quiet is-active hugepoison-metrics.timer" ] && exit %s\n' "$1" > "$bin/systemctl"
+	printf '#!/bin/sh\necho "$*" >> %s/ran\nexit %s\n' "$BATS_TEST_TMPDIR" "$2" > "$bin/hugepoisonctl"
+	chmod +x "$bin"/*
+	sed "s|/usr/sbin/hugepoisonctl|$bin/hugepoisonctl|" "$operations/../../tools/triggers.d/50-metrics" > "$bin/trigger"
+	PATH=$bin:$PATH sh "$bin/trigger"
 }
 
-@test "the crontab writes the metrics, and leaves the old ones where it fails" {
-	run_cron_line 0
-	grep -qx 'status --prometheus: new' "$BATS_TEST_TMPDIR/hugepoison.prom"
-	echo old > "$BATS_TEST_TMPDIR/hugepoison.prom"
-	run -1 run_cron_line 1
-	[ "$(cat "$BATS_TEST_TMPDIR/hugepoison.prom")" = old ]
+@test "the trigger writes the metrics where the timer is active, by the same path" {
+	run -0 run_trigger 3 0
+	[ ! -e "$BATS_TEST_TMPDIR/ran" ]
+	run -0 run_trigger 0 0
+	path=$(sed -n 's/^ExecStart=.* --output //p' "$operations/../../tools/systemd/hugepoison-metrics.service")
+	[ "$(cat "$BATS_TEST_TMPDIR/ran")" = "status --prometheus --output $path" ]
+	run -4 run_trigger 0 4
+	# ... everywhere
+	run -0 grep -rhoE '/var/lib/[a-z_/-]*hugepoison\.prom' "$operations" "$operations.md" "$operations/../../tools"
+	[ "$(sort -u <<< "$output")" = "$path" ]
+}
+
+@test "what node-problem-detector looks for is what the monitor says" {
+	printf ' x-9 [001] d..1. 1.0: hugepoison_%s: pfn=0x5285 size=2048kB node=1 outcome=%s duration=1ns\n' \
+		contain narrowed contain failed replace failed > "$BATS_TEST_TMPDIR/trace"
+	make -s -C "$BATS_TEST_DIRNAME/../tools"
+	unshare --mount sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
+		"$BATS_TEST_DIRNAME/../build/tools/hugepoisonctl" monitor --journal --from "$BATS_TEST_TMPDIR/trace" \
+		> "$BATS_TEST_TMPDIR/said" 2> /dev/null
+	[ "$(jq '.rules | length' "$operations/node-problem-detector.json")" = 3 ]
+	while read -r pattern; do
+		[ "$(grep -cE "^<[0-9]>$pattern\$" "$BATS_TEST_TMPDIR/said")" = 1 ]
+	done < <(jq -r '.rules[].pattern' "$operations/node-problem-detector.json")
+	grep -qF 'printf(f, "MESSAGE_ID=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=hugepoison\n' "$BATS_TEST_DIRNAME/../tools/notify.c"
+	[ "$(jq -r .pluginConfig.source "$operations/node-problem-detector.json")" = hugepoison ]
+}
+
+@test "the units: systemd finds nothing wrong, no cycle, and each command is one of ours" {
+	root=$BATS_TEST_TMPDIR/root
+	make -s -C "$BATS_TEST_DIRNAME/../tools" install DESTDIR="$root" prefix=/usr unitdir=/usr/lib/systemd/system
+	sed -i "s|/usr/sbin/hugepoisonctl|$root/usr/sbin/hugepoisonctl|" "$root"/usr/lib/systemd/system/*.service
+	run -0 systemd-analyze verify --man=no "$root"/usr/lib/systemd/system/hugepoison-*
+	[ -z "$output" ]
+	grep -hoE 'hugepoisonctl [a-z].*' "$BATS_TEST_DIRNAME"/../tools/systemd/*.service | while read -r _ words; do
+		# shellcheck disable=SC2086 # words
+		"$root/usr/sbin/hugepoisonctl" $words --usage > /dev/null
+	done
+}
+
+# Log texts that others may match are in the admin guide's table, as the code has them.
+@test "each stable text of the log is in the code" {
+	sed -n '/^## Log texts/,/^## /s/^    //p' "$operations.md" > "$BATS_TEST_TMPDIR/texts"
+	[ "$(wc -l < "$BATS_TEST_TMPDIR/texts")" -ge 8 ]
+	cat "$BATS_TEST_DIRNAME"/../mm/*.c | tr '\n' ' ' | sed 's/" *"//g' > "$BATS_TEST_TMPDIR/code"
+	while read -r text; do
+		# what is between the variable parts
+		while read -r part; do
+			[ -z "$part" ] || grep -qF -- "$part" "$BATS_TEST_TMPDIR/code" || { echo "not in the code: $part"; return 1; }
+		done < <(sed 's/^hugepoison: //; s/<[A-Z]*>/\n/g' <<< "$text" | sed 's/^[: ]*//; s/[; ]*$//')
+	done < "$BATS_TEST_TMPDIR/texts"
 }
 
 @test "links in our documents lead somewhere" {
