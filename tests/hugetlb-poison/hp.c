@@ -682,6 +682,13 @@ void hp_log_forget(struct hp_log *log)
 	log->len = 0;
 }
 
+/* Where a phrase is said by now, or NULL: for what should not be. */
+const char *hp_log_has(struct hp_log *log, const char *phrase)
+{
+	pull(log);
+	return log->text ? strstr(log->text, phrase) : NULL;
+}
+
 /*
  * Returns the text behind the first occurrence of a phrase, or NULL if it is not
  * said. A message can be read when those before it are written, maybe by another
@@ -689,15 +696,14 @@ void hp_log_forget(struct hp_log *log)
  */
 const char *hp_log_find(struct hp_log *log, const char *fmt, ...)
 {
-	const char *at = NULL;
+	const char *at;
 	char phrase[256];
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(phrase, sizeof(phrase), fmt, args);
 	va_end(args);
-	hp_await((pull(log), at = log->text ? strstr(log->text, phrase) : NULL),
-		 "the log says \"%s\"", phrase);
+	hp_await((at = hp_log_has(log, phrase)), "the log says \"%s\"", phrase);
 	return at ? at + strlen(phrase) : NULL;
 }
 

@@ -153,6 +153,7 @@ struct hp_log {
 int hp_log_open(struct hp_log *log);
 void hp_log_close(struct hp_log *log);
 void hp_log_forget(struct hp_log *log);
+const char *hp_log_has(struct hp_log *log, const char *phrase);
 __printf(2, 3) const char *hp_log_find(struct hp_log *log, const char *fmt, ...);
 int hp_log_complaints(struct hp_log *log);
 

@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(load, all_unmapped, 120)
 					    "%#lx: recovery action for huge page: Recovered",
 					    self->pfn[i]));
 	}
-	EXPECT_EQ(NULL, hp_log_find(&self->test.log, "failed to unmap page"));
+	EXPECT_EQ(NULL, hp_log_has(&self->test.log, "failed to unmap page"));
 
 	hp_map_free(&self->map);
 	for (int i = 0; i < ERRORS; i++)
