@@ -22,6 +22,7 @@
 
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB	(21U << 26)
+#define MFD_HUGE_1GB	(30U << 26)
 #endif
 
 #define FAULTS		"/sys/kernel/debug/"
@@ -79,7 +80,8 @@ static int open_thing(struct thing *thing, int id)
 
 	switch (thing->kind) {
 	case T_MEMFD:
-		thing->fd = memfd_create("fuzz", MFD_HUGETLB | MFD_HUGE_2MB);
+		thing->fd = memfd_create("fuzz", MFD_HUGETLB | (thing->size == HP_1G ?
+								MFD_HUGE_1GB : MFD_HUGE_2MB));
 		break;
 	case T_FILE:
 		snprintf(path, sizeof(path), "/dev/hugepages/fuzz%d", id);
@@ -107,6 +109,10 @@ int things_make(struct rng *rng)
 			.nr = 1 + rnd(rng, NR_MOST), .fd = -1, .shmid = -1,
 			.model = fz->model[id],
 		};
+		if (fz->has_1g && id == OBJECTS - 1) {
+			thing->size = HP_1G;
+			thing->nr = 1;
+		}
 		ret = open_thing(thing, id);
 		/* segments reserve all they may need, and others may have it */
 		if (ret == -ENOMEM && thing->kind == T_SHM) {
@@ -312,7 +318,7 @@ static void begin_round(unsigned long seed)
 /* Other filters than this would be hit by chance: what became of a page in between. */
 static void set_filter(bool on)
 {
-	hp_write(HP_DEBUGFS "corrupt-filter-hugepage-size", "%lu", on ? HP_2M >> 10 : 0);
+	hp_write(HP_DEBUGFS "corrupt-filter-hugepage-size", "%lu", on ? fz->hit_size >> 10 : 0);
 	hp_write(HP_DEBUGFS "corrupt-filter-enable", "%d", on);
 }
 
@@ -339,6 +345,7 @@ static void do_round(unsigned long seed)
 	begin_round(seed);
 	settle_begin(&before);
 	doom(&rng);
+	fz->hit_size = fz->has_1g && !rnd(&rng, 3) ? HP_1G : HP_2M;
 	ret = things_make(&rng);
 	if (ret) {
 		finding("cannot make files of hugepages: %s", strerror(-ret));
@@ -573,6 +580,7 @@ int main(int argc, char **argv)
 	trace_open();
 	settle_begin(&state);
 	opt.pool = *hp_at(&state.state, HP_NR, HP_2M, HP_ALL);
+	fz->has_1g = *hp_at(&state.state, HP_NR, HP_1G, HP_ALL) > 0;
 	hp_write("/proc/sys/kernel/yama/ptrace_scope", "0");
 	quiet_console(true);
 	run();

@@ -116,6 +116,8 @@ struct fuzz {
 	bool doomed[WATCHED];
 	unsigned int doomed_list[DOOMED];
 	bool faults;			/* allocations fail */
+	bool has_1g;			/* the pool has some to map */
+	unsigned long hit_size;		/* of the hugepages that errors hit in this round */
 	bool pool_changed;		/* by the hand, in this round */
 	bool wide;			/* errors may cost all of a hugepage: the policy */
 	unsigned int nr_injected;
@@ -186,6 +188,8 @@ void slot_drop(struct slot *slot);
 int slot_map(struct slot *slot, int id, bool private, int flags, int prot,
 	     unsigned int first, unsigned int nr);
 void slot_unmap(struct slot *slot);
+unsigned long some_size(struct rng *rng);
+unsigned long size_at(unsigned long at);
 int new_private(unsigned long size, unsigned int nr);
 int new_anon(unsigned long size, unsigned int nr);
 void keep_error(unsigned long pfn);

@@ -81,9 +81,10 @@ static int hit(const struct request *request)
 	return ret;
 }
 
-static int hit_free(unsigned long subpage)
+static int hit_free(unsigned int watched)
 {
-	return hp_write(HP_DEBUGFS "corrupt-free-hugepage", "2M -1 %lu", subpage);
+	return hp_write(HP_DEBUGFS "corrupt-free-hugepage", "%lu -1 %u", fz->hit_size,
+			watched_page(fz->hit_size, watched));
 }
 
 static int unpoison(unsigned long which)

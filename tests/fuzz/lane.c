@@ -156,11 +156,19 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+/* Where allocations fail a process may not get so far. */
+static void give_up(const char *what)
+{
+	if (!fz->faults)
+		finding("cannot %s: %s", what, strerror(errno));
+	_exit(0);
+}
+
 static void become_nobody(void)
 {
 	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
 	    setresuid(NOBODY, NOBODY, NOBODY))
-		finding("cannot become nobody: %s", strerror(errno));
+		give_up("become nobody");
 	prctl(PR_SET_DUMPABLE, 1);
 }
 
@@ -184,7 +192,7 @@ void process_run(int index)
 	catch_signals();
 	for (unsigned long i = 0; i < opt.threads; i++)
 		if (pthread_create(&threads[i], NULL, thread, (void *)(lane + i)))
-			finding("no thread");
+			give_up("start a thread");
 	for (unsigned int i = 0; i < opt.threads; i++)
 		pthread_join(threads[i], NULL);
 	for (unsigned int i = 0; i < opt.threads; i++)

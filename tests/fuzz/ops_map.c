@@ -78,12 +78,13 @@ static long op_map(struct rng *rng)
 static long op_map_private(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, true, false);
-	unsigned int nr = 1 + rnd(rng, NR_MOST);
+	unsigned long size = some_size(rng);
+	unsigned int nr = size == HP_1G ? 1 : 1 + rnd(rng, NR_MOST);
 	int id, ret;
 
 	if (!slot)
 		return SKIPPED;
-	id = new_private(HP_2M, nr);
+	id = new_private(size, nr);
 	ret = id < 0 ? -ENOSPC :
 		       slot_map(slot, id, true, some_flags(rng), some_prot(rng), 0, nr);
 	slot_drop(slot);
@@ -93,12 +94,13 @@ static long op_map_private(struct rng *rng)
 static long op_map_anon(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, true, false);
-	unsigned int nr = 1 + rnd(rng, NR_MOST);
+	unsigned long size = some_size(rng);
+	unsigned int nr = size == HP_1G ? 1 : 1 + rnd(rng, NR_MOST);
 	int id, ret;
 
 	if (!slot)
 		return SKIPPED;
-	id = new_anon(HP_2M, nr);
+	id = new_anon(size, nr);
 	ret = id < 0 ? -ENOSPC :
 		       slot_map(slot, id, false, some_flags(rng), some_prot(rng), 0, nr);
 	slot_drop(slot);

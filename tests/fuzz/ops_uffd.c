@@ -39,7 +39,8 @@ static char zeros[HP_2M] __attribute__((aligned(HP_2M)));
 /* Wakes who waits at a hugepage, one way or another. */
 static long answer(unsigned long at, struct rng *rng, bool poison)
 {
-	struct uffdio_range range = { at & -HP_2M, HP_2M };
+	unsigned long size = size_at(at);
+	struct uffdio_range range = { at & -size, size };
 	struct uffdio_copy copy = {
 		.dst = range.start, .src = (unsigned long)zeros, .len = HP_2M,
 		.mode = rnd(rng, 4) ? 0 : UFFDIO_COPY_MODE_WP,
@@ -52,7 +53,9 @@ static long answer(unsigned long at, struct rng *rng, bool poison)
 	switch (rnd(rng, 6)) {
 	case 0:
 	case 1:
-		ret = ioctl(uffd, UFFDIO_COPY, &copy);
+		/* there are no zeros for a GiB */
+		ret = size == HP_2M ? ioctl(uffd, UFFDIO_COPY, &copy) :
+				      ioctl(uffd, UFFDIO_WAKE, &range);
 		break;
 	case 2:
 		ret = ioctl(uffd, UFFDIO_CONTINUE, &more);
@@ -93,8 +96,8 @@ static void *answer_all(void *arg)
 		    message.event != UFFD_EVENT_PAGEFAULT)
 			continue;
 		answer(message.arg.pagefault.address, &rng, may_poison());
-		range.start = message.arg.pagefault.address & -HP_2M;
-		range.len = HP_2M;
+		range.len = size_at(message.arg.pagefault.address);
+		range.start = message.arg.pagefault.address & -range.len;
 		ioctl(uffd, UFFDIO_UNREGISTER, &range);
 		ioctl(uffd, UFFDIO_WAKE, &range);
 	}
@@ -157,8 +160,8 @@ static long op_uffd_register(struct rng *rng)
 	if (!slot)
 		return SKIPPED;
 	from = rnd(rng, slot->nr);
-	reg.range.start = (unsigned long)slot->addr + from * HP_2M;
-	reg.range.len = (1 + rnd(rng, slot->nr - from)) * HP_2M;
+	reg.range.start = (unsigned long)slot->addr + from * slot_thing(slot)->size;
+	reg.range.len = (1 + rnd(rng, slot->nr - from)) * slot_thing(slot)->size;
 	slot->watched = true;
 	slot_thing(slot)->wide = true;
 	if (slot->file >= 0)
@@ -176,7 +179,7 @@ static long op_uffd_ioctl(struct rng *rng)
 	if (!slot)
 		return SKIPPED;
 	if (uffd >= 0 && slot->watched)
-		ret = answer((unsigned long)slot->addr + rnd(rng, slot->nr) * HP_2M, rng, false);
+		ret = answer((unsigned long)slot->addr + rnd(rng, slot_len(slot)), rng, false);
 	slot_drop(slot);
 	return ret;
 }
@@ -184,13 +187,14 @@ static long op_uffd_ioctl(struct rng *rng)
 static long op_uffd_poison(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, false, true);
-	struct uffdio_poison bad = { .range.len = HP_2M };
+	struct uffdio_poison bad = { };
 	long ret = SKIPPED;
 
 	if (!slot)
 		return SKIPPED;
 	if (uffd >= 0 && slot->watched) {
-		bad.range.start = (unsigned long)slot->addr + rnd(rng, slot->nr) * HP_2M;
+		bad.range.len = slot_thing(slot)->size;
+		bad.range.start = (unsigned long)slot->addr + rnd(rng, slot->nr) * bad.range.len;
 		ret = ioctl(uffd, UFFDIO_POISON, &bad) ? -errno : 0;
 	}
 	slot_drop(slot);

@@ -61,6 +61,21 @@ struct slot *slot_take(struct rng *rng, bool write, bool mapped)
 	return NULL;
 }
 
+/* Of hugepages to be mapped: a large one takes long to be zeroed. */
+unsigned long some_size(struct rng *rng)
+{
+	return !rnd(rng, 6) && fz->has_1g ? HP_1G : HP_2M;
+}
+
+/* Of the hugepages that are mapped around an address, as far as that is known. */
+unsigned long size_at(unsigned long at)
+{
+	unsigned long which = (at - WINDOWS) / WINDOW;
+	int id = which < SLOTS ? __atomic_load_n(&me.slot[which].id, __ATOMIC_SEQ_CST) : 0;
+
+	return fz->thing[id].size;
+}
+
 /* Returns an id, or -1 when there is none left in this round. */
 int new_private(unsigned long size, unsigned int nr)
 {
