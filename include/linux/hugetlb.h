@@ -393,7 +393,7 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
  * mm/internal.h.
  */
 #define hugepoison_ref_address(vma, pgoff, address)			\
-	vma_address(vma, pgoff, 1)
+	((void)(address), vma_address(vma, pgoff, 1))
 
 void hugepoison_reset_vmemmap(struct page *to);
 
@@ -434,7 +434,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_clear_entry(mm, address, ptep, size, ref_page)	\
 	((void)(ref_page), huge_pte_clear(mm, address, ptep, size))
 #define hugepoison_vma_is_narrowed(...)		false
-#define hugepoison_ref_address(vma, pgoff, address)	(address)
+#define hugepoison_ref_address(vma, pgoff, address)			\
+	((void)(vma), (void)(pgoff), (address))
 /* an inline function would let the compiler place its caller's code anew */
 #define hugepoison_stays(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)
