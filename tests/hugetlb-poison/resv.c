@@ -253,7 +253,7 @@ TEST_F(resv, of_what_stays_behind)
 TEST_F_TIMEOUT(resv, comes_back, 400)
 {
 	const char *rounds = getenv("HP_ROUNDS");
-	int stories = rounds ? atoi(rounds) : 200;
+	int stories = rounds ? atoi(rounds) / 2 : 50;
 	long before = resv_now();
 	struct story story;
 
