@@ -10,8 +10,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +18,10 @@
 
 #define KPF_HWPOISON	19
 
-static void mark(uint64_t pfn)
+static void mark(unsigned long pfn)
 {
 	char path[4096];
-	uint64_t flags = 0;
+	unsigned long flags = 0;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/proc/kpageflags", getenv("MOCK"));
@@ -51,19 +49,23 @@ static void take_from_pool(void)
 	fclose(f);
 }
 
-static int offline(const char *how, uint64_t pfn)
+/* Return: 0, or -1 with errno set. */
+static int offline(const char *how, unsigned long pfn)
 {
 	const char *busy = getenv("MOCK_BUSY"), *err = getenv("MOCK_SOFT_ERRNO");
 	FILE *log = fopen(getenv("MOCK_LOG"), "a");
 
 	if (!log)
 		abort();
-	fprintf(log, "%s 0x%" PRIx64 "\n", how, pfn);
+	fprintf(log, "%s 0x%lx\n", how, pfn);
 	fclose(log);
-	if (busy && strtoull(busy, NULL, 0) == pfn)
-		return EBUSY;
-	if (err && !strcmp(how, "soft"))
-		return atoi(err);
+	errno = 0;
+	if (busy && strtoul(busy, NULL, 0) == pfn)
+		errno = EBUSY;
+	else if (err && !strcmp(how, "soft"))
+		errno = atoi(err);
+	if (errno)
+		return -1;
 	mark(pfn);
 	take_from_pool();
 	return 0;
@@ -73,7 +75,6 @@ ssize_t write(int fd, const void *buf, size_t len)
 {
 	char link[64], path[4096] = "", text[64];
 	const char *name;
-	int err;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (readlink(link, path, sizeof(path) - 1) < 0)
@@ -84,9 +85,7 @@ ssize_t write(int fd, const void *buf, size_t len)
 	if (!name || !strstr(name, "_offline_page"))
 		return syscall(SYS_write, fd, buf, len);
 	snprintf(text, sizeof(text), "%.*s", (int)len, (const char *)buf);
-	err = offline(strstr(name, "soft") ? "soft" : "hard", strtoull(text, NULL, 0) >> 12);
-	if (!err)
-		return (ssize_t)len;
-	errno = err;
-	return -1;
+	if (offline(strstr(name, "soft") ? "soft" : "hard", strtoul(text, NULL, 0) >> 12))
+		return -1;
+	return (ssize_t)len;
 }
