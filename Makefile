@@ -10,7 +10,7 @@ help: ## this list
 	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo 'LINUX=DIR make kernel builds a kernel tree of your own'
 
-.PHONY: kernel stock debug kcsan
+.PHONY: kernel stock debug kcsan hostile-kernel
 kernel: ## build/hugepoison/bzImage: the kernel with our files mounted
 	@scripts/build hugepoison
 stock: ## build/stock/bzImage: the same source and configuration without
@@ -19,6 +19,8 @@ debug: ## build/debug/bzImage: ours with lockdep, KASAN, kmemleak and more
 	@scripts/build debug
 kcsan: ## build/kcsan/bzImage: ours with the checker of data races
 	@scripts/build kcsan
+hostile-kernel: ## build/hostile/bzImage: ours, for make hostile
+	@scripts/build hostile
 
 .PHONY: mount hook-count off-check
 mount: ## mount our files into build/linux-hugepoison (or LINUX=DIR) only

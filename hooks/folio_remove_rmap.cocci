@@ -15,7 +15,7 @@ symbol folio, page, nr_pages, level;
 + 	__folio_rmap_sanity_checks(folio, page, nr_pages, level);
 |
   if (!folio_test_large(folio)) { ... }
-+ if (hugepage_small_rmap(folio)) {
++ if (hugepage_small_rmap_large(folio)) {
 + 	hugepage_remove_rmap(folio, nr_pages);
 + 	break;
 + }

@@ -7,7 +7,7 @@ symbol folio;
   __folio_remove_rmap(...)
   {
   <...
-+ if (hugepage_small_rmap(folio)) {
++ if (hugepage_small_rmap_large(folio)) {
 + 	hugepage_remove_rmap(folio, 1);
 + 	break;
 + }

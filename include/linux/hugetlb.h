@@ -191,6 +191,22 @@ static inline bool hugepage_small_rmap(const struct folio *folio)
 	       folio_test_large(folio) && folio_test_hugetlb(folio);
 }
 
+/**
+ * hugepage_small_rmap_large - the same for a folio that is known to be large
+ * @folio: the folio that is being unmapped
+ *
+ * While the key is on each large folio pays for the question: not more than it
+ * has to.
+ *
+ * Context: Any.
+ * Return: as hugepage_small_rmap().
+ */
+static inline bool hugepage_small_rmap_large(const struct folio *folio)
+{
+	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	       folio_test_hugetlb(folio);
+}
+
 vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 			 unsigned long address, unsigned int flags);
 
@@ -470,6 +486,11 @@ static inline bool hugepage_unmap_poisoned(struct folio *folio)
 }
 
 static inline bool hugepage_small_rmap(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool hugepage_small_rmap_large(const struct folio *folio)
 {
 	return false;
 }

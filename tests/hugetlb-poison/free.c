@@ -245,7 +245,8 @@ TEST_F_TIMEOUT(promised, 2M_touched_meanwhile, 120)
 			hits++;
 			EXPECT_EQ(0, hp_unpoison(reported_pfn(&self->test.log, "free huge page")));
 		}
-		EXPECT_TRUE(hp_await(hp_read_long(FREE_ON_1) == 1, "node 1 has its hugepage again"));
+		EXPECT_TRUE(hp_await(hp_read_long(FREE_ON_1) == 1,
+				     "node 1 has its hugepage again"));
 	}
 	EXPECT_LT(0, hits);
 	EXPECT_EQ(0, lost);

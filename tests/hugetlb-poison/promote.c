@@ -478,7 +478,8 @@ TEST_F(promise, kept)
 	hp_expect_released(&want, HP_2M, n->node);
 	*hp_at(&want, HP_RESV, HP_2M, HP_ALL) = PROMISE;
 	EXPECT_TRUE(hp_await(hp_read_long(HP_SYSFS "hugepages-2048kB/released") ==
-			     *hp_at(&want, HP_RELEASED, HP_2M, HP_ALL), "the hugepage is released"));
+			     *hp_at(&want, HP_RELEASED, HP_2M, HP_ALL),
+			     "the hugepage is released"));
 	hp_read_state(&want);
 	EXPECT_EQ(PROMISE, *hp_at(&want, HP_RESV, HP_2M, HP_ALL));
 	EXPECT_EQ(PROMISE, *hp_at(&want, HP_FREE, HP_2M, HP_ALL));
