@@ -14,11 +14,9 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -894,42 +892,6 @@ TEST_F(system, sweeps)
 	/* every page's flags, users and cgroup */
 	hp_count_flagged(n->pfn & -nr, nr, HP_KPF_HWPOISON);
 	EXPECT_LT(0, table_users(n->pfn - 1));
-}
-
-#define MEMORY_V1	"/tmp/hp-walkers-memory"
-
-static void move_charges(META, struct hp_narrowed *n)
-{
-	EXPECT_RIGHT(n);
-	EXPECT_EQ(0, hp_write(MEMORY_V1 "/from/cgroup.procs", "0"));
-	EXPECT_EQ(0, hp_write(MEMORY_V1 "/to/cgroup.procs", "0"));
-	EXPECT_RIGHT(n);
-	EXPECT_EQ(0, hp_write(MEMORY_V1 "/cgroup.procs", "0"));
-}
-
-static bool version_2_has_memory(void)
-{
-	char text[256];
-
-	return hp_read_text("/sys/fs/cgroup/cgroup.controllers", text, sizeof(text)) > 0 &&
-	       strstr(text, "memory");
-}
-
-/* A process that changes its memory cgroup takes along what it maps, in version 1. */
-TEST_F(system, moves_charges)
-{
-	ASSERT_EQ(0, hp_narrowed_hit(&self->n));
-	mkdir(MEMORY_V1, 0755);
-	ASSERT_TRUE(hp_await(!mount("none", MEMORY_V1, "cgroup", 0, "memory"),
-			     "no memory cgroup of version 2 is left"));
-	EXPECT_EQ(0, mkdir(MEMORY_V1 "/from", 0755));
-	EXPECT_EQ(0, mkdir(MEMORY_V1 "/to", 0755));
-	EXPECT_EQ(0, hp_write(MEMORY_V1 "/to/memory.move_charge_at_immigrate", "3"));
-	EXPECT_EQ(0, run_child(_metadata, move_charges, &self->n));
-	EXPECT_TRUE(hp_await(!rmdir(MEMORY_V1 "/from"), "the first cgroup is empty"));
-	EXPECT_TRUE(hp_await(!rmdir(MEMORY_V1 "/to"), "the second cgroup is empty"));
-	EXPECT_EQ(0, umount(MEMORY_V1));
-	EXPECT_TRUE(hp_await(version_2_has_memory(), "version 2 has the memory controller again"));
 }
 
 #define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
