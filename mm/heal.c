@@ -327,6 +327,7 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 		return -EBUSY;
 	heal->nr_raw = hugepoison_nr_raw(folio);
 	folio_lock(heal->fresh);
+	hugepoison_healing = heal->fresh;
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
 }
@@ -364,8 +365,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  * put the poisoned one back.
  *
  * mf_mutex is waited for with the fresh hugepage locked. This is safe because
- * under mf_mutex only the lock of a folio with the handler's reference, or one
- * that could be migrated, is waited for, and the fresh hugepage is neither.
+ * under mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
  *
  * Return: @ret, or with nothing changed -ENOMEM, -EHWPOISON.
  */
@@ -382,6 +382,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	else
 		hugepoison_healed(heal);
 	folio_unlock(heal->fresh);
+	hugepoison_healing = NULL;
 	folio_unlock(heal->folio);
 	mutex_unlock(&mf_mutex);
 	return ret;

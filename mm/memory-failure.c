@@ -131,6 +131,7 @@ static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
  * @used: the hugepage is to be released when nobody uses it any more
  * @eager: how many times more the worker looks for mappers to narrow for
  * @pass: when it did last
+ * @looked: the same, in jiffies
  * @round: when the worker looked last whether it can be released
  * @untold: raw page of which the worker has to tell in the log, 0 for none
  * @marked: every subpage carries PG_hwpoison
@@ -152,6 +153,7 @@ struct hugepoison_record {
 	bool used;
 	unsigned int eager;
 	unsigned int pass;
+	unsigned long looked;
 	unsigned int round;
 	unsigned long untold;
 	bool marked;
@@ -505,12 +507,24 @@ static bool hugepoison_identify(struct hugepoison_error *err)
  */
 static bool hugepoison_has_left(struct hugepoison_error *err)
 {
-	struct hugepoison_record *record;
+	struct hugepoison_record *record = err->record;
+	unsigned long pfn;
 
+	/* poisoned before, and dissolved since: the record is of its head */
+	if (!record && PageHWPoisonTakenOff(err->page))
+		record = hugepoison_lookup(ALIGN_DOWN(err->pfn,
+						      1UL << err->page->index));
+	if (record && record->raw)
+		record = NULL;
+	err->record = record;
+	pfn = record ? record->pfn : 0;
 	/* as if this error were counted, as those before it are */
-	if (err->record)
-		err->record->nr_bad++;
+	if (record)
+		record->nr_bad++;
 	hugepoison_collect_left();
+	/* its end may just have been recorded */
+	if (record && hugepoison_lookup(pfn) != record)
+		err->record = NULL;
 	record = hugepoison_lookup(err->pfn);
 	if (!record || !record->raw) {
 		if (err->record)
@@ -543,7 +557,9 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 		}
 		if (hugepoison_has_left(err))
 			return HUGEPOISON_DEQUEUED;
-		hugepoison_pool_flush();
+		/* users decide how much there is to flush */
+		if (!tries)
+			hugepoison_pool_flush();
 		usleep_range(1000, 5000);
 	}
 	return HUGEPOISON_FAILED;
@@ -719,6 +735,32 @@ static bool hugepoison_is_raw(struct folio *folio, struct page *page)
 		if (raw->page == page)
 			return true;
 	return false;
+}
+
+/**
+ * hugepoison_peek_raw - whether a page of a hugepage is bad
+ * @folio: what was a file's hugepage a moment ago; RCU keeps its memory
+ * @size: of the hugepage, in bytes
+ * @at: the subpage
+ *
+ * With hugetlb_lock held what is a hugepage stays one, and its list of raw pages.
+ *
+ * Context: Any but interrupts; takes hugetlb_lock, needs neither the folio lock
+ * nor a reference.
+ * Return: true for a page that is bad.
+ */
+bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
+			 unsigned long at)
+{
+	bool raw = false;
+
+	spin_lock_irq(&hugetlb_lock);
+	if (folio_test_hugetlb(folio) && folio_size(folio) == size &&
+	    folio_test_hwpoison(folio))
+		raw = folio_test_hugetlb_raw_hwp_unreliable(folio) ||
+		      hugepoison_is_raw(folio, folio_page(folio, at));
+	spin_unlock_irq(&hugetlb_lock);
+	return raw;
 }
 
 /*
@@ -1193,14 +1235,16 @@ static int hugepoison_undo(struct hugepoison_record *record,
 }
 
 /*
- * Lock a poisoned hugepage. One that the handler has no reference to may be the
- * fresh one of a heal, which waits for mf_mutex with that lock held.
+ * The fresh hugepage of the heal under way, which waits for mf_mutex with that
+ * folio locked. Changed under mf_mutex.
  */
-static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
-				     struct folio *folio)
+static struct folio *hugepoison_healing;
+
+/* Lock a poisoned hugepage; that of a heal is only tried, see above. */
+static bool hugepoison_lock_poisoned(struct folio *folio)
 {
 	lockdep_assert_held(&mf_mutex);
-	if (!record->referenced)
+	if (folio == hugepoison_healing)
 		return folio_trylock(folio);
 	folio_lock(folio);
 	return true;
@@ -1216,7 +1260,7 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 	unsigned long left;
 	int ret;
 
-	if (got && !hugepoison_lock_poisoned(record, folio)) {
+	if (got && !hugepoison_lock_poisoned(folio)) {
 		pr_err("%#lx: not unpoisoned: its hugepage is locked\n", pfn);
 		folio_put(folio);
 		return -EBUSY;

@@ -126,24 +126,23 @@ static bool hugepoison_page_is_raw(struct folio *folio, unsigned long at)
 	return test_bit(0, bad);
 }
 
-/* Whether a page of the file's hugepage is lost. */
+/*
+ * Whether a page of the file's hugepage is lost. The folio lock is not taken: any
+ * user may ask as often as he likes, by /proc/hugepoison/own.
+ */
 static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
 				    unsigned long address)
 {
+	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
-			   (pages_per_huge_page(hstate_vma(vma)) - 1);
+			   ((size >> PAGE_SHIFT) - 1);
 	struct folio *folio;
 	bool lost;
 
-	folio = filemap_lock_hugetlb_folio(hstate_vma(vma),
-					   vma->vm_file->f_mapping,
-					   linear_page_index(vma, address) >>
-					   huge_page_order(hstate_vma(vma)));
-	if (IS_ERR(folio))
-		return false;
-	lost = hugepoison_page_is_raw(folio, at);
-	folio_unlock(folio);
-	folio_put(folio);
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	lost = folio && hugepoison_peek_raw(folio, size, at);
+	rcu_read_unlock();
 	return lost;
 }
 
@@ -1104,10 +1103,14 @@ static bool hugepoison_trylock_mm(struct mm_struct *mm)
  */
 static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
 {
+	struct vm_area_struct *vma;
 	bool done = false;
 
 	if (hugepoison_trylock_mm(mapper->mm)) {
-		done = !hugepoison_narrow(mapper->mm, mapper->address);
+		hugepoison_narrow(mapper->mm, mapper->address);
+		/* one that has lost nothing stays as it is, and is found again */
+		vma = vma_lookup(mapper->mm, mapper->address);
+		done = !vma || !is_vm_hugetlb_page(vma);
 		mmap_write_unlock(mapper->mm);
 	}
 	mmput_async(mapper->mm);

@@ -175,7 +175,7 @@ static void hugepoison_show_record(struct seq_file *m,
 	}
 	/* without a reference it may have become another one just before */
 	if (!hugepoison_stale(record) &&
-	    hugepoison_lock_poisoned(record, folio)) {
+	    hugepoison_lock_poisoned(folio)) {
 		hugepoison_show_raw_pages(m, record, folio);
 		folio_unlock(folio);
 	}

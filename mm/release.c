@@ -14,6 +14,8 @@
 #define HUGEPOISON_EAGER_DELAY		1
 #define HUGEPOISON_EAGER_TRIES		20
 #define HUGEPOISON_EAGER_AGAIN		(HZ / 10)
+/* How often a pass looks for more mappers: users may make new ones for ever. */
+#define HUGEPOISON_EAGER_ROUNDS		64
 /* For how long a fault that found no hugepage takes an error to be the reason. */
 #define HUGEPOISON_MOMENT		(HZ / 5)
 /*
@@ -67,7 +69,7 @@ void hugepoison_hurry(struct folio *folio)
 	if (record)
 		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
-	mod_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork, 0);
+	hugepoison_narrow_soon();
 }
 
 /*
@@ -474,8 +476,7 @@ static bool hugepoison_get_used(struct folio *folio)
 
 /*
  * Contain an error that the handler could not. As if it was reported now, by
- * nobody who needs an answer; but it is counted already. The lock of a hugepage
- * that has just come into use is only tried: it may be the fresh one of a heal.
+ * nobody who needs an answer; but it is counted already.
  *
  * Return: true when the hugepage has to be looked at again.
  */
@@ -494,8 +495,9 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	struct raw_hwp_page *raw;
 
 	lockdep_assert_held(&mf_mutex);
-	if (!hugepoison_lock_poisoned(record, folio)) {
-		folio_put(folio);
+	if (!hugepoison_lock_poisoned(folio)) {
+		if (!record->referenced)
+			folio_put(folio);
 		return true;
 	}
 	hugepoison_begin();
@@ -731,15 +733,22 @@ void hugepoison_await_handled(void)
 }
 
 /* A narrowed hugepage that this pass of the worker has not looked at yet. */
-static struct hugepoison_record *hugepoison_next_eager(unsigned int pass)
+static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
+						       bool *again)
 {
 	struct hugepoison_record *record;
 	int bucket;
 
 	lockdep_assert_held(&mf_mutex);
-	hash_for_each(hugepoison_records, bucket, record, node)
-		if (record->narrow && record->eager && record->pass != pass)
+	hash_for_each(hugepoison_records, bucket, record, node) {
+		if (!record->narrow || !record->eager || record->pass == pass)
+			continue;
+		/* a user who hurries the worker uses up nobody else's tries */
+		if (record->eager == HUGEPOISON_EAGER_TRIES ||
+		    time_after_eq(jiffies, record->looked + HUGEPOISON_EAGER_AGAIN))
 			return record;
+		*again = true;
+	}
 	return NULL;
 }
 
@@ -748,14 +757,16 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass)
  *
  * Return: false when there is none.
  */
-static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn)
+static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn,
+				  bool *again)
 {
 	struct hugepoison_record *record;
 
 	mutex_lock(&mf_mutex);
-	record = hugepoison_next_eager(pass);
+	record = hugepoison_next_eager(pass, again);
 	if (record) {
 		record->pass = pass;
+		record->looked = jiffies;
 		record->eager--;
 		hugepoison_tell(record);
 		*pfn = record->pfn;
@@ -817,15 +828,16 @@ static bool hugepoison_find_eager(unsigned long pfn, unsigned int skip,
 static bool hugepoison_narrow_eager(unsigned long pfn,
 				    struct hugepoison_mappers *mappers)
 {
-	unsigned int nr, failed = 0;
+	unsigned int nr, failed = 0, rounds = 0;
 	bool found;
 
 	do {
 		found = hugepoison_find_eager(pfn, failed, mappers);
 		nr = mappers->nr;
 		failed += hugepoison_narrow_mappers(mappers);
-	} while (nr == ARRAY_SIZE(mappers->at));
-	return !found || failed;
+	} while (nr == ARRAY_SIZE(mappers->at) &&
+		 ++rounds < HUGEPOISON_EAGER_ROUNDS);
+	return !found || failed || nr == ARRAY_SIZE(mappers->at);
 }
 
 /*
@@ -842,7 +854,7 @@ static void hugepoison_narrow_work(struct work_struct *work)
 
 	hugepage_enable_small_rmap();
 	pass++;
-	while (hugepoison_pick_eager(pass, &pfn))
+	while (hugepoison_pick_eager(pass, &pfn, &again))
 		again |= hugepoison_narrow_eager(pfn, &mappers);
 	while (hugepoison_find_holders(&mappers))
 		hugepoison_narrow_mappers(&mappers);

@@ -63,6 +63,8 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio);
 void hugepoison_hurry(struct folio *folio);
 void hugepoison_raw_pages(struct folio *folio, unsigned long first,
 			  unsigned long *bad, unsigned int nr);
+bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
+			 unsigned long at);
 void hugepoison_deleted(struct folio *folio);
 bool hugepoison_page_is_bad(struct page *page);
 int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,

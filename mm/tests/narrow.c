@@ -110,10 +110,12 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	int i;
 
 	hugepoison_test_open(test, &f);
-	/* the worker gets to see the error, not yet to run */
+	/* the worker is not to be there before */
+	disable_delayed_work_sync(&hugepoison_narrow_dwork);
 	mutex_lock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, hugepoison_memory_failure(f.pfn + raw[0],
 							MF_SW_SIMULATED, &i), 0);
+	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, i, 1);
 	KUNIT_EXPECT_FALSE(test, hugepoison_test_is_narrowed(f.address));
 	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, nowait),
@@ -125,7 +127,8 @@ static void hugepoison_test_no_retry(struct kunit *test)
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_fault(test, f.address, 0) &
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
-	mutex_unlock(&mf_mutex);
+	enable_delayed_work(&hugepoison_narrow_dwork);
+	hugepoison_narrow_soon();
 
 	for (i = 0; i < 100 && !hugepoison_test_is_narrowed(f.address); i++)
 		msleep(20);
