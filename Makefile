@@ -72,7 +72,7 @@ hostile: ## what 1000 hostile processes can delay or have allocated: docs/hostil
 	@scripts/hostile
 check: ## every check, long ones in their short form (about an hour from nothing)
 	@scripts/check
-check-long: ## in full what make check shortens, on the normal and the debug kernel
+check-long: ## in full what make check shortens, and what it has no time for
 	@CHECKS=tests/checks-long CHECK_LOGS=build/check-long scripts/check
 selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug
 	@scripts/selftests $(if $(KERNEL),--kernel $(KERNEL))

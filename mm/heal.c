@@ -367,14 +367,16 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  * mf_mutex is waited for with the fresh hugepage locked. This is safe because
  * under mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
  *
- * Return: @ret, or with nothing changed -ENOMEM, -EHWPOISON.
+ * Return: @ret, or with nothing changed -ENOMEM, -EBUSY when it is worth another
+ * try, -EHWPOISON.
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
 	mutex_lock(&mf_mutex);
 	folio_lock(heal->folio);
+	/* an error in the old one meanwhile: the next try knows of it */
 	if (!ret && !hugepoison_is_unchanged(heal))
-		ret = -EHWPOISON;
+		ret = folio_test_hwpoison(heal->fresh) ? -EHWPOISON : -EBUSY;
 	if (!ret)
 		ret = hugepoison_bequeath_all(heal);
 	if (ret)

@@ -557,8 +557,8 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 		}
 		if (hugepoison_has_left(err))
 			return HUGEPOISON_DEQUEUED;
-		/* users decide how much there is to flush */
-		if (!tries)
+		/* users decide how much there is to flush: not each time */
+		if (!(tries % 8))
 			hugepoison_pool_flush();
 		usleep_range(1000, 5000);
 	}
