@@ -1231,15 +1231,17 @@ bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end)
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long end)
 {
-	bool again;
+	bool first = hugepoison_cut_vma(mm, start);
+	bool last = hugepoison_cut_vma(mm, end);
 
-	if (!hugepoison_cut_vma(mm, start) && !hugepoison_cut_vma(mm, end))
+	if (!first && !last)
 		return false;
 	mmap_read_unlock(mm);
-	again = hugepoison_narrow_at(mm, start);
-	again |= hugepoison_narrow_at(mm, end);
+	/* only an end that was in the way and is not any more is progress */
+	first &= hugepoison_narrow_at(mm, start);
+	last &= hugepoison_narrow_at(mm, end);
 	mmap_read_lock(mm);
-	return again;
+	return first || last;
 }
 
 /**
