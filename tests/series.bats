@@ -58,8 +58,8 @@ assert_refused()
 
 @test "what a step brings is not there before it, and all of it is there in the end" {
 	run -0 scripts/series --states --out "$out"
-	run -1 grep -rq hugepoison_heal "$out/steps/12"
-	grep -rq hugepoison_heal "$out/steps/13"
+	run -1 grep -rq hugepoison_heal_hole "$out/steps/12"
+	grep -rq hugepoison_heal_hole "$out/steps/13"
 	run -1 grep -q hugepoison "$out/steps/00/mm/memory-failure.c"
 	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c MAINTAINERS; do
 		cmp "$out/steps/20/$file" "build/linux-hugepoison/$file"
