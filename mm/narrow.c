@@ -519,10 +519,12 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
  * the fault comes back. mmap_lock is held for reading, and not any more
  * afterwards.
  */
-static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm)
+static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm,
+					enum hugepoison_fate fate)
 {
 	mmap_read_unlock(mm);
-	hugepoison_await_handled();
+	if (fate == HUGEPOISON_UNDECIDED)
+		hugepoison_await_handled();
 	hugepage_await_small_rmap();
 	return VM_FAULT_RETRY;
 }
@@ -628,7 +630,7 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 	if (!hugepoison_may_retry(address, flags))
 		return ret;
 	if (fate == HUGEPOISON_UNDECIDED || !hugepage_small_rmap_enabled())
-		return hugepoison_wait_fault(vma->vm_mm);
+		return hugepoison_wait_fault(vma->vm_mm, fate);
 	return hugepoison_narrow_fault(vma->vm_mm, address);
 }
 
@@ -683,7 +685,8 @@ static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
 static vm_fault_t hugepoison_undecided_fault(struct vm_fault *vmf)
 {
 	return hugepoison_unless_retried(vmf) ?:
-	       hugepoison_wait_fault(vmf->vma->vm_mm);
+	       hugepoison_wait_fault(vmf->vma->vm_mm,
+				     HUGEPOISON_UNDECIDED);
 }
 
 /* The file has no poisoned hugepage here any more. */

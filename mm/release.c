@@ -545,9 +545,13 @@ static void hugepoison_release_later(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	record->used = true;
-	mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
-			 hugepoison_is_open(record) ? HUGEPOISON_CONTAIN_AGAIN :
-						      HUGEPOISON_RELEASE_AGAIN);
+	/* what can wait does not put off an error that is not contained yet */
+	if (hugepoison_is_open(record))
+		mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+				 HUGEPOISON_CONTAIN_AGAIN);
+	else
+		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+				   HUGEPOISON_RELEASE_AGAIN);
 }
 
 /* A hugepage that had users and that this round has not looked at yet. */

@@ -6,6 +6,7 @@
 # Run as root.
 # shellcheck disable=SC2016,SC2191 # programs of jq, triggers; words of readline
 bats_require_minimum_version 1.5.0
+load mock
 
 setup_file()
 {
@@ -33,18 +34,6 @@ event()
 page()
 {
 	echo "           <...>-123   [000] .....    12.345678: memory_failure_event: pfn $1: recovery action for $2: $3"
-}
-
-# refused STATUS TEXT COMMAND...: this exit status, TEXT in the message
-refused()
-{
-	local status=$1 text=$2 got=0
-
-	shift 2
-	"$@" > "$OUT" 2> "$ERR" || got=$?
-	echo "exit status $got instead of $status? message: $(cat "$ERR")"
-	[ "$got" -eq "$status" ]
-	grep -qF -- "$text" "$ERR"
 }
 
 # trigger NAME LINE...: a shell script among the triggers

@@ -75,7 +75,8 @@ static long op_map(struct rng *rng)
 	return ret;
 }
 
-static long op_map_private(struct rng *rng)
+/* Memory of no file: private, or shared by those who fork from here. */
+static long map_new(struct rng *rng, bool private)
 {
 	struct slot *slot = slot_take(rng, true, false);
 	unsigned long size = some_size(rng);
@@ -84,27 +85,21 @@ static long op_map_private(struct rng *rng)
 
 	if (!slot)
 		return SKIPPED;
-	id = new_private(size, nr);
+	id = private ? new_private(size, nr) : new_anon(size, nr);
 	ret = id < 0 ? -ENOSPC :
-		       slot_map(slot, id, true, some_flags(rng), some_prot(rng), 0, nr);
+		       slot_map(slot, id, private, some_flags(rng), some_prot(rng), 0, nr);
 	slot_drop(slot);
 	return ret;
 }
 
+static long op_map_private(struct rng *rng)
+{
+	return map_new(rng, true);
+}
+
 static long op_map_anon(struct rng *rng)
 {
-	struct slot *slot = slot_take(rng, true, false);
-	unsigned long size = some_size(rng);
-	unsigned int nr = size == HP_1G ? 1 : 1 + rnd(rng, NR_MOST);
-	int id, ret;
-
-	if (!slot)
-		return SKIPPED;
-	id = new_anon(size, nr);
-	ret = id < 0 ? -ENOSPC :
-		       slot_map(slot, id, false, some_flags(rng), some_prot(rng), 0, nr);
-	slot_drop(slot);
-	return ret;
+	return map_new(rng, false);
 }
 
 static long op_unmap(struct rng *rng)
