@@ -38,6 +38,7 @@
  * mmap_lock.
  */
 #include <linux/sched/signal.h>
+#include <linux/workqueue.h>
 
 /*
  * One heal at a time. A heal has a hugepage more than its file, so the mutex
@@ -45,7 +46,8 @@
  * one file queue for the inode lock first, so that a file has one place in the
  * queue for this mutex. Both are waited for killably. The holder allocates,
  * copies one hugepage and waits HUGEPOISON_HEAL_TRIES times for its users, each
- * time for a bounded number of moments: nothing that a user can prolong.
+ * time for a bounded number of moments: nothing that a user can prolong. What
+ * needs mf_mutex is left to a worker, see hugepoison_heal_by_worker().
  */
 static DEFINE_MUTEX(hugepoison_heal_mutex);
 
@@ -70,6 +72,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @nr_kept: raw pages that the hole does not discard
  * @heir: the record of @fresh, with those
  * @raws: the list of raw pages of @fresh to be, one for each of those
+ * @work: does @step with mf_mutex held; @ret goes in and comes out
  */
 struct hugepoison_heal {
 	struct inode *inode;
@@ -85,7 +88,40 @@ struct hugepoison_heal {
 	unsigned int nr_kept;
 	struct hugepoison_record *heir;
 	struct llist_head raws;
+	struct work_struct work;
+	int (*step)(struct hugepoison_heal *heal, int ret);
+	int ret;
 };
+
+static void hugepoison_heal_work(struct work_struct *work)
+{
+	struct hugepoison_heal *heal =
+		container_of(work, struct hugepoison_heal, work);
+
+	mutex_lock(&mf_mutex);
+	heal->ret = heal->step(heal, heal->ret);
+	mutex_unlock(&mf_mutex);
+}
+
+/*
+ * A step of a heal that needs mf_mutex. The caller may be at a low priority, or in
+ * a cgroup that is out of CPU time: all errors would wait for it to get on. The
+ * worker is at its own priority, and waits for nothing that the caller holds.
+ *
+ * Return: as @step.
+ */
+static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
+				     int (*step)(struct hugepoison_heal *heal,
+						 int ret), int ret)
+{
+	heal->step = step;
+	heal->ret = ret;
+	INIT_WORK_ONSTACK(&heal->work, hugepoison_heal_work);
+	queue_work(hugepoison_wq, &heal->work);
+	flush_work(&heal->work);
+	destroy_work_on_stack(&heal->work);
+	return heal->ret;
+}
 
 /* The place of a good page in its hugepage's list of those; the length if none. */
 static unsigned int hugepoison_find_lost(struct hugepoison_record *record,
@@ -364,7 +400,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  * Keep the fresh hugepage in the file if it could be filled, with @ret 0, else
  * put the poisoned one back.
  *
- * mf_mutex is waited for with the fresh hugepage locked. This is safe because
+ * mf_mutex was waited for with the fresh hugepage locked. This is safe because
  * under mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
  *
  * Return: @ret, or with nothing changed -ENOMEM, -EBUSY when it is worth another
@@ -372,7 +408,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
-	mutex_lock(&mf_mutex);
+	lockdep_assert_held(&mf_mutex);
 	folio_lock(heal->folio);
 	/* an error in the old one meanwhile: the next try knows of it */
 	if (!ret && !hugepoison_is_unchanged(heal))
@@ -386,7 +422,6 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	folio_unlock(heal->fresh);
 	hugepoison_healing = NULL;
 	folio_unlock(heal->folio);
-	mutex_unlock(&mf_mutex);
 	return ret;
 }
 
@@ -475,31 +510,37 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 }
 
 /*
- * One try. With mf_mutex held there is no error of which is not known what
- * becomes of it.
+ * Find the hugepage, which stays with a reference, and begin. With mf_mutex held
+ * there is no error of which is not known what becomes of it.
  *
- * Return: as hugepoison_heal_folio() and hugepoison_end_exchange(), or -EINTR.
+ * Return: as hugepoison_heal_folio(), which knows no @ret.
  */
-static int hugepoison_heal_once(struct hugepoison_heal *heal)
+static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 {
 	struct folio *folio;
-	int ret;
 
-	if (mutex_lock_killable(&mf_mutex))
-		return -EINTR;
-	folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
-	if (IS_ERR(folio)) {
-		mutex_unlock(&mf_mutex);
-		return 0;
-	}
-	heal->folio = folio;
+	lockdep_assert_held(&mf_mutex);
 	heal->raw = NULL;
+	heal->folio = NULL;
+	folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
+	if (IS_ERR(folio))
+		return 0;
+	heal->folio = folio;
 	ret = hugepoison_heal_folio(heal);
 	folio_unlock(folio);
-	mutex_unlock(&mf_mutex);
+	return ret;
+}
+
+/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(). */
+static int hugepoison_heal_once(struct hugepoison_heal *heal)
+{
+	int ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
+
 	if (ret > 0)
-		ret = hugepoison_end_exchange(heal, hugepoison_fill(heal));
-	folio_put(folio);
+		ret = hugepoison_heal_by_worker(heal, hugepoison_end_exchange,
+						hugepoison_fill(heal));
+	if (heal->folio)
+		folio_put(heal->folio);
 	return ret;
 }
 

@@ -261,7 +261,7 @@ static void hugepoison_owe(struct hstate *h, int nid)
 	debt->max = h->max_huge_pages;
 	debt->tries = HUGEPOISON_REFILL_TRIES;
 	WRITE_ONCE(debt->asked, debt->asked + 1);
-	mod_delayed_work(system_unbound_wq, &hugepoison_refill_dwork, 0);
+	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
 }
 
 /* Whoever was charged for the hugepage is not any more; as for a healthy one. */
@@ -499,8 +499,7 @@ static void hugepoison_refill_work(struct work_struct *work)
 			next = delay;
 	}
 	if (next)
-		queue_delayed_work(system_unbound_wq, &hugepoison_refill_dwork,
-				   next);
+		queue_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, next);
 }
 
 /**

@@ -46,7 +46,7 @@ static void hugepoison_narrow_later(struct hugepoison_record *record)
 /* The same without a record, for the mappers of a private hugepage. */
 static void hugepoison_narrow_soon(void)
 {
-	queue_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork,
+	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
 			   hugepage_small_rmap_enabled() ?
 			   HUGEPOISON_EAGER_DELAY : 0);
 }
@@ -262,7 +262,7 @@ bool hugepoison_free_poisoned(struct folio *folio)
 	if (!kept)
 		hugepoison_give_back(pfn, pfn + nr);
 	trace_hugepoison_release(pfn, order, kept ? "kept" : "released", begin);
-	mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork, 0);
+	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
 	return true;
 }
 
@@ -547,10 +547,10 @@ static void hugepoison_release_later(struct hugepoison_record *record)
 	record->used = true;
 	/* what can wait does not put off an error that is not contained yet */
 	if (hugepoison_is_open(record))
-		mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+		mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork,
 				 HUGEPOISON_CONTAIN_AGAIN);
 	else
-		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork,
 				   HUGEPOISON_RELEASE_AGAIN);
 }
 
@@ -602,8 +602,7 @@ static void hugepoison_release_work(struct work_struct *work)
 	while (hugepoison_release_next(round, &delay))
 		cond_resched();
 	if (delay)
-		queue_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
-				   delay);
+		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork, delay);
 }
 
 /* A free hugepage, isolated, one page of which is not to be used any more. */
@@ -757,12 +756,13 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 }
 
 /*
- * The next hugepage whose mappers this pass has to look for, by its page frame.
+ * The next hugepage whose mappers this pass has to look for. @picked is a copy of
+ * its record, for what there is to tell: a slow console delays no error.
  *
  * Return: false when there is none.
  */
-static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn,
-				  bool *again)
+static bool hugepoison_pick_eager(unsigned int pass,
+				  struct hugepoison_record *picked, bool *again)
 {
 	struct hugepoison_record *record;
 
@@ -772,8 +772,8 @@ static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn,
 		record->pass = pass;
 		record->looked = jiffies;
 		record->eager--;
-		hugepoison_tell(record);
-		*pfn = record->pfn;
+		*picked = *record;
+		record->untold = 0;
 	}
 	mutex_unlock(&mf_mutex);
 	return record;
@@ -852,18 +852,20 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 static void hugepoison_narrow_work(struct work_struct *work)
 {
 	struct hugepoison_mappers mappers = { };
+	struct hugepoison_record picked;
 	static unsigned int pass;
-	unsigned long pfn;
 	bool again = false;
 
 	hugepage_enable_small_rmap();
 	pass++;
-	while (hugepoison_pick_eager(pass, &pfn, &again))
-		again |= hugepoison_narrow_eager(pfn, &mappers);
+	while (hugepoison_pick_eager(pass, &picked, &again)) {
+		hugepoison_tell(&picked);
+		again |= hugepoison_narrow_eager(picked.pfn, &mappers);
+	}
 	while (hugepoison_find_holders(&mappers))
 		hugepoison_narrow_mappers(&mappers);
 	if (again)
-		queue_delayed_work(system_unbound_wq, &hugepoison_narrow_dwork,
+		queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
 				   HUGEPOISON_EAGER_AGAIN);
 }
 
@@ -877,6 +879,6 @@ static void hugepoison_narrow_work(struct work_struct *work)
 void hugepoison_deleted(struct folio *folio)
 {
 	if (folio_test_hwpoison(folio))
-		mod_delayed_work(system_unbound_wq, &hugepoison_release_dwork,
+		mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork,
 				 HUGEPOISON_RELEASE_DELAY);
 }

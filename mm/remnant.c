@@ -156,7 +156,7 @@ static void hugepoison_remnant_die(struct hugepoison_remnant *remnant)
 	lockdep_assert_held(&hugepoison_remnants_lock);
 	hash_del(&remnant->node);
 	if (llist_add(&remnant->dead, &hugepoison_dead))
-		queue_work(system_unbound_wq, &hugepoison_bury);
+		queue_work(hugepoison_wq, &hugepoison_bury);
 }
 
 static void hugepoison_remnant_put_locked(struct hugepoison_remnant *remnant)

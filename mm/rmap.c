@@ -11,6 +11,27 @@
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
+/**
+ * hugepoison_wq - runs what is left to do after an error
+ *
+ * Its works hold mf_mutex, which each error needs. A worker of an ordinary
+ * workqueue runs at nice 0: any user's thousand processes that have something to
+ * compute would come first, whatever it holds.
+ */
+struct workqueue_struct *hugepoison_wq __ro_after_init;
+
+/* Comes before the first hugepage, and so before the first error in one. */
+static int __init hugepoison_alloc_wq(void)
+{
+	hugepoison_wq = alloc_workqueue("hugepoison", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (hugepoison_wq)
+		return 0;
+	pr_err("hugepoison: no memory for a workqueue: busy processes will delay errors\n");
+	hugepoison_wq = system_unbound_wq;
+	return -ENOMEM;
+}
+core_initcall(hugepoison_alloc_wq);
+
 /*
  * Replace a mapping of @folio by a hwpoison entry.
  *
@@ -214,8 +235,7 @@ void hugepage_enable_small_rmap(void)
 		static_branch_enable(&hugepage_small_rmap_key);
 		/* a user that sees it finds all CPUs counting */
 		smp_store_release(&hugepage_small_ready, true);
-		queue_delayed_work(system_unbound_wq,
-				   &hugepage_small_idle_dwork,
+		queue_delayed_work(hugepoison_wq, &hugepage_small_idle_dwork,
 				   HUGEPAGE_SMALL_IDLE);
 	}
 	mutex_unlock(&hugepage_small_mutex);
@@ -244,7 +264,7 @@ void hugepage_await_small_rmap(void)
 {
 	while (!hugepage_small_rmap_enabled() &&
 	       !fatal_signal_pending(current)) {
-		queue_work(system_unbound_wq, &hugepage_small_on);
+		queue_work(hugepoison_wq, &hugepage_small_on);
 		schedule_timeout_killable(1);
 	}
 }
@@ -317,8 +337,7 @@ static void hugepage_small_idle_work(struct work_struct *work)
 	if (atomic_long_read(&hugepage_small_users))
 		until = jiffies + HUGEPAGE_SMALL_IDLE;
 	if (time_before(jiffies, until) || !hugepage_stop_small_rmap())
-		queue_delayed_work(system_unbound_wq,
-				   &hugepage_small_idle_dwork,
+		queue_delayed_work(hugepoison_wq, &hugepage_small_idle_dwork,
 				   max(1L, (long)(until - jiffies)));
 	mutex_unlock(&hugepage_small_mutex);
 }

@@ -150,7 +150,8 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size,
 			    const struct page *ref_page);
 
-/* mm/hugepoison/rmap.c: the reverse map */
+/* mm/hugepoison/rmap.c: the workqueue, the reverse map */
+extern struct workqueue_struct *hugepoison_wq;
 bool hugepage_unmap_poisoned(struct folio *folio);
 void hugepage_unmap_small(struct folio *folio, struct page *page,
 			  unsigned long nr_pages);

@@ -385,6 +385,23 @@ static void hugepoison_test_take_apart(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
 }
 
+static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
+{
+	lockdep_assert_held(&mf_mutex);
+	return task_nice(current) == MIN_NICE ? ret + 1 : -EPERM;
+}
+
+/* A heal holds the handler's mutex at nobody's priority but the worker's. */
+static void hugepoison_test_heal_by_worker(struct kunit *test)
+{
+	struct hugepoison_heal heal = { };
+
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_by_worker(&heal,
+							hugepoison_test_step,
+							1), 2);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
+}
+
 /* Every outcome has a file name of its own and something to say. */
 static void hugepoison_test_actions(struct kunit *test)
 {
@@ -410,6 +427,7 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_accessed),
 	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
+	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_actions),
 	{}
 };

@@ -238,6 +238,29 @@ static void hugepage_test_small_key(struct kunit *test)
 	hugepage_put_small_rmap();
 }
 
+struct hugepage_test_work {
+	struct work_struct work;
+	int nice;
+};
+
+static void hugepage_test_get_nice(struct work_struct *work)
+{
+	container_of(work, struct hugepage_test_work, work)->nice =
+		task_nice(current);
+}
+
+/* What follows an error does not wait for what a user has to compute. */
+static void hugepage_test_wq(struct kunit *test)
+{
+	struct hugepage_test_work own = { .nice = MAX_NICE };
+
+	INIT_WORK_ONSTACK(&own.work, hugepage_test_get_nice);
+	queue_work(hugepoison_wq, &own.work);
+	flush_work(&own.work);
+	destroy_work_on_stack(&own.work);
+	KUNIT_EXPECT_EQ(test, own.nice, MIN_NICE);
+}
+
 static struct kunit_case hugepage_rmap_cases[] = {
 	KUNIT_CASE(hugepage_test_file_rmap),
 	KUNIT_CASE(hugepage_test_anon_rmap),
@@ -247,6 +270,7 @@ static struct kunit_case hugepage_rmap_cases[] = {
 	KUNIT_CASE(hugepage_test_unmap_private),
 	KUNIT_CASE(hugepage_test_unmap_other),
 	KUNIT_CASE(hugepage_test_small_key),
+	KUNIT_CASE(hugepage_test_wq),
 	{}
 };
 
