@@ -98,9 +98,11 @@ static void hugepoison_heal_work(struct work_struct *work)
 	struct hugepoison_heal *heal =
 		container_of(work, struct hugepoison_heal, work);
 
+	hugepoison_begin_urgent();
 	mutex_lock(&mf_mutex);
 	heal->ret = heal->step(heal, heal->ret);
 	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
 }
 
 /*

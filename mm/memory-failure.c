@@ -420,7 +420,7 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 				 err->begin);
 	/* printing takes a third of the time that an error takes: not now */
 	if (outcome == HUGEPOISON_NARROWED && record && !record->raw)
-		record->untold = err->pfn;
+		WRITE_ONCE(record->untold, err->pfn);
 	else
 		hugepoison_log(err->pfn, err->order, outcome,
 			       record ? record->nr_bad : 1);

@@ -804,6 +804,18 @@ static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
 	}
 }
 
+/*
+ * Whether there is a page table for the fault, from here on as long as mmap_lock
+ * or the VMA's is held. What __do_fault() has allocated is used: it does so where
+ * there is no entry. Else somebody else changes the entry, and it comes again.
+ */
+static bool hugepoison_has_table(struct vm_fault *vmf)
+{
+	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
+		pmd_install(vmf->vma->vm_mm, vmf->pmd, &vmf->prealloc_pte);
+	return pmd_present(*vmf->pmd) && !pmd_leaf(*vmf->pmd);
+}
+
 /* Map what is healthy around the fault, by base pages. */
 static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 				       struct folio *folio, unsigned long first,
@@ -813,11 +825,8 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	pte_t *ptes;
 
-	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
-		pmd_install(mm, vmf->pmd, &vmf->prealloc_pte);
-	else if (pte_alloc(mm, vmf->pmd))
-		return VM_FAULT_OOM;
-
+	if (!hugepoison_has_table(vmf))
+		return VM_FAULT_NOPAGE;
 	ptes = pte_offset_map_lock(mm, vmf->pmd, vmf->address & PMD_MASK,
 				   &vmf->ptl);
 	if (!ptes)
@@ -836,6 +845,48 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 	vmf->pte = NULL;
 	pte_unmap_unlock(ptes, vmf->ptl);
 	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * The file's hugepage at a fault, with a reference and its lock, and preemption
+ * off; NULL where the file has none.
+ *
+ * The error handler waits for that lock, and all other errors for the handler. A
+ * task that loses the CPU with it gets on after all that other users compute, and
+ * one that queues for it is handed it long before it runs. So the lock is tried,
+ * and the end of somebody's turn waited for, which is an event that comes soon: a
+ * turn without preemption, the handler's, or the copy of a heal. Spinlocks sleep
+ * with PREEMPT_RT, so preemption stays on there.
+ */
+static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	struct folio *folio;
+
+	for (;;) {
+		folio = filemap_get_folio(mapping, vmf->pgoff);
+		if (IS_ERR(folio))
+			return NULL;
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			preempt_disable();
+		if (folio_trylock(folio)) {
+			if (folio->mapping == mapping)
+				return folio;
+			folio_unlock(folio);
+		}
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			preempt_enable();
+		folio_wait_locked(folio);
+		folio_put(folio);
+	}
+}
+
+static void hugepoison_unlock_briefly(struct folio *folio)
+{
+	folio_unlock(folio);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+	folio_put(folio);
 }
 
 /*
@@ -889,9 +940,8 @@ vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return hugepoison_private_fault(vmf);
-	folio = filemap_lock_hugetlb_folio(h, mapping,
-					   vmf->pgoff >> huge_page_order(h));
-	if (IS_ERR(folio))
+	folio = hugepoison_lock_briefly(vmf);
+	if (!folio)
 		return hugepoison_promote_fault(vmf);
 
 	fate = hugepoison_fate(folio);
@@ -900,8 +950,7 @@ vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
 	else
 		ret = VM_FAULT_HWPOISON_LARGE |
 		      VM_FAULT_SET_HINDEX(hstate_index(h));
-	folio_unlock(folio);
-	folio_put(folio);
+	hugepoison_unlock_briefly(folio);
 	if (fate == HUGEPOISON_UNDECIDED)
 		return hugepoison_undecided_fault(vmf);
 	return fate == HUGEPOISON_HEALTHY ? hugepoison_promote_fault(vmf) : ret;
@@ -1101,6 +1150,7 @@ static bool hugepoison_trylock_mm(struct mm_struct *mm)
 /*
  * A process may keep its mmap_lock for as long as it likes: asleep in a page
  * fault that a FUSE server answers, or does not. Others are not to wait for it.
+ * Nor is it to wait for the worker longer than that takes.
  * Nor is the last user of an address space to be the worker: freeing it may
  * wait for such a server as well.
  */
@@ -1109,6 +1159,7 @@ static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
 	struct vm_area_struct *vma;
 	bool done = false;
 
+	hugepoison_begin_urgent();
 	if (hugepoison_trylock_mm(mapper->mm)) {
 		hugepoison_narrow(mapper->mm, mapper->address);
 		/* one that has lost nothing stays as it is, and is found again */
@@ -1116,6 +1167,7 @@ static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
 		done = !vma || !is_vm_hugetlb_page(vma);
 		mmap_write_unlock(mapper->mm);
 	}
+	hugepoison_end_urgent();
 	mmput_async(mapper->mm);
 	return done;
 }

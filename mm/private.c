@@ -520,7 +520,10 @@ out:
 	return ret;
 }
 
-/* The file's poisoned hugepage, as a private mapping sees it. */
+/*
+ * The file's poisoned hugepage, as a private mapping sees it. It is locked, and
+ * preemption off: with a page table there, nothing is allocated.
+ */
 static vm_fault_t hugepoison_poisoned_file_fault(struct vm_fault *vmf,
 						 struct folio *folio)
 {
@@ -530,46 +533,58 @@ static vm_fault_t hugepoison_poisoned_file_fault(struct vm_fault *vmf,
 		return hugepoison_map(vmf, folio);
 	if (hugepoison_page_is_raw(folio, at))
 		return VM_FAULT_HWPOISON;
-	return hugepoison_cow_fault(vmf, folio);
+	return hugepoison_has_table(vmf) ? hugepoison_cow_fault(vmf, folio) :
+					   VM_FAULT_NOPAGE;
 }
 
-/* Nothing is mapped at a fault in a narrowed private VMA. */
-static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
+/*
+ * The file has no poisoned hugepage at a fault; if it has by now the fault comes
+ * again.
+ */
+static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct hstate *h = hstate_vma(vma);
-	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
+	vm_fault_t ret = 0;
 	struct folio *folio;
-	vm_fault_t ret;
 
 	folio = filemap_lock_hugetlb_folio(h, vma->vm_file->f_mapping,
 					   vmf->pgoff >> huge_page_order(h));
 	if (IS_ERR(folio))
 		folio = NULL;
-	else
-		fate = hugepoison_fate(folio);
 
-	if (fate == HUGEPOISON_NARROW)
-		ret = hugepoison_poisoned_file_fault(vmf, folio);
-	else if (fate == HUGEPOISON_WIDE)
-		ret = VM_FAULT_HWPOISON_LARGE |
-		      VM_FAULT_SET_HINDEX(hstate_index(h));
-	else if (fate == HUGEPOISON_UNDECIDED ||
-		 hugepoison_wants_huge(vmf, folio))
-		ret = 0;
-	else if (vmf->cow_page)
-		ret = hugepoison_cow_fault(vmf, folio);
-	else
-		ret = hugepoison_own_fault(vmf, folio);
-
+	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY)
+		ret = VM_FAULT_NOPAGE;
+	else if (!hugepoison_wants_huge(vmf, folio))
+		ret = vmf->cow_page ? hugepoison_cow_fault(vmf, folio) :
+				      hugepoison_own_fault(vmf, folio);
 	if (folio) {
 		folio_unlock(folio);
 		folio_put(folio);
 	}
-	if (ret)
-		return ret;
-	return fate == HUGEPOISON_UNDECIDED ? hugepoison_undecided_fault(vmf) :
-					      hugepoison_huge_fault(vmf);
+	return ret ?: hugepoison_huge_fault(vmf);
+}
+
+/* Nothing is mapped at a fault in a narrowed private VMA. */
+static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
+{
+	struct folio *folio = hugepoison_lock_briefly(vmf);
+	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
+	struct hstate *h = hstate_vma(vmf->vma);
+	vm_fault_t ret = 0;
+
+	if (folio) {
+		fate = hugepoison_fate(folio);
+		if (fate == HUGEPOISON_NARROW)
+			ret = hugepoison_poisoned_file_fault(vmf, folio);
+		else if (fate == HUGEPOISON_WIDE)
+			ret = VM_FAULT_HWPOISON_LARGE |
+			      VM_FAULT_SET_HINDEX(hstate_index(h));
+		hugepoison_unlock_briefly(folio);
+	}
+	if (fate == HUGEPOISON_HEALTHY)
+		return hugepoison_healthy_fault(vmf);
+	return ret ?: hugepoison_undecided_fault(vmf);
 }
 
 /* --- what is lost --------------------------------------------------------- */

@@ -39,7 +39,7 @@ static DECLARE_DELAYED_WORK(hugepoison_release_dwork, hugepoison_release_work);
 static void hugepoison_narrow_later(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	record->eager = HUGEPOISON_EAGER_TRIES;
+	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
 	hugepoison_narrow_soon();
 }
 
@@ -352,13 +352,17 @@ static void hugepoison_unsettle(struct hugepoison_record *record,
 		hugepoison_account(record, page_to_pfn(raw->page), 1);
 }
 
-/* Of what is narrowed the log is told later: printing is slow. */
+/*
+ * Of what is narrowed the log is told later: printing is slow. By the worker, or
+ * by the handler if more happens to the hugepage before.
+ */
 static void hugepoison_tell(struct hugepoison_record *record)
 {
-	if (record->untold)
-		hugepoison_log(record->untold, record->order,
-			       HUGEPOISON_NARROWED, record->nr_bad);
-	record->untold = 0;
+	unsigned long pfn = xchg(&record->untold, 0);
+
+	if (pfn)
+		hugepoison_log(pfn, record->order, HUGEPOISON_NARROWED,
+			       READ_ONCE(record->nr_bad));
 }
 
 /* How many pages of a hugepage are bad. */
@@ -578,6 +582,7 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 	struct hugepoison_record *record;
 	bool open;
 
+	hugepoison_begin_urgent();
 	mutex_lock(&mf_mutex);
 	hugepoison_collect_left();
 	record = hugepoison_next_used(round);
@@ -590,6 +595,7 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 				 HUGEPOISON_RELEASE_AGAIN;
 	}
 	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
 	return record;
 }
 
@@ -740,14 +746,16 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 						       bool *again)
 {
 	struct hugepoison_record *record;
+	unsigned int eager;
 	int bucket;
 
-	lockdep_assert_held(&mf_mutex);
-	hash_for_each(hugepoison_records, bucket, record, node) {
-		if (!record->narrow || !record->eager || record->pass == pass)
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep records");
+	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
+		eager = READ_ONCE(record->eager);
+		if (!READ_ONCE(record->narrow) || !eager || record->pass == pass)
 			continue;
 		/* a user who hurries the worker uses up nobody else's tries */
-		if (record->eager == HUGEPOISON_EAGER_TRIES ||
+		if (eager == HUGEPOISON_EAGER_TRIES ||
 		    time_after_eq(jiffies, record->looked + HUGEPOISON_EAGER_AGAIN))
 			return record;
 		*again = true;
@@ -756,8 +764,9 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 }
 
 /*
- * The next hugepage whose mappers this pass has to look for. @picked is a copy of
- * its record, for what there is to tell: a slow console delays no error.
+ * The next hugepage whose mappers this pass has to look for. There is one worker:
+ * pass and looked are its own. What is left of the record when RCU is, and has to
+ * be told, is in @picked, as the console may be slow.
  *
  * Return: false when there is none.
  */
@@ -765,43 +774,61 @@ static bool hugepoison_pick_eager(unsigned int pass,
 				  struct hugepoison_record *picked, bool *again)
 {
 	struct hugepoison_record *record;
+	unsigned int eager;
 
-	mutex_lock(&mf_mutex);
+	rcu_read_lock();
 	record = hugepoison_next_eager(pass, again);
 	if (record) {
 		record->pass = pass;
 		record->looked = jiffies;
-		record->eager--;
-		*picked = *record;
-		record->untold = 0;
+		eager = READ_ONCE(record->eager);
+		/* fails when somebody wants all tries again: he gets them */
+		if (eager)
+			cmpxchg(&record->eager, eager, eager - 1);
+		picked->pfn = record->pfn;
+		picked->order = record->order;
+		picked->nr_bad = READ_ONCE(record->nr_bad);
+		picked->untold = xchg(&record->untold, 0);
 	}
-	mutex_unlock(&mf_mutex);
+	rcu_read_unlock();
 	return record;
+}
+
+static bool hugepoison_is_narrowed(unsigned long pfn)
+{
+	struct hugepoison_record *record;
+	bool ret;
+
+	spin_lock(&hugepoison_records_lock);
+	record = hugepoison_lookup(pfn);
+	ret = record && READ_ONCE(record->narrow) && !hugepoison_stale(record);
+	spin_unlock(&hugepoison_records_lock);
+	return ret;
 }
 
 /*
  * A narrowed hugepage, with a reference: there the handler does not take one for
- * a user. NULL when it is none any more.
+ * a user. NULL when it is none any more; with the reference it stays what it is.
  */
 static struct folio *hugepoison_get_narrowed(unsigned long pfn)
 {
-	struct hugepoison_record *record;
-	struct folio *folio = NULL;
+	struct folio *folio;
 
-	mutex_lock(&mf_mutex);
-	record = hugepoison_lookup(pfn);
-	if (record && record->narrow && !hugepoison_stale(record)) {
-		folio = pfn_folio(pfn);
-		if (!folio_try_get(folio))
-			folio = NULL;
-	}
-	mutex_unlock(&mf_mutex);
-	return folio;
+	if (!hugepoison_is_narrowed(pfn))
+		return NULL;
+	folio = pfn_folio(pfn);
+	if (!folio_try_get(folio))
+		return NULL;
+	if (hugepoison_is_narrowed(pfn))
+		return folio;
+	folio_put(folio);
+	return NULL;
 }
 
 /*
- * Who maps the hugepage and has not touched it since? mf_mutex is not held while
- * they are looked for: a file may have very many mappings.
+ * Who maps the hugepage and has not touched it since? Neither here nor to find the
+ * hugepage mf_mutex is held: a file may have very many mappings, and the worker
+ * may have to wait for the CPU.
  *
  * Return: false when that could not be found out without waiting for a user.
  */

@@ -8,6 +8,7 @@
  */
 #ifdef CONFIG_HUGEPOISON
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
@@ -31,6 +32,31 @@ static int __init hugepoison_alloc_wq(void)
 	return -ENOMEM;
 }
 core_initcall(hugepoison_alloc_wq);
+
+/**
+ * hugepoison_begin_urgent - a worker is about to take what others wait for
+ *
+ * mf_mutex, or the mmap_lock of a process that has lost nothing but the CPU. From
+ * here on no ordinary task delays the worker: at the highest of their priorities
+ * it would still have to wait, for as long as it has had its share, or wakes up
+ * late among very many.
+ *
+ * Context: A worker of hugepoison_wq; for short.
+ */
+void hugepoison_begin_urgent(void)
+{
+	sched_set_fifo_low(current);
+}
+
+/**
+ * hugepoison_end_urgent - nobody waits for the worker any more
+ *
+ * Context: As hugepoison_begin_urgent().
+ */
+void hugepoison_end_urgent(void)
+{
+	sched_set_normal(current, task_nice(current));
+}
 
 /*
  * Replace a mapping of @folio by a hwpoison entry.

@@ -152,6 +152,8 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 
 /* mm/hugepoison/rmap.c: the workqueue, the reverse map */
 extern struct workqueue_struct *hugepoison_wq;
+void hugepoison_begin_urgent(void);
+void hugepoison_end_urgent(void);
 bool hugepage_unmap_poisoned(struct folio *folio);
 void hugepage_unmap_small(struct folio *folio, struct page *page,
 			  unsigned long nr_pages);

@@ -4,6 +4,7 @@
  * hugepages. Included by hugepoison/memory-failure.c.
  */
 #include <kunit/test.h>
+#include <linux/sched/rt.h>
 
 /* A hugepage of the default size, from the pool or beside it, for this test. */
 static struct folio *hugepoison_test_folio(struct kunit *test)
@@ -388,7 +389,7 @@ static void hugepoison_test_take_apart(struct kunit *test)
 static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
 {
 	lockdep_assert_held(&mf_mutex);
-	return task_nice(current) == MIN_NICE ? ret + 1 : -EPERM;
+	return rt_task(current) ? ret + 1 : -EPERM;
 }
 
 /* A heal holds the handler's mutex at nobody's priority but the worker's. */

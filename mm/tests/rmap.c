@@ -4,6 +4,7 @@
  */
 #include <kunit/test.h>
 #include <linux/mman.h>
+#include <linux/sched/rt.h>
 
 static struct folio *hugepage_test_folio(struct kunit *test)
 {
@@ -241,12 +242,20 @@ static void hugepage_test_small_key(struct kunit *test)
 struct hugepage_test_work {
 	struct work_struct work;
 	int nice;
+	bool urgent;
+	bool still;
 };
 
 static void hugepage_test_get_nice(struct work_struct *work)
 {
-	container_of(work, struct hugepage_test_work, work)->nice =
-		task_nice(current);
+	struct hugepage_test_work *own =
+		container_of(work, struct hugepage_test_work, work);
+
+	hugepoison_begin_urgent();
+	own->urgent = rt_task(current);
+	hugepoison_end_urgent();
+	own->still = rt_task(current);
+	own->nice = task_nice(current);
 }
 
 /* What follows an error does not wait for what a user has to compute. */
@@ -258,6 +267,8 @@ static void hugepage_test_wq(struct kunit *test)
 	queue_work(hugepoison_wq, &own.work);
 	flush_work(&own.work);
 	destroy_work_on_stack(&own.work);
+	KUNIT_EXPECT_TRUE(test, own.urgent);
+	KUNIT_EXPECT_FALSE(test, own.still);
 	KUNIT_EXPECT_EQ(test, own.nice, MIN_NICE);
 }
 
