@@ -72,7 +72,9 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @nr_kept: raw pages that the hole does not discard
  * @heir: the record of @fresh, with those
  * @raws: the list of raw pages of @fresh to be, one for each of those
- * @work: does @step with mf_mutex held; @ret goes in and comes out
+ * @work: the worker that does @step
+ * @step: what needs mf_mutex, from @ret so far to @ret
+ * @ret: of the step
  */
 struct hugepoison_heal {
 	struct inode *inode;

@@ -840,11 +840,13 @@ static bool hugepoison_find_eager(unsigned long pfn, unsigned int skip,
 
 	if (!folio)
 		return true;
+	hugepoison_begin_urgent();
 	found = folio_trylock(folio);
 	if (found) {
 		found = hugepoison_find_mappers(folio, skip, mappers);
 		folio_unlock(folio);
 	}
+	hugepoison_end_urgent();
 	folio_put(folio);
 	return found;
 }

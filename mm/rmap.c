@@ -12,8 +12,8 @@
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
-/**
- * hugepoison_wq - runs what is left to do after an error
+/*
+ * Runs what is left to do after an error.
  *
  * Its works hold mf_mutex, which each error needs. A worker of an ordinary
  * workqueue runs at nice 0: any user's thousand processes that have something to
@@ -36,10 +36,10 @@ core_initcall(hugepoison_alloc_wq);
 /**
  * hugepoison_begin_urgent - a worker is about to take what others wait for
  *
- * mf_mutex, or the mmap_lock of a process that has lost nothing but the CPU. From
- * here on no ordinary task delays the worker: at the highest of their priorities
- * it would still have to wait, for as long as it has had its share, or wakes up
- * late among very many.
+ * mf_mutex, the locks of a hugepage and its file, or the mmap_lock of a process
+ * that has lost nothing yet. From here on no ordinary task delays the worker: at
+ * the highest of their priorities it would still be off the CPU for seconds, among
+ * very many of them.
  *
  * Context: A worker of hugepoison_wq; for short.
  */
