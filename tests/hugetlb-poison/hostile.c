@@ -351,6 +351,9 @@ static void start_victims(struct victims *v)
 		v->map.addr[i * HP_2M] = 1;
 	need("toucher", hp_mapper_start(&v->toucher, &v->map, true));
 	need("bystander", hp_mapper_start(&v->bystander, &v->map, true));
+	/* the hostile processes have nothing to do with this file: its locks are not theirs */
+	if (madvise(v->map.addr, v->map.nr * HP_2M, MADV_DONTFORK))
+		die("madvise", errno);
 	set_priority(v->toucher.pid, PRIO_VICTIM);
 	toucher = (char *)hp_ask(&v->toucher, HP_OP_ADDR, NULL, 0).value;
 	for (unsigned long i = 0; i < v->map.nr; i++)
