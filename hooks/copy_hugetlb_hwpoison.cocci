@@ -1,5 +1,5 @@
-// The child of a fork is one more for whom a private hugepage's healthy pages
-// are kept.
+// The child of a fork keeps a private hugepage as its parent does, by an entry
+// with a reference.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

@@ -1,6 +1,6 @@
-// A private mapping's hwpoison entry stands for the healthy pages that are kept
-// for it. With the entry they go. Where one hugepage is to be unmapped and no
-// other (ref_page), a hwpoison entry is none of it.
+// The hwpoison entry of a private mapping keeps the hugepage: it goes with the
+// reference. Where one hugepage is to be unmapped and no other (ref_page), a
+// hwpoison entry is none of it.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

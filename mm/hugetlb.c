@@ -752,7 +752,6 @@ void hugepoison_reset_vmemmap(struct page *to)
 }
 #endif
 
-#include "remnant.c"
 #include "narrow.c"
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST

@@ -140,6 +140,7 @@ static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
  * @lost: which of its raw pages are good memory, kept from use as what was in
  *	  them is lost, see heal.c; subpages, @nr_lost of them
  * @nr_lost: how many there are
+ * @anon_vma: of a private hugepage, with a reference: it finds the mappers
  */
 struct hugepoison_record {
 	struct hlist_node node;
@@ -160,6 +161,7 @@ struct hugepoison_record {
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;
+	struct anon_vma *anon_vma;
 };
 
 /*
@@ -200,7 +202,6 @@ static void hugepoison_end(void)
 static void hugepoison_tell(struct hugepoison_record *record);
 static void hugepoison_collect_left(void);
 static void hugepoison_narrow_later(struct hugepoison_record *record);
-static void hugepoison_narrow_soon(void);
 static void hugepoison_release_later(struct hugepoison_record *record);
 static enum hugepoison_outcome
 hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio);
@@ -279,6 +280,8 @@ static void hugepoison_erase(struct hugepoison_record *record)
 	spin_lock(&hugepoison_records_lock);
 	hash_del_rcu(&record->node);
 	spin_unlock(&hugepoison_records_lock);
+	if (record->anon_vma)
+		put_anon_vma(record->anon_vma);
 	kfree(record->lost);
 	kfree_rcu(record, rcu);
 }
@@ -566,23 +569,18 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 }
 
 /*
- * A private hugepage, or one that its file has let go: no mapping is left. Who
- * had it private to itself has an entry that holds its healthy pages; else the
- * data is lost to all.
+ * A private hugepage of which all is given up, or one that its file has let go:
+ * no mapping is left, and the data is lost.
  */
 static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 {
-	bool held = hugepoison_remnant_is_held(folio_pfn(err->folio));
 	enum hugepoison_outcome outcome = hugepoison_give_up(err);
 
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	if (outcome == HUGEPOISON_REPLACED)
 		hugepoison_count(err->pfn, err->order, outcome);
-	if (!held)
-		return HUGEPOISON_RELEASED;
-	hugepoison_narrow_soon();
-	return HUGEPOISON_NARROWED;
+	return HUGEPOISON_RELEASED;
 }
 
 /*
@@ -607,27 +605,43 @@ static void hugepoison_unmark_raw(struct folio *folio, struct page *page)
 
 /*
  * Whether the raw page is all that has to be given up. A file's hugepage stays
- * in the page cache, where every mapping finds it; a private one is taken apart
- * and its healthy pages kept for its mappers, unless a device may write to them
- * just now: then all of it is out of reach until that is over.
+ * in the page cache, where every mapping finds it; a private one is kept by the
+ * entries of its mappers, and their anon_vma finds them.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
-	bool private = folio_test_anon(err->folio);
+	struct anon_vma *anon_vma = NULL;
 	const char *why = NULL;
 
-	if (!READ_ONCE(hugepoison_narrow_policy) ||
-	    (!private && !folio_mapping(err->folio)))
+	/* without a file or a mapper nobody would find the healthy pages */
+	if (folio_test_anon(err->folio)) {
+		anon_vma = folio_get_anon_vma(err->folio);
+		if (!anon_vma)
+			return false;
+	} else if (!err->folio->mapping) {
 		return false;
+	}
+	if (!READ_ONCE(hugepoison_narrow_policy))
+		goto out;
 	if (!err->record)
 		why = "no memory for a record of it";
 	else if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
 		why = "which pages are bad was lost for want of memory";
-	else if (private && !hugepoison_remnant_begin(err->folio))
-		why = "no memory to keep its healthy pages by";
-	if (why)
+	if (why) {
 		pr_err("%#lx: containment hugepage: %s\n", err->pfn, why);
-	return !why && !(private && folio_maybe_dma_pinned(err->folio));
+		goto out;
+	}
+	if (!anon_vma)
+		return true;
+	/* the worker reads it without mf_mutex */
+	spin_lock(&hugepoison_records_lock);
+	err->record->anon_vma = anon_vma;
+	spin_unlock(&hugepoison_records_lock);
+	return true;
+out:
+	if (anon_vma)
+		put_anon_vma(anon_vma);
+	return false;
 }
 
 /* The raw page is out of everybody's reach, the others are to be back soon. */
@@ -652,8 +666,7 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 	bool mapped = folio_mapped(folio);
 	int users;
 
-	/* a private one was told of as narrowed; from here on it goes by itself */
-	if (err->record && (mapped || !file))
+	if (err->record && mapped)
 		hugepoison_set_narrow(err->record, false);
 	folio_unlock(folio);
 	if (mapped)
@@ -1148,16 +1161,18 @@ static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 
 /*
  * Why a poisoned hugepage cannot be unpoisoned now, NULL when it can. In a file
- * it can whoever maps it: its data is all there. Elsewhere there may be the
- * @expected references, and no others.
+ * it can whoever maps it, and so it can where private mappings keep it: its data
+ * is all there. Elsewhere there may be the @expected references, and no others.
  */
-static const char *hugepoison_in_use(struct folio *folio, int expected)
+static const char *hugepoison_in_use(struct hugepoison_record *record,
+				     struct folio *folio, int expected)
 {
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return "which pages are bad was lost for want of memory";
-	if (folio_mapping(folio))
+	if (folio_mapping(folio) ||
+	    (record->anon_vma && hugepoison_is_kept(folio, record->anon_vma)))
 		return NULL;
-	if (folio_mapped(folio) || hugepoison_remnant_is_held(folio_pfn(folio)))
+	if (folio_mapped(folio))
 		return "it is mapped: end the processes that map it";
 	if (folio_ref_count(folio) > expected)
 		return "somebody holds a reference to it";
@@ -1174,6 +1189,7 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 				   struct folio *folio,
 				   enum hugepoison_outcome outcome)
 {
+	/* narrowed private mappings stay narrowed; see promote.c */
 	if (folio_mapping(folio)) {
 		hugepage_unmap_small(folio, &folio->page,
 				     folio_nr_pages(folio));
@@ -1183,7 +1199,6 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
 	hugepoison_outcome(record->pfn, record->order, outcome, 0);
-	hugepoison_remnant_end(record->pfn);
 	/* poisoned without a record is contained, see hugepoison_fate() */
 	folio_clear_hwpoison(folio);
 	hugepoison_erase(record);
@@ -1212,7 +1227,7 @@ static int hugepoison_undo(struct hugepoison_record *record,
 			   struct folio *folio, unsigned long pfn,
 			   int expected, unsigned long *left)
 {
-	const char *why = hugepoison_in_use(folio, expected);
+	const char *why = hugepoison_in_use(record, folio, expected);
 	struct page *page = pfn_to_page(pfn);
 
 	spin_lock_irq(&hugetlb_lock);

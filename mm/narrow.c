@@ -190,8 +190,7 @@ static bool hugepoison_wants_error(struct vm_area_struct *vma,
 	return wanted;
 }
 
-static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
-						    unsigned long address);
+#include "private.c"
 
 /*
  * What a mapping loses of the hugepage at an address. To a shared one the page
@@ -205,7 +204,7 @@ static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
 	return hugepoison_file_fate(vma, address);
 }
 
-/* What a narrowed private mapping loses: each page has an entry of its own. */
+/* What a narrowed private mapping loses: any page of it may be one it copied. */
 static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
 {
 	unsigned long address;
@@ -250,10 +249,13 @@ enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
 static void hugepoison_call_worker(struct vm_area_struct *vma,
 				   unsigned long address)
 {
-	struct folio *folio;
+	struct folio *folio = NULL;
 
+	if (is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
+		folio = hugepoison_kept_folio(hugepoison_entry_at(vma, address));
 	rcu_read_lock();
-	folio = hugepoison_peek(vma, address);
+	if (!folio)
+		folio = hugepoison_peek(vma, address);
 	if (folio)
 		hugepoison_hurry(folio);
 	rcu_read_unlock();
@@ -320,10 +322,52 @@ static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
 	return NULL;
 }
 
+/* The hugepage, or the file's that is to come, becomes a narrowed VMA's. */
+static void hugepoison_make_private(struct vm_area_struct *vma,
+				    struct hugepoison_private *own)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+
+	vma_start_write(vma);
+	i_mmap_lock_write(mapping);
+	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
+			     ZAP_FLAG_DROP_MARKER);
+	own->reserved = vma->vm_private_data;
+	own->added = VM_NORESERVE & ~vma->vm_flags;
+	vma->vm_private_data = own;
+	/* pairs with hugepoison_vma_keeps(): the flag tells what it is */
+	smp_wmb();
+	vm_flags_mod(vma, VM_NORESERVE, VM_HUGETLB);
+	vma_set_page_prot(vma);
+	i_mmap_unlock_write(mapping);
+}
+
+/*
+ * Narrow a private mapping of the hugepage at @start. Nothing is charged or
+ * committed: the hugepage stays in use, as it was.
+ *
+ * Return: NULL when it is done, else why it cannot be now.
+ */
 static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
-					     unsigned long start);
-static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
-					     unsigned long address);
+					     unsigned long start)
+{
+	struct hstate *h = hstate_vma(vma);
+	struct folio *folio =
+		hugepoison_kept_folio(hugepoison_entry_at(vma, start));
+	struct hugepoison_private *own;
+
+	own = hugepoison_private_alloc(vma->vm_mm, folio,
+				       pages_per_huge_page(h));
+	if (!own)
+		return "no memory to tell which of its pages are in use";
+	vma = hugepoison_isolate_vma(vma, start, start + huge_page_size(h));
+	if (IS_ERR(vma)) {
+		hugepoison_private_free(own);
+		return hugepoison_why_whole(vma);
+	}
+	hugepoison_make_private(vma, own);
+	return NULL;
+}
 
 /* The VMA that is narrowed is a user of what counts such mappings from now on. */
 static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
@@ -515,6 +559,68 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 }
 
 /*
+ * Where a private mapping kept a hugepage it is mapped again, if it is healthy and
+ * nobody else has it: stock counts the sharers of a private hugepage by mappings,
+ * and those that keep it have none. With others it is narrowed.
+ */
+static void hugepoison_map_again(struct vm_area_struct *vma,
+				 unsigned long start, pte_t *ptep,
+				 struct folio *folio)
+{
+	bool write = vma->vm_flags & VM_WRITE && PageAnonExclusive(&folio->page);
+	struct hstate *h = hstate_vma(vma);
+	struct mm_struct *mm = vma->vm_mm;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	/* the caller's reference, and the entry's */
+	if (hugepoison_kept_folio(huge_ptep_get(mm, start, ptep)) != folio ||
+	    folio_test_hwpoison(folio) || folio_ref_count(folio) != 2)
+		return;
+	hugetlb_add_anon_rmap(folio, vma, start, RMAP_NONE);
+	set_huge_pte_at(mm, start, ptep,
+			make_huge_pte(vma, &folio->page, write),
+			huge_page_size(h));
+	hugetlb_count_add(pages_per_huge_page(h), mm);
+	folio_set_hugetlb_migratable(folio);
+}
+
+/*
+ * The errors in a private hugepage were undone while the mapping had a hwpoison
+ * entry for it: map it as it was. Under the folio lock, which the error handler
+ * holds while it unmaps.
+ *
+ * Return: true when the entry was one that keeps a hugepage: it is mapped now, or
+ * hugepoison_private_fate() says another thing by now. The fault is worth another
+ * try.
+ */
+static bool hugepoison_restore_entry(struct vm_area_struct *vma,
+				     unsigned long address)
+{
+	struct hstate *h = hstate_vma(vma);
+	unsigned long start = ALIGN_DOWN(address, huge_page_size(h));
+	pte_t *ptep = hugetlb_walk(vma, start, huge_page_size(h));
+	spinlock_t *ptl = NULL;
+	struct folio *folio;
+
+	if (!ptep)
+		return false;
+	ptl = huge_pte_lock(h, vma->vm_mm, ptep);
+	folio = hugepoison_kept_folio(huge_ptep_get(vma->vm_mm, start, ptep));
+	if (folio)
+		folio_get(folio);
+	spin_unlock(ptl);
+	if (!folio)
+		return false;
+	folio_lock(folio);
+	spin_lock(ptl);
+	hugepoison_map_again(vma, start, ptep, folio);
+	spin_unlock(ptl);
+	folio_unlock(folio);
+	folio_put(folio);
+	return true;
+}
+
+/*
  * Wait for the error handler, or for the key without which nothing is narrowed;
  * the fault comes back. mmap_lock is held for reading, and not any more
  * afterwards.
@@ -613,8 +719,12 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 	if (hugepoison_wants_error(vma, address))
 		return ret;
 	fate = hugepoison_vma_fate(vma, address);
-	if (fate == HUGEPOISON_HEALTHY)
+	if (fate == HUGEPOISON_HEALTHY) {
+		if (!(vma->vm_flags & VM_MAYSHARE) &&
+		    hugepoison_restore_entry(vma, address))
+			return 0;
 		return hugepoison_stale_fault(vma, address, flags, ret);
+	}
 	if (fate != HUGEPOISON_NARROW && fate != HUGEPOISON_UNDECIDED)
 		return ret;
 	if (why) {
@@ -706,6 +816,33 @@ static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
+/* Count mappings of pages of a hugepage, or one of a block. */
+static void hugepoison_count_mapped(struct vm_area_struct *vma,
+				    unsigned long address, struct page *page,
+				    int nr)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_anon(folio))
+		hugepage_add_anon_rmap(folio, page, nr, vma, address);
+	else
+		hugepage_add_file_rmap(folio, nr);
+}
+
+/*
+ * Whether an entry is to be writable at once. Of a private hugepage it is where
+ * the process writes in place, and no first write is to be noticed; of a file's
+ * where @wanted says so, as the protection of the mapping tells the rest.
+ */
+static bool hugepoison_may_write(struct vm_area_struct *vma,
+				 struct folio *folio, bool wanted)
+{
+	if (!folio_test_anon(folio))
+		return wanted;
+	return vma->vm_flags & VM_WRITE && PageAnonExclusive(&folio->page) &&
+	       !vma_soft_dirty_enabled(vma);
+}
+
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /* Whether a healthy block can be mapped by one entry. */
 static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
@@ -725,16 +862,16 @@ static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 	unsigned long address = vmf->address & HPAGE_PMD_MASK;
 	struct page *page = folio_page(folio, first);
 	pmd_t entry = mk_huge_pmd(page, vma->vm_page_prot);
+	bool write = vmf->flags & FAULT_FLAG_WRITE && vma->vm_flags & VM_SHARED;
 
-	if (vmf->flags & FAULT_FLAG_WRITE)
+	if (hugepoison_may_write(vma, folio, write))
 		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
 
 	vmf->ptl = pmd_lock(vma->vm_mm, vmf->pmd);
 	if (pmd_none(*vmf->pmd)) {
 		folio_get(folio);
-		hugepage_add_file_rmap(folio, 1);
-		add_mm_counter(vma->vm_mm, mm_counter_file(folio),
-			       HPAGE_PMD_NR);
+		hugepoison_count_mapped(vma, address, page, 1);
+		add_mm_counter(vma->vm_mm, mm_counter(folio), HPAGE_PMD_NR);
 		set_pmd_at(vma->vm_mm, address, vmf->pmd, entry);
 		update_mmu_cache_pmd(vma, address, vmf->pmd);
 	}
@@ -768,10 +905,14 @@ static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
 
 	if (uffd_wp)
 		entry = pte_mkuffd_wp(entry);
+	if (folio_test_anon(folio))
+		entry = pte_mkdirty(entry);
+	if (hugepoison_may_write(vma, folio, false))
+		entry = pte_mkwrite(entry, vma);
 	flush_icache_pages(vma, page, nr);
 	folio_ref_add(folio, nr);
-	hugepage_add_file_rmap(folio, nr);
-	add_mm_counter(vma->vm_mm, mm_counter_file(folio), nr);
+	hugepoison_count_mapped(vma, address, page, nr);
+	add_mm_counter(vma->vm_mm, mm_counter(folio), nr);
 	set_ptes(vma->vm_mm, address, vmf->pte, entry, nr);
 	update_mmu_cache_range(vmf, vma, address, vmf->pte, nr);
 }
@@ -847,9 +988,17 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 	return VM_FAULT_NOPAGE;
 }
 
+/* What a private mapping has discarded of a page table's pages is not mapped. */
+static void hugepoison_leave_out(struct vm_area_struct *vma,
+				 unsigned long first, unsigned long *bad)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+
+	bitmap_or(bad, bad, own->discarded + BIT_WORD(first), PTRS_PER_PTE);
+}
+
 /*
- * The file's hugepage at a fault, with a reference and its lock, and preemption
- * off; NULL where the file has none.
+ * Lock a hugepage in a fault, with preemption off.
  *
  * The error handler waits for that lock, and all other errors for the handler. A
  * task that loses the CPU with it gets on after all that other users compute, and
@@ -857,6 +1006,31 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
  * and the end of somebody's turn waited for, which is an event that comes soon: a
  * turn without preemption, the handler's, or the copy of a heal. Spinlocks sleep
  * with PREEMPT_RT, so preemption stays on there.
+ *
+ * Return: false when that was waited for.
+ */
+static bool hugepoison_trylock_briefly(struct folio *folio)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	if (folio_trylock(folio))
+		return true;
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+	folio_wait_locked(folio);
+	return false;
+}
+
+static void hugepoison_unlock_briefly(struct folio *folio)
+{
+	folio_unlock(folio);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+}
+
+/*
+ * The file's hugepage at a fault, with a reference and locked briefly; NULL where
+ * the file has none.
  */
 static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
 {
@@ -867,26 +1041,13 @@ static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
 		folio = filemap_get_folio(mapping, vmf->pgoff);
 		if (IS_ERR(folio))
 			return NULL;
-		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-			preempt_disable();
-		if (folio_trylock(folio)) {
+		if (hugepoison_trylock_briefly(folio)) {
 			if (folio->mapping == mapping)
 				return folio;
-			folio_unlock(folio);
+			hugepoison_unlock_briefly(folio);
 		}
-		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-			preempt_enable();
-		folio_wait_locked(folio);
 		folio_put(folio);
 	}
-}
-
-static void hugepoison_unlock_briefly(struct folio *folio)
-{
-	folio_unlock(folio);
-	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-		preempt_enable();
-	folio_put(folio);
 }
 
 /*
@@ -904,6 +1065,8 @@ static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
 	if (test_bit(at - first, bad))
 		return VM_FAULT_HWPOISON;
+	if (folio_test_anon(folio))
+		hugepoison_leave_out(vmf->vma, first, bad);
 	if (!hugepage_may_add_rmap(folio, PTRS_PER_PTE))
 		return VM_FAULT_SIGBUS;
 	if (hugepoison_may_map_block(vmf, folio) &&
@@ -912,7 +1075,7 @@ static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 	return hugepoison_map_table(vmf, folio, first, bad);
 }
 
-#include "private.c"
+#include "promote.c"
 
 /**
  * hugepoison_vm_op_fault - page fault in a narrowed VMA
@@ -951,9 +1114,25 @@ vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
 		ret = VM_FAULT_HWPOISON_LARGE |
 		      VM_FAULT_SET_HINDEX(hstate_index(h));
 	hugepoison_unlock_briefly(folio);
+	folio_put(folio);
 	if (fate == HUGEPOISON_UNDECIDED)
 		return hugepoison_undecided_fault(vmf);
 	return fate == HUGEPOISON_HEALTHY ? hugepoison_promote_fault(vmf) : ret;
+}
+
+/* Each narrowed VMA is a user of the reverse map that counts small mappings. */
+static void hugepoison_narrowed_open(struct vm_area_struct *vma)
+{
+	hugepage_dup_small_rmap();
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		hugepoison_private_open(vma);
+}
+
+static void hugepoison_narrowed_close(struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		hugepoison_private_close(vma);
+	hugepage_put_small_rmap();
 }
 
 /**
@@ -969,7 +1148,7 @@ void hugepoison_vm_op_open(struct vm_area_struct *vma)
 	if (is_vm_hugetlb_page(vma))
 		hugetlb_vm_op_open(vma);
 	else
-		hugepage_dup_small_rmap();
+		hugepoison_narrowed_open(vma);
 }
 
 /**
@@ -983,7 +1162,7 @@ void hugepoison_vm_op_close(struct vm_area_struct *vma)
 	if (is_vm_hugetlb_page(vma))
 		hugetlb_vm_op_close(vma);
 	else
-		hugepage_put_small_rmap();
+		hugepoison_narrowed_close(vma);
 }
 
 /**
@@ -1019,16 +1198,19 @@ static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
 {
 	struct zap_details details = { .even_cows = even_cows };
 	pgoff_t last = vma->vm_pgoff + vma_pages(vma);
+	unsigned long address, size;
 
-	i_mmap_assert_locked(vma->vm_file->f_mapping);
 	if (is_vm_hugetlb_page(vma))
 		return false;
 	start = max(start, vma->vm_pgoff);
 	end = end ? min(end, last) : last;
-	if (start < end)
-		zap_page_range_single(vma, vma->vm_start +
-				      ((start - vma->vm_pgoff) << PAGE_SHIFT),
-				      (end - start) << PAGE_SHIFT, &details);
+	if (start >= end)
+		return true;
+	address = vma->vm_start + ((start - vma->vm_pgoff) << PAGE_SHIFT);
+	size = (end - start) << PAGE_SHIFT;
+	if (even_cows)
+		hugepoison_discard(vma, address, address + size, false);
+	zap_page_range_single(vma, address, size, &details);
 	return true;
 }
 
@@ -1048,19 +1230,20 @@ static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
 bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end)
 {
+	i_mmap_assert_locked(vma->vm_file->f_mapping);
 	return hugepoison_zap(vma, start, end, true);
 }
 
 /**
- * hugepoison_zap_poisoned - unmap pages of a file's poisoned hugepage
+ * hugepoison_zap_poisoned - unmap pages of a poisoned hugepage
  * @vma: a VMA that maps some of it
  * @start: offset in the file of the first page to unmap, in base pages
  * @end: offset of the first one not to
  *
- * As hugepoison_zap_narrowed(), but what a private mapping has of its own is no
- * part of the file's hugepage.
+ * As hugepoison_zap_narrowed(), but pages that a private mapping has copied are
+ * no part of the hugepage, and nothing is discarded.
  *
- * Context: Process context, may sleep; i_mmap_rwsem held.
+ * Context: Process context, may sleep; i_mmap_rwsem or the anon_vma's lock held.
  */
 void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end)
@@ -1094,44 +1277,134 @@ void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
 	}
 }
 
+/*
+ * Note a mapping that could be narrowed, unless it is one of those to pass over.
+ *
+ * Return: false when there is no room for it.
+ */
+static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
+				   struct hugepoison_mappers *mappers)
+{
+	struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
+
+	if (mappers->nr == ARRAY_SIZE(mappers->at))
+		return false;
+	if (!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma))
+		return true;
+	if (mappers->skip) {
+		mappers->skip--;
+		return true;
+	}
+	if (!mmget_not_zero(vma->vm_mm))
+		return true;
+	mapper->mm = vma->vm_mm;
+	mapper->address = vma->vm_start +
+			  ((index - vma->vm_pgoff) << PAGE_SHIFT);
+	mappers->nr++;
+	return true;
+}
+
+/*
+ * Whether a mapping keeps a private hugepage. Many VMAs that its anon_vma knows
+ * have copied it since. The anon_vma's lock keeps the page tables of all: a VMA
+ * leaves its anon_vmas before its page tables go.
+ */
+static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
+				 struct folio *folio)
+{
+	unsigned long address = vma->vm_start +
+			((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+	struct hugepoison_private *own;
+
+	if (is_vm_hugetlb_page(vma))
+		return hugepoison_kept_folio(hugepoison_entry_at(vma, address)) ==
+		       folio;
+	if (!hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
+		return false;
+	/* pairs with hugepoison_make_private() */
+	smp_rmb();
+	own = READ_ONCE(vma->vm_private_data);
+	return own && READ_ONCE(own->folio) == folio;
+}
+
 /**
- * hugepoison_find_mappers - who maps a poisoned hugepage and could be narrowed
+ * hugepoison_is_kept - whether some mapping keeps a private hugepage
+ * @folio: the hugepage, poisoned
+ * @anon_vma: its anon_vma, with a reference
+ *
+ * Context: Process context, may sleep; folio lock held, unless @folio is free.
+ * Return: false when nobody has any of it but those who have references.
+ */
+bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma)
+{
+	struct anon_vma_chain *avc;
+	bool kept = false;
+
+	if (!folio_test_anon(folio))
+		return false;
+	anon_vma_lock_read(anon_vma);
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
+				       folio->index)
+		kept |= hugepoison_vma_keeps(avc->vma, folio);
+	anon_vma_unlock_read(anon_vma);
+	return kept;
+}
+
+/* The same for a private hugepage, by the mappings that keep it. */
+static bool hugepoison_find_private(struct folio *folio,
+				    struct anon_vma *anon_vma,
+				    struct hugepoison_mappers *mappers)
+{
+	struct anon_vma_chain *avc;
+
+	if (!anon_vma_trylock_read(anon_vma))
+		return false;
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
+				       folio->index)
+		if (hugepoison_vma_keeps(avc->vma, folio) &&
+		    !hugepoison_note_mapper(avc->vma, folio->index, mappers))
+			break;
+	anon_vma_unlock_read(anon_vma);
+	return true;
+}
+
+/* The same for a file's hugepage: its mappers are in the file's tree. */
+static bool hugepoison_find_shared(struct folio *folio,
+				   struct address_space *mapping,
+				   struct hugepoison_mappers *mappers)
+{
+	struct vm_area_struct *vma;
+
+	if (!i_mmap_trylock_read(mapping))
+		return false;
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
+				  folio->index)
+		if (!hugepoison_note_mapper(vma, folio->index, mappers))
+			break;
+	i_mmap_unlock_read(mapping);
+	return true;
+}
+
+/**
+ * hugepoison_find_mappers - mappers of a poisoned hugepage that could be narrowed
  * @folio: the hugepage
- * @skip: how many of them to pass over: those that could not be narrowed before
- * @mappers: to fill; not more than it takes, the others are found another time
+ * @anon_vma: of a private one, with a reference, else NULL
+ * @mappers: to fill, but for those to @skip that could not be narrowed before; not
+ *	     more than it takes, the others are found another time
  *
  * Context: Process context; folio lock held, which keeps the file. The caller
  * passes @mappers to hugepoison_narrow_mappers() with no lock held.
  * Return: false when that could not be found out without waiting for somebody who
- * maps the file.
+ * maps the hugepage.
  */
-bool hugepoison_find_mappers(struct folio *folio, unsigned int skip,
+bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers)
 {
 	struct address_space *mapping = folio_mapping(folio);
-	struct vm_area_struct *vma;
 
-	if (!mapping)
-		return true;
-	if (!i_mmap_trylock_read(mapping))
-		return false;
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
-				  folio->index) {
-		struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
-
-		if (mappers->nr == ARRAY_SIZE(mappers->at))
-			break;
-		if (!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma))
-			continue;
-		if ((skip && skip--) || !mmget_not_zero(vma->vm_mm))
-			continue;
-		mapper->mm = vma->vm_mm;
-		mapper->address = vma->vm_start +
-				  ((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
-		mappers->nr++;
-	}
-	i_mmap_unlock_read(mapping);
-	return true;
+	if (anon_vma)
+		return hugepoison_find_private(folio, anon_vma, mappers);
+	return !mapping || hugepoison_find_shared(folio, mapping, mappers);
 }
 
 /* What linux/mmap_lock.h has for readers alone. */
@@ -1324,20 +1597,4 @@ bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 	if (!vma || !hugepoison_vma_is_hugetlb(vma) || userfaultfd_armed(vma))
 		return false;
 	return !fixup_user_fault(mm, address, flags, &unlocked);
-}
-
-/**
- * hugepoison_fork_narrowed - a narrowed VMA is about to be copied by fork
- * @vma: the parent's
- *
- * Context: mmap_lock held for writing.
- * Return: true when its entries are left to the child's faults, false when what
- * it has of its own has to be copied.
- */
-bool hugepoison_fork_narrowed(struct vm_area_struct *vma)
-{
-	if (vma->vm_flags & VM_MAYSHARE)
-		return true;
-	hugepoison_drop_file_pages(vma);
-	return false;
 }

@@ -1,120 +1,286 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: private mappings.
+ * Memory errors in hugepages: what a narrowed private mapping has.
  *
- * Included by hugepoison/hugetlb.c. A private mapping is narrowed as a shared
- * one is: its VMA keeps file, offset and operations and is no hugetlb VMA any
- * more. What it has of its own is ordinary anonymous memory then, as in a
- * private mapping of any file: fork, COW, pins, swap and later errors are the
- * kernel's as ever. Where it has nothing of its own it maps the file's poisoned
- * hugepage below its size, to read, or gets a copy of its own.
+ * Included by hugepoison/narrow.c. A private mapping narrows in place, as a
+ * shared one does: the hugepage stays what and where it is, and its healthy
+ * pages are mapped below its size. struct hugepoison_private is to the mapping
+ * what the page cache is to a shared one: it holds the hugepage, and says which
+ * pages of it the process has discarded. Where an entry is none the next fault
+ * asks it. So any path of the kernel may take an entry of the hugepage away (to
+ * split a block, to fork, to unmap a raw page) and loses nothing.
  *
- * The raw page is a hwpoison entry in the page table. Discarding it
- * (MADV_DONTNEED, MADV_FREE) takes the entry away, and the next touch gets good
- * memory: this is how a private raw page heals. When nothing is missing any
- * more and the pool has a hugepage to spare, that touch makes all of the range
- * a hugepage again.
+ * What the process writes goes to the hugepage as long as no other process
+ * shares it. PageAnonExclusive of the head page says so for all of the hugepage:
+ * under HVO no tail struct page can be written. Fork clears the flag, and both
+ * sides copy what they write, 4 KiB at a time. The last holder sets it again.
+ *
+ * Until a mapping is narrowed the reference is in its hwpoison entry, which the
+ * swap entry's exclusive bit marks; the bit means nothing else there. Such an
+ * entry is copied by fork with a reference of its own.
  */
 #include <linux/memcontrol.h>
-#include <linux/mman.h>
-#include <linux/oom.h>
-#include <linux/sched/mm.h>
-#include <linux/security.h>
+#include <linux/refcount.h>
 
-#include "promote.c"
-
-/* --- page tables ---------------------------------------------------------- */
-
-/* All the page tables below a hugepage's entry, made before it is taken away. */
-struct hugepoison_tables {
-	pmd_t *pmds;
-	unsigned int nr;
-	pgtable_t ptes[];
+/**
+ * struct hugepoison_private - what a narrowed private VMA has in vm_private_data
+ * @users: VMAs; two while mremap() moves one
+ * @reserved: vm_private_data of the hugetlb VMA: its part of the reservation
+ * @added: flags that the hugetlb VMA did not have. VM_NORESERVE keeps mprotect()
+ *	   from committing memory for what is a hugepage still
+ * @folio: the poisoned hugepage, with a reference; NULL where the mapping had
+ *	   none of its own, and sees its file's
+ * @discarded: pages of @folio that the mapping has let go, a bit for each;
+ *	       changed under the folio lock
+ */
+struct hugepoison_private {
+	refcount_t users;
+	void *reserved;
+	vm_flags_t added;
+	struct folio *folio;
+	unsigned long discarded[];
 };
 
-static void hugepoison_free_tables(struct mm_struct *mm,
-				   struct hugepoison_tables *tables)
+/*
+ * For the mapping of @folio, or of a file's hugepage; @pages is its size. The
+ * process whose mapping it is pays, whoever narrows for it. The worker, which is
+ * there for all, does not reclaim within the limits of one.
+ */
+static struct hugepoison_private *
+hugepoison_private_alloc(struct mm_struct *mm, struct folio *folio,
+			 unsigned long pages)
 {
-	if (!tables)
-		return;
-	while (tables->nr--)
-		if (tables->ptes[tables->nr])
-			pte_free(mm, tables->ptes[tables->nr]);
-	if (tables->pmds)
-		pmd_free(mm, tables->pmds);
-	kvfree(tables);
-}
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+	struct mem_cgroup *before = set_active_memcg(memcg);
+	gfp_t gfp = current->flags & PF_WQ_WORKER ?
+		    GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN :
+		    GFP_KERNEL_ACCOUNT;
+	struct hugepoison_private *own;
 
-static struct hugepoison_tables *hugepoison_alloc_tables(struct mm_struct *mm,
-							 unsigned long address,
-							 unsigned long size)
-{
-	unsigned int nr = size / PMD_SIZE;
-	struct hugepoison_tables *tables;
-
-	tables = kvzalloc(struct_size(tables, ptes, nr), GFP_KERNEL);
-	if (!tables)
+	own = kvzalloc(struct_size(own, discarded, BITS_TO_LONGS(pages)), gfp);
+	set_active_memcg(before);
+	mem_cgroup_put(memcg);
+	if (!own)
 		return NULL;
-	for (; tables->nr < nr; tables->nr++) {
-		tables->ptes[tables->nr] = pte_alloc_one(mm);
-		if (!tables->ptes[tables->nr])
-			goto fail;
-	}
-	if (nr > 1)
-		tables->pmds = pmd_alloc_one(mm, address);
-	if (nr == 1 || tables->pmds)
-		return tables;
-fail:
-	hugepoison_free_tables(mm, tables);
-	return NULL;
+	refcount_set(&own->users, 1);
+	own->folio = folio;
+	if (folio)
+		folio_get(folio);
+	return own;
 }
 
-static pud_t *hugepoison_pud(struct mm_struct *mm, unsigned long address)
+/* Nothing notifies the handler when the last user leaves: each tells it. */
+static void hugepoison_private_put_folio(struct folio *folio)
 {
-	return pud_offset(p4d_offset(pgd_offset(mm, address), address),
-			  address);
+	if (!folio)
+		return;
+	hugepoison_deleted(folio);
+	folio_put(folio);
 }
 
-/* The hugepage's entry is gone, and nobody else can make one here. */
-static void hugepoison_install_tables(struct vm_area_struct *vma,
-				      struct hugepoison_tables *tables)
+static void hugepoison_private_free(struct hugepoison_private *own)
 {
-	struct mm_struct *mm = vma->vm_mm;
-	pud_t *pud = hugepoison_pud(mm, vma->vm_start);
-	spinlock_t *ptl = NULL;
-	unsigned int i;
-
-	mmap_assert_write_locked(mm);
-	if (tables->pmds) {
-		ptl = pud_lock(mm, pud);
-		mm_inc_nr_pmds(mm);
-		/* the table is all zero before it can be seen */
-		smp_wmb();
-		pud_populate(mm, pud, tables->pmds);
-		spin_unlock(ptl);
-		tables->pmds = NULL;
-	}
-	for (i = 0; i < tables->nr; i++)
-		pmd_install(mm, pmd_offset(pud, vma->vm_start + i * PMD_SIZE),
-			    &tables->ptes[i]);
+	hugepoison_private_put_folio(own->folio);
+	kvfree(own);
 }
 
-/* --- narrow --------------------------------------------------------------- */
+/* A narrowed private VMA goes away. Its reservation ends as a hugetlb VMA's. */
+static void hugepoison_private_close(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+
+	if (!own || !refcount_dec_and_test(&own->users))
+		return;
+	vma->vm_private_data = own->reserved;
+	hugepoison_private_free(own);
+	/* nobody can find the VMA any more: what closes it asks for the flag */
+	vm_flags_init(vma, vma->vm_flags | VM_HUGETLB);
+	hugetlb_vm_op_close(vma);
+}
+
+/* Another VMA for the same: mremap() moves it, or fork is about to copy it. */
+static void hugepoison_private_open(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+
+	if (own)
+		refcount_inc(&own->users);
+}
+
+/* The hugepage that a narrowed private VMA has at an address, NULL for none. */
+static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
+					      unsigned long address)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+
+	if (!own || !own->folio ||
+	    test_bit((address - vma->vm_start) >> PAGE_SHIFT, own->discarded))
+		return NULL;
+	return own->folio;
+}
+
+/**
+ * hugepoison_discard - a process lets go of part of a narrowed private mapping
+ * @vma: a narrowed VMA
+ * @start: the first byte
+ * @end: the first one behind it
+ * @wait: whether the folio lock may be waited for
+ *
+ * Before the entries are taken away: a fault holds the folio lock from asking
+ * whether a page is discarded until after it has mapped the page, so the zap
+ * that follows finds every mapping made before. Where the file is truncated
+ * i_mmap_rwsem is held, which comes behind the folio lock (unmap_ref_private()):
+ * then a fault that is under way may see its page once more, as if it had come
+ * before.
+ *
+ * Context: Process context, may sleep; mmap_lock or i_mmap_rwsem held, which
+ * keeps @vma.
+ */
+void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, bool wait)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+	struct folio *folio;
+	unsigned long at;
+	bool locked;
+
+	if (vma->vm_flags & VM_MAYSHARE || !own || !own->folio)
+		return;
+	folio = own->folio;
+	locked = folio_trylock(folio);
+	if (!locked && wait) {
+		folio_lock(folio);
+		locked = true;
+	}
+	for (at = start; at < end; at += PAGE_SIZE)
+		set_bit((at - vma->vm_start) >> PAGE_SHIFT, own->discarded);
+	if (locked)
+		folio_unlock(folio);
+}
 
 /*
- * What a private hugetlb VMA loses of a hugepage: what it has of its own is told
- * by its entry, else the file's is to come.
+ * Whether the process may write to the hugepage in place. A hugepage that was
+ * shared is its own again when the references are the handler's (as long as it
+ * is poisoned), this mapping's, and those of entries: another holder would have
+ * one more, and so would a driver that has pinned it. A mapping of all of it is
+ * another holder that has an entry for its one reference.
+ */
+static bool hugepoison_private_is_exclusive(struct folio *folio)
+{
+	int expected = 1 + folio_test_hwpoison(folio);
+	int refs;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (PageAnonExclusive(&folio->page))
+		return true;
+	if (folio_entire_mapcount(folio))
+		return false;
+	/*
+	 * The folio lock keeps mappings from being added. Whoever unmaps counts
+	 * that first and drops the reference later: so the references are read
+	 * before the mappings, and what is wrong meanwhile makes a copy.
+	 */
+	refs = folio_ref_count(folio);
+	/* orders the two reads, as just said */
+	smp_rmb();
+	if (refs - folio_mapcount(folio) != expected)
+		return false;
+	SetPageAnonExclusive(&folio->page);
+	return true;
+}
+
+/* --- what an entry of a hugetlb VMA keeps ---------------------------------- */
+
+/* The poisoned hugepage that an entry has a reference to, NULL for none. */
+static struct folio *hugepoison_kept_folio(pte_t entry)
+{
+	if (!is_hugetlb_entry_hwpoisoned(entry) || !pte_swp_exclusive(entry))
+		return NULL;
+	return pfn_folio(swp_offset_pfn(pte_to_swp_entry(entry)));
+}
+
+/**
+ * hugepoison_copy_entry - fork copies an entry
+ * @entry: the parent's entry, of any kind; on return the child's
+ *
+ * A hugepage that a device has pinned stays the parent's alone: the device
+ * writes to what the parent sees. The child's copy has no mark then, and the
+ * child loses all of it. The worker narrows soon after an error; a narrowed
+ * mapping copies for the child.
+ *
+ * Context: Page table lock held.
+ * Return: true for a hwpoison entry.
+ */
+bool hugepoison_copy_entry(pte_t *entry)
+{
+	struct folio *folio;
+
+	if (likely(!is_hugetlb_entry_hwpoisoned(*entry)))
+		return false;
+	folio = hugepoison_kept_folio(*entry);
+	if (!folio)
+		return true;
+	if (folio_maybe_dma_pinned(folio)) {
+		*entry = pte_swp_clear_exclusive(*entry);
+		return true;
+	}
+	folio_get(folio);
+	ClearPageAnonExclusive(&folio->page);
+	return true;
+}
+
+/**
+ * hugepoison_clear_entry - an entry that maps nothing is taken away
+ * @mm: the address space
+ * @address: the address that the entry is for
+ * @ptep: the entry, of any kind that is not present
+ * @size: of its hugepage, in bytes
+ * @ref_page: the one hugepage to be unmapped, NULL for all there are
+ *
+ * Stock's huge_pte_clear(), and a kept hugepage loses a reference. Not inline:
+ * an unmapping of present entries is not to pay for it.
+ *
+ * With @ref_page the owner of a private mapping copies on write, the pool is
+ * empty, and the children are to lose @ref_page. A hwpoison entry stays: it is no
+ * mapping of @ref_page, and the owner counts mappings. Without the entry the
+ * child would read zeros in its place, from the raw page as well.
+ *
+ * Context: Page table lock held.
+ */
+void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
+			    pte_t *ptep, unsigned long size,
+			    const struct page *ref_page)
+{
+	pte_t entry = huge_ptep_get(mm, address, ptep);
+
+	if (ref_page && is_hugetlb_entry_hwpoisoned(entry))
+		return;
+	huge_pte_clear(mm, address, ptep, size);
+	hugepoison_private_put_folio(hugepoison_kept_folio(entry));
+}
+
+/*
+ * What a private hugetlb VMA loses of a hugepage: its entry tells what it has
+ * of its own; without one the file's hugepage is to come.
  */
 static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 						    unsigned long address)
 {
 	pte_t entry = hugepoison_entry_at(vma, address);
+	struct folio *folio = hugepoison_kept_folio(entry);
+	enum hugepoison_fate fate;
 
+	if (folio) {
+		fate = hugepoison_fate(folio);
+		/* with others it cannot be mapped as it was; see narrow.c */
+		if (fate == HUGEPOISON_HEALTHY && folio_ref_count(folio) > 1)
+			return HUGEPOISON_NARROW;
+		return fate;
+	}
 	if (huge_pte_none_mostly(entry))
 		return hugepoison_file_fate(vma, address);
-	if (!is_hugetlb_entry_hwpoisoned(entry))
-		return HUGEPOISON_HEALTHY;
-	return hugepoison_remnant_fate(entry);
+	return is_hugetlb_entry_hwpoisoned(entry) ? HUGEPOISON_WIDE :
+						    HUGEPOISON_HEALTHY;
 }
 
 /* Page frame of the poisoned hugepage that a mapping has, 0 if it has gone. */
@@ -131,463 +297,7 @@ static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 	return ALIGN_DOWN(swp_offset_pfn(pte_to_swp_entry(entry)), nr);
 }
 
-/*
- * Hugepages are not part of what a process may commit; ordinary memory is. As
- * for any mapping: what can be written, unless it was mapped as not to count,
- * which strict overcommit ignores.
- */
-static bool hugepoison_commits(struct vm_area_struct *vma)
-{
-	if (!(vma->vm_flags & VM_WRITE))
-		return false;
-	return !(vma->vm_flags & VM_NORESERVE) ||
-	       sysctl_overcommit_memory == OVERCOMMIT_NEVER;
-}
-
-#ifdef CONFIG_MEMCG
-/*
- * Room for so many pages below the memory cgroup's limits, made by reclaim if
- * need be: charged in one piece and given back at once. Charged one by one, what
- * does not fit fills the cgroup to its limit for a moment, and whoever needs a
- * page in this moment is killed for it.
- */
-static bool hugepoison_make_room(struct mm_struct *mm, unsigned long nr,
-				 gfp_t gfp)
-{
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
-	struct mem_cgroup *before = set_active_memcg(memcg);
-	struct obj_cgroup *objcg = current_obj_cgroup();
-	bool room = true;
-
-	/* none in the root cgroup, which has no limit, and with nokmem */
-	if (objcg)
-		room = !obj_cgroup_charge(objcg, gfp, nr << PAGE_SHIFT);
-	if (objcg && room)
-		obj_cgroup_uncharge(objcg, nr << PAGE_SHIFT);
-	set_active_memcg(before);
-	mem_cgroup_put(memcg);
-	return room;
-}
-#else
-static bool hugepoison_make_room(struct mm_struct *mm, unsigned long nr,
-				 gfp_t gfp)
-{
-	return true;
-}
-#endif
-
-/* Whoever comes first is charged for all of the pages. */
-static bool hugepoison_charge(struct hugepoison_remnant *remnant,
-			      struct mm_struct *mm)
-{
-	const gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
-	unsigned long i, nr = 1UL << remnant->order;
-
-	lockdep_assert_held(&remnant->lock);
-	if (remnant->charged)
-		return true;
-	if (!hugepoison_make_room(mm, nr - bitmap_weight(remnant->bad, nr), gfp))
-		return false;
-	for_each_clear_bit(i, remnant->bad, nr) {
-		if (mem_cgroup_charge(pfn_folio(remnant->pfn + i), mm, gfp))
-			break;
-		cond_resched();
-	}
-	remnant->charged = i >= nr;
-	if (remnant->charged)
-		return true;
-	nr = i;
-	for_each_clear_bit(i, remnant->bad, nr)
-		mem_cgroup_uncharge(pfn_folio(remnant->pfn + i));
-	return false;
-}
-
-/* An entry that says: this page was lost. */
-static void hugepoison_set_lost(struct vm_area_struct *vma,
-				unsigned long address, unsigned long pfn)
-{
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
-	spinlock_t *ptl = NULL;
-	pte_t *pte;
-
-	if (WARN_ON_ONCE(!pmd))
-		return;
-	pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
-	if (!pte)
-		return;
-	if (pte_none(ptep_get(pte)))
-		set_pte_at(vma->vm_mm, address, pte,
-			   swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
-	pte_unmap_unlock(pte, ptl);
-}
-
-/*
- * The mapping of an anonymous page is new to it, or one more. An error that is
- * reported meanwhile sets a flag of the page: so none is set but by atomic
- * operations.
- */
-static bool hugepoison_add_anon_rmap(struct folio *folio,
-				     struct vm_area_struct *vma,
-				     unsigned long address, bool alone)
-{
-	if (folio_test_anon(folio)) {
-		folio_add_anon_rmap_pte(folio, &folio->page, vma, address,
-					RMAP_NONE);
-		return false;
-	}
-	folio_mark_uptodate(folio);
-	folio_set_swapbacked(folio);
-	folio_add_new_anon_rmap(folio, vma, address,
-				alone ? RMAP_EXCLUSIVE : RMAP_NONE);
-	folio_add_lru_vma(folio, vma);
-	return alone;
-}
-
-/* Map a page where nothing is, writable if it is this process's alone. */
-static void hugepoison_set_anon(struct vm_area_struct *vma,
-				unsigned long address, pmd_t *pmd,
-				struct folio *folio, bool alone)
-{
-	pte_t entry = mk_pte(&folio->page, vma->vm_page_prot);
-	spinlock_t *ptl = NULL;
-	pte_t *pte;
-
-	pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
-	if (!pte)
-		return;
-	if (!pte_none(ptep_get(pte)))
-		goto unlock;
-	folio_get(folio);
-	entry = pte_sw_mkyoung(pte_mkdirty(entry));
-	if (hugepoison_add_anon_rmap(folio, vma, address, alone) &&
-	    vma->vm_flags & VM_WRITE)
-		entry = pte_mkwrite(entry, vma);
-	inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
-	set_pte_at(vma->vm_mm, address, pte, entry);
-	update_mmu_cache(vma, address, pte);
-unlock:
-	pte_unmap_unlock(pte, ptl);
-}
-
-/*
- * The same with the folio lock, which mapping an anonymous page that others may
- * map asks for; they may have it on their LRU list already.
- */
-static void hugepoison_map_anon(struct vm_area_struct *vma,
-				unsigned long address, struct page *page,
-				bool alone)
-{
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
-	struct folio *folio = page_folio(page);
-
-	if (!pmd)
-		return;
-	folio_lock(folio);
-	hugepoison_set_anon(vma, address, pmd, folio, alone);
-	folio_unlock(folio);
-}
-
-/*
- * Map what is healthy. An error that hits a page while it belongs to nobody
- * leaves nothing but its mark, maybe in this moment: so look after mapping, too.
- */
-static void hugepoison_map_remnant(struct vm_area_struct *vma,
-				   struct hugepoison_remnant *remnant,
-				   bool alone)
-{
-	unsigned long i, nr = 1UL << remnant->order;
-
-	lockdep_assert_held(&remnant->lock);
-	for (i = 0; i < nr; i++) {
-		struct page *page = pfn_to_page(remnant->pfn + i);
-		unsigned long address = vma->vm_start + (i << PAGE_SHIFT);
-		bool lost = test_bit(i, remnant->bad) || PageHWPoison(page);
-
-		if (!lost) {
-			hugepoison_map_anon(vma, address, page, alone);
-			/* the handler marks it, then looks who maps it */
-			smp_mb();
-			lost = PageHWPoison(page);
-			if (lost)
-				zap_page_range_single(vma, address, PAGE_SIZE,
-						      NULL);
-		}
-		if (lost)
-			hugepoison_set_lost(vma, address, page_to_pfn(page));
-		if (!(i % SZ_4K))
-			cond_resched();
-	}
-}
-
-/* What a private mapping needs to be narrowed, all of it in hand. */
-struct hugepoison_kit {
-	struct hugepoison_remnant *remnant;
-	struct hugepoison_tables *tables;
-	unsigned long committed;	/* base pages */
-};
-
-static void hugepoison_put_kit(struct mm_struct *mm,
-			       struct hugepoison_kit *kit)
-{
-	vm_unacct_memory(kit->committed);
-	hugepoison_free_tables(mm, kit->tables);
-	if (kit->remnant) {
-		mutex_unlock(&kit->remnant->lock);
-		hugepoison_remnant_put(kit->remnant);
-	}
-}
-
-/* Return: NULL, or what is missing. */
-static const char *hugepoison_get_kit(struct vm_area_struct *vma,
-				      unsigned long address,
-				      struct hugepoison_kit *kit)
-{
-	unsigned long size = huge_page_size(hstate_vma(vma));
-	pte_t entry = hugepoison_entry_at(vma, address);
-	struct mm_struct *mm = vma->vm_mm;
-
-	kit->remnant = hugepoison_remnant_get(entry);
-	if (kit->remnant)
-		mutex_lock(&kit->remnant->lock);
-	else if (!huge_pte_none_mostly(entry))
-		return "its healthy pages are not to be had";
-	if (hugepoison_commits(vma)) {
-		if (security_vm_enough_memory_mm(mm, size >> PAGE_SHIFT))
-			return "overcommit refuses so much ordinary memory (vm.overcommit_memory)";
-		kit->committed = size >> PAGE_SHIFT;
-	}
-	if (!kit->remnant)
-		return NULL;
-	kit->tables = hugepoison_alloc_tables(mm, address, size);
-	if (!kit->tables || anon_vma_prepare(vma))
-		return "no memory for page tables";
-	if (!hugepoison_charge(kit->remnant, mm))
-		return "the memory cgroup's limit";
-	return NULL;
-}
-
-/*
- * From a private hugetlb VMA to an ordinary private one. It gives its part of
- * the reservation back: what its hugepages used of it stays used.
- */
-static void hugepoison_make_private(struct vm_area_struct *vma,
-				    struct hugepoison_kit *kit)
-{
-	struct address_space *mapping = vma->vm_file->f_mapping;
-	bool alone = kit->remnant && hugepoison_remnant_is_ours(kit->remnant);
-
-	vma_start_write(vma);
-	i_mmap_lock_write(mapping);
-	hugetlb_vm_op_close(vma);
-	vma->vm_private_data = NULL;
-	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
-			     ZAP_FLAG_DROP_MARKER);
-	vm_flags_clear(vma, VM_HUGETLB);
-	if (kit->committed)
-		vm_flags_set(vma, VM_ACCOUNT);
-	kit->committed = 0;
-	vma_set_page_prot(vma);
-	i_mmap_unlock_write(mapping);
-
-	if (!kit->remnant)
-		return;
-	hugepoison_install_tables(vma, kit->tables);
-	hugepoison_map_remnant(vma, kit->remnant, alone);
-}
-
-/*
- * Narrow a private mapping of the hugepage at @start.
- *
- * Return: NULL when it is done, else why it cannot be now.
- */
-static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
-					     unsigned long start)
-{
-	unsigned long end = start + huge_page_size(hstate_vma(vma));
-	struct mm_struct *mm = vma->vm_mm;
-	struct hugepoison_kit kit = { };
-	const char *why;
-
-	mmap_assert_write_locked(mm);
-	why = hugepoison_get_kit(vma, start, &kit);
-	if (!why) {
-		vma = hugepoison_isolate_vma(vma, start, end);
-		if (IS_ERR(vma))
-			why = hugepoison_why_whole(vma);
-	}
-	if (!why)
-		hugepoison_make_private(vma, &kit);
-	hugepoison_put_kit(mm, &kit);
-	return why;
-}
-
-/* --- faults --------------------------------------------------------------- */
-
-/*
- * Whether a fault may find a hugepage for all of its range: nobody has tried in
- * this fault, the file has nothing here, the pool has one to spare, and nothing
- * is lost any more. What is asked first costs least: without the last question
- * each fault would wait for the LRU lists of all CPUs, in vain.
- */
-static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
-{
-	struct hstate *h = hstate_vma(vmf->vma);
-
-	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
-	    hugepoison_cannot_wait(vmf->flags))
-		return false;
-	if (READ_ONCE(h->free_huge_pages) <= READ_ONCE(h->resv_huge_pages) &&
-	    READ_ONCE(h->surplus_huge_pages) >=
-	    READ_ONCE(h->nr_overcommit_huge_pages))
-		return false;
-	return hugepoison_range_is_whole(vmf->vma);
-}
-
-static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
-{
-	struct mm_struct *mm = vmf->vma->vm_mm;
-	unsigned long address = vmf->address;
-
-	mmap_read_unlock(mm);
-	/* pages on their way to the LRU lists have a reference too many */
-	lru_add_drain_all();
-	/* and so have those of a remnant that is about to be freed */
-	flush_work(&hugepoison_bury);
-	if (mmap_write_lock_killable(mm))
-		return VM_FAULT_RETRY;
-	hugepoison_promote_private(mm, address);
-	mmap_write_unlock(mm);
-	return VM_FAULT_RETRY;
-}
-
-/* What the file has at a fault, or zeros. Return: false for a raw page. */
-static bool hugepoison_fill_page(struct vm_fault *vmf, struct page *to,
-				 struct folio *from)
-{
-	unsigned long at = from ? vmf->pgoff & (folio_nr_pages(from) - 1) : 0;
-
-	if (from)
-		return !copy_mc_user_highpage(to, folio_page(from, at),
-					      vmf->address, vmf->vma);
-	clear_user_highpage(to, vmf->address);
-	return true;
-}
-
-/* A write: the page that the caller has ready becomes the process's own. */
-static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
-				       struct folio *folio)
-{
-	vm_fault_t ret;
-
-	if (!hugepoison_fill_page(vmf, vmf->cow_page, folio))
-		return VM_FAULT_HWPOISON;
-	__SetPageUptodate(vmf->cow_page);
-	ret = finish_fault(vmf);
-	return ret ?: VM_FAULT_DONE_COW;
-}
-
-/*
- * A read where the file has no poisoned hugepage: a page of the process's own,
- * as healthy hugepages are never mapped below their size.
- */
-static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
-				       struct folio *folio)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	vm_fault_t ret = vmf_anon_prepare(vmf);
-	struct folio *own;
-
-	if (!ret)
-		ret = check_stable_address_space(vma->vm_mm);
-	if (ret)
-		return ret;
-	own = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, vmf->address,
-			      false);
-	if (!own)
-		return VM_FAULT_OOM;
-	ret = VM_FAULT_OOM;
-	if (mem_cgroup_charge(own, vma->vm_mm, GFP_KERNEL))
-		goto out;
-	ret = VM_FAULT_HWPOISON;
-	if (!hugepoison_fill_page(vmf, &own->page, folio))
-		goto out;
-	ret = VM_FAULT_NOPAGE;
-	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
-		pmd_install(vma->vm_mm, vmf->pmd, &vmf->prealloc_pte);
-	hugepoison_map_anon(vma, vmf->address & PAGE_MASK, &own->page, true);
-out:
-	folio_put(own);
-	return ret;
-}
-
-/*
- * The file's poisoned hugepage, as a private mapping sees it. It is locked, and
- * preemption off: with a page table there, nothing is allocated.
- */
-static vm_fault_t hugepoison_poisoned_file_fault(struct vm_fault *vmf,
-						 struct folio *folio)
-{
-	unsigned long at = vmf->pgoff & (folio_nr_pages(folio) - 1);
-
-	if (!vmf->cow_page)
-		return hugepoison_map(vmf, folio);
-	if (hugepoison_page_is_raw(folio, at))
-		return VM_FAULT_HWPOISON;
-	return hugepoison_has_table(vmf) ? hugepoison_cow_fault(vmf, folio) :
-					   VM_FAULT_NOPAGE;
-}
-
-/*
- * The file has no poisoned hugepage at a fault; if it has by now the fault comes
- * again.
- */
-static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	struct hstate *h = hstate_vma(vma);
-	vm_fault_t ret = 0;
-	struct folio *folio;
-
-	folio = filemap_lock_hugetlb_folio(h, vma->vm_file->f_mapping,
-					   vmf->pgoff >> huge_page_order(h));
-	if (IS_ERR(folio))
-		folio = NULL;
-
-	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY)
-		ret = VM_FAULT_NOPAGE;
-	else if (!hugepoison_wants_huge(vmf, folio))
-		ret = vmf->cow_page ? hugepoison_cow_fault(vmf, folio) :
-				      hugepoison_own_fault(vmf, folio);
-	if (folio) {
-		folio_unlock(folio);
-		folio_put(folio);
-	}
-	return ret ?: hugepoison_huge_fault(vmf);
-}
-
-/* Nothing is mapped at a fault in a narrowed private VMA. */
-static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
-{
-	struct folio *folio = hugepoison_lock_briefly(vmf);
-	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
-	struct hstate *h = hstate_vma(vmf->vma);
-	vm_fault_t ret = 0;
-
-	if (folio) {
-		fate = hugepoison_fate(folio);
-		if (fate == HUGEPOISON_NARROW)
-			ret = hugepoison_poisoned_file_fault(vmf, folio);
-		else if (fate == HUGEPOISON_WIDE)
-			ret = VM_FAULT_HWPOISON_LARGE |
-			      VM_FAULT_SET_HINDEX(hstate_index(h));
-		hugepoison_unlock_briefly(folio);
-	}
-	if (fate == HUGEPOISON_HEALTHY)
-		return hugepoison_healthy_fault(vmf);
-	return ret ?: hugepoison_undecided_fault(vmf);
-}
-
-/* --- what is lost --------------------------------------------------------- */
+/* --- what is lost ----------------------------------------------------------- */
 
 /* The entry of a base page; none where there is no page table. */
 static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
@@ -607,16 +317,29 @@ static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
 	return entry;
 }
 
+/* Whether a page of a hugepage that a mapping holds is lost to it. */
+static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
+				    unsigned long address, struct folio *folio)
+{
+	unsigned long at = linear_page_index(vma, address) &
+			   (folio_nr_pages(folio) - 1);
+
+	return hugepoison_fate(folio) == HUGEPOISON_WIDE ||
+	       hugepoison_page_is_raw(folio, at);
+}
+
 /* Whether one page of a narrowed private VMA is lost. */
 static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
 				       unsigned long address)
 {
 	pte_t entry = hugepoison_base_entry(vma, address);
+	struct folio *folio = hugepoison_private_folio(vma, address);
 
-	if (pte_none(entry))
-		return hugepoison_file_is_lost(vma, address);
-	return !pte_present(entry) &&
-	       is_hwpoison_entry(pte_to_swp_entry(entry));
+	if (!pte_none_mostly(entry))
+		return !pte_present(entry) &&
+		       is_hwpoison_entry(pte_to_swp_entry(entry));
+	return folio ? hugepoison_held_is_lost(vma, address, folio) :
+		       hugepoison_file_is_lost(vma, address);
 }
 
 /**
@@ -629,34 +352,224 @@ static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
  */
 bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address)
 {
-	struct hugepoison_remnant *remnant;
-	bool lost;
+	struct folio *folio;
 	pte_t entry;
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma))
 		return hugepoison_private_is_lost(vma, address);
 	entry = hugepoison_entry_at(vma, address);
-	if (huge_pte_none_mostly(entry))
-		return hugepoison_file_is_lost(vma, address);
-
-	spin_lock_irq(&hugepoison_remnants_lock);
-	remnant = hugepoison_remnant_of(entry);
-	lost = !remnant || !remnant->apart ||
-	       test_bit((address >> PAGE_SHIFT) & ((1UL << remnant->order) - 1),
-			remnant->bad);
-	spin_unlock_irq(&hugepoison_remnants_lock);
-	return lost;
+	folio = hugepoison_kept_folio(entry);
+	if (folio)
+		return hugepoison_held_is_lost(vma, address, folio);
+	return !huge_pte_none_mostly(entry) ||
+	       hugepoison_file_is_lost(vma, address);
 }
 
+/* --- fork -------------------------------------------------------------------- */
+
 /*
- * Fork copies what a private mapping has of its own. What it has of the file is
- * dropped: the reverse map does not count such copies, and faults fill them.
+ * Take the entries of poisoned hugepages, the mapping's own or its file's, out
+ * of a narrowed private VMA. Pages that the process has copied stay.
  */
-static void hugepoison_drop_file_pages(struct vm_area_struct *vma)
+static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 {
 	struct zap_details details = { .even_cows = false };
 
 	zap_page_range_single(vma, vma->vm_start, vma->vm_end - vma->vm_start,
 			      &details);
+}
+
+/* An entry that says: this page was lost. */
+static int hugepoison_set_lost(struct vm_area_struct *vma,
+			       unsigned long address, unsigned long pfn)
+{
+	spinlock_t *ptl = NULL;
+	pte_t *pte = get_locked_pte(vma->vm_mm, address, &ptl);
+
+	if (!pte)
+		return -ENOMEM;
+	if (pte_none_mostly(ptep_get(pte)))
+		set_pte_at(vma->vm_mm, address, pte,
+			   swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
+	pte_unmap_unlock(pte, ptl);
+	return 0;
+}
+
+/* Map a new page of the process's own where nothing is; the table is there. */
+static void hugepoison_map_own(struct vm_area_struct *vma,
+			       unsigned long address, struct folio *folio)
+{
+	pte_t entry = pte_sw_mkyoung(pte_mkdirty(mk_pte(&folio->page,
+							vma->vm_page_prot)));
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
+	spinlock_t *ptl = NULL;
+	pte_t *pte = NULL;
+
+	if (pmd)
+		pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
+	if (!pte)
+		return;
+	if (pte_none_mostly(ptep_get(pte))) {
+		if (vma->vm_flags & VM_WRITE)
+			entry = pte_mkwrite(entry, vma);
+		if (pte_marker_uffd_wp(ptep_get(pte)))
+			entry = pte_mkuffd_wp(entry);
+		folio_get(folio);
+		folio_add_new_anon_rmap(folio, vma, address, RMAP_EXCLUSIVE);
+		folio_add_lru_vma(folio, vma);
+		inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
+		set_pte_at(vma->vm_mm, address, pte, entry);
+		update_mmu_cache(vma, address, pte);
+	}
+	pte_unmap_unlock(pte, ptl);
+}
+
+/* What is in a page of a hugepage, or zeros. Return: false for a bad page. */
+static bool hugepoison_fill_page(struct vm_area_struct *vma,
+				 unsigned long address, struct page *to,
+				 struct folio *from)
+{
+	unsigned long at;
+
+	if (!from) {
+		clear_user_highpage(to, address);
+		return true;
+	}
+	at = linear_page_index(vma, address) & (folio_nr_pages(from) - 1);
+	return !copy_mc_user_highpage(to, folio_page(from, at), address, vma);
+}
+
+/*
+ * A base page of the process's own, filled from a hugepage or with zeros.
+ *
+ * Return: 0 when something is mapped there, -ENOMEM, -EHWPOISON.
+ */
+static int hugepoison_own_page(struct vm_area_struct *vma,
+			       unsigned long address, struct folio *from)
+{
+	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
+					     address, false);
+	int ret = -ENOMEM;
+
+	if (!page)
+		return ret;
+	if (mem_cgroup_charge(page, vma->vm_mm, GFP_KERNEL))
+		goto out;
+	ret = -EHWPOISON;
+	if (!hugepoison_fill_page(vma, address, &page->page, from))
+		goto out;
+	__folio_mark_uptodate(page);
+	hugepoison_map_own(vma, address & PAGE_MASK, page);
+	ret = 0;
+out:
+	folio_put(page);
+	return ret;
+}
+
+/* One page for the child of a process whose hugepage a device has pinned. */
+static int hugepoison_copy_for_child(struct vm_area_struct *vma,
+				     unsigned long address, struct folio *from)
+{
+	unsigned long at = linear_page_index(vma, address) &
+			   (folio_nr_pages(from) - 1);
+	spinlock_t *ptl = NULL;
+	pte_t *pte = get_locked_pte(vma->vm_mm, address, &ptl);
+	int ret = -EHWPOISON;
+
+	if (!pte)
+		return -ENOMEM;
+	pte_unmap_unlock(pte, ptl);
+	if (!hugepoison_page_is_raw(from, at))
+		ret = hugepoison_own_page(vma, address, from);
+	if (ret == -EHWPOISON)
+		ret = hugepoison_set_lost(vma, address,
+					  page_to_pfn(folio_page(from, at)));
+	return ret;
+}
+
+/*
+ * The child gets copies of all that the parent has of the hugepage. Who truncates
+ * the file finds the child's VMA already, by i_mmap_rwsem.
+ */
+static int hugepoison_copy_pinned(struct vm_area_struct *child,
+				  struct vm_area_struct *parent)
+{
+	struct address_space *mapping = child->vm_file->f_mapping;
+	struct hugepoison_private *own = child->vm_private_data;
+	struct folio *folio;
+	unsigned long address;
+	int ret = 0;
+
+	for (address = parent->vm_start; !ret && address < parent->vm_end;
+	     address += PAGE_SIZE) {
+		folio = hugepoison_private_folio(parent, address);
+		if (folio && pte_none_mostly(hugepoison_base_entry(parent,
+								   address)))
+			ret = hugepoison_copy_for_child(child, address, folio);
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	folio = own->folio;
+	i_mmap_lock_write(mapping);
+	WRITE_ONCE(own->folio, NULL);
+	i_mmap_unlock_write(mapping);
+	hugepoison_private_put_folio(folio);
+	return ret;
+}
+
+/*
+ * The child has the hugepage as its parent has it, and from now on each lets go
+ * of its pages by itself. Both write to copies.
+ */
+static int hugepoison_fork_private(struct vm_area_struct *child,
+				   struct vm_area_struct *parent)
+{
+	struct hugepoison_private *own = parent->vm_private_data, *copy;
+	struct address_space *mapping = parent->vm_file->f_mapping;
+	unsigned long nr = vma_pages(parent);
+
+	if (!own)
+		return 0;
+	copy = hugepoison_private_alloc(child->vm_mm, own->folio, nr);
+	if (!copy)
+		return -ENOMEM;
+	copy->added = own->added;
+	/* a hole punched into the file meanwhile is in both */
+	i_mmap_lock_write(mapping);
+	bitmap_copy(copy->discarded, own->discarded, nr);
+	child->vm_private_data = copy;
+	i_mmap_unlock_write(mapping);
+	/* the VMA was duplicated with its parent's */
+	refcount_dec(&own->users);
+	if (!own->folio)
+		return 0;
+	if (PageAnonExclusive(&own->folio->page)) {
+		if (folio_maybe_dma_pinned(own->folio))
+			return hugepoison_copy_pinned(child, parent);
+		ClearPageAnonExclusive(&own->folio->page);
+	}
+	return 0;
+}
+
+/**
+ * hugepoison_fork_narrowed - fork copies a narrowed VMA
+ * @child: the child's, a duplicate of @parent
+ * @parent: the parent's
+ *
+ * The reverse map does not count copies of a hugepage's entries: the faults of
+ * both fill them. With the entries gone no new pin can come meanwhile.
+ *
+ * Context: mmap_lock of both held for writing, may sleep.
+ * Return: 0 when the entries that are left have to be copied: pages of the
+ * process's own; 1 when there is nothing to copy, -ENOMEM or -EINTR.
+ */
+int hugepoison_fork_narrowed(struct vm_area_struct *child,
+			     struct vm_area_struct *parent)
+{
+	if (parent->vm_flags & VM_MAYSHARE)
+		return 1;
+	hugepoison_drop_hugepage(parent);
+	return hugepoison_fork_private(child, parent);
 }

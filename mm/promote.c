@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: a private range becomes a hugepage again.
+ * Memory errors in hugepages: faults of private mappings, and the way back.
  *
- * Included by hugepoison/private.c. What was a private hugepage is base pages
- * since it was narrowed. When its owner has discarded what was lost and the pool
- * has a hugepage to spare, the base pages are copied to that one. It costs about
- * what clearing a fresh hugepage does, and the huge TLB entry is back.
+ * Included by hugepoison/narrow.c. A fault maps what the mapping has of its
+ * hugepage. Where the process has discarded a page it gets one of its own, as in
+ * a private mapping of any file: this is how a private raw page heals. When
+ * nothing is lost any more and the pool has a hugepage to spare, that fault
+ * makes all of a 2 MiB range a hugepage again. A 1 GiB range goes on with its
+ * 2 MiB blocks: copying it would hold mmap_lock for too long.
  */
+#include <linux/oom.h>
+
+/* --- promote ---------------------------------------------------------------- */
 
 /* The base pages of a private range, taken from its page table for a while. */
 struct hugepoison_range {
@@ -16,7 +21,10 @@ struct hugepoison_range {
 	pte_t entries[];
 };
 
-/* Whether a page can go over into a hugepage, and its entry with it. */
+/*
+ * Whether a page can go over into a hugepage, and its entry with it. Entries of
+ * the poisoned hugepage are dropped first.
+ */
 static bool hugepoison_is_plain(struct vm_area_struct *vma,
 				unsigned long address, pte_t entry)
 {
@@ -27,8 +35,10 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	if (!pte_present(entry))
 		return false;
 	page = vm_normal_page(vma, address, entry);
-	return page && PageAnon(page) && !PageCompound(page) &&
-	       !PageKsm(page) && !PageHWPoison(page);
+	if (!page || PageHuge(page))
+		return page;
+	return PageAnon(page) && !PageCompound(page) && !PageKsm(page) &&
+	       !PageHWPoison(page);
 }
 
 /* Whether that is so of all that one page table maps. */
@@ -66,7 +76,7 @@ static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 			return false;
 		cond_resched();
 	}
-	return true;
+	return hugepoison_private_loss(vma) == HUGEPOISON_HEALTHY;
 }
 
 /* Take one entry out of the page table, or put it back. */
@@ -116,12 +126,27 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 	       folio_mapcount(folio) + folio_test_swapcache(folio);
 }
 
+/*
+ * Whether nobody else has the hugepage that the range is copied from: besides
+ * the handler's reference and the mapping's. What others share is read-only.
+ */
+static bool hugepoison_held_is_at_rest(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+
+	return !own || !own->folio ||
+	       !PageAnonExclusive(&own->folio->page) ||
+	       folio_ref_count(own->folio) <= 2;
+}
+
 /* Whether nobody comes to any of the pages while it is copied. */
 static bool hugepoison_is_at_rest(struct hugepoison_range *range)
 {
 	struct vm_area_struct *vma = range->vma;
 	unsigned long i;
 
+	if (!hugepoison_held_is_at_rest(vma))
+		return false;
 	for (i = 0; i < range->nr; i++) {
 		unsigned long address = vma->vm_start + (i << PAGE_SHIFT);
 		pte_t entry = range->entries[i];
@@ -145,12 +170,12 @@ static bool hugepoison_fill_fresh(struct hugepoison_range *range)
 	for (i = 0; i < range->nr; i++) {
 		unsigned long address = vma->vm_start + (i << PAGE_SHIFT);
 		struct page *to = folio_page(range->fresh, i);
+		struct folio *from = hugepoison_private_folio(vma, address);
 		pte_t entry = range->entries[i];
 
-		if (pte_none(entry))
-			clear_user_highpage(to, address);
-		else if (copy_mc_user_highpage(to, pte_page(entry), address,
-					       vma))
+		if (pte_none(entry) ?
+		    !hugepoison_fill_page(vma, address, to, from) :
+		    copy_mc_user_highpage(to, pte_page(entry), address, vma))
 			return false;
 		cond_resched();
 	}
@@ -188,20 +213,40 @@ static void hugepoison_drop_entries(struct hugepoison_range *range)
 	}
 }
 
-/* From an ordinary private VMA back to a hugetlb VMA. */
+/* From a narrowed private VMA back to a hugetlb VMA. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
+	struct hugepoison_private *own = vma->vm_private_data;
+	vm_flags_t added = own ? own->added : 0;
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
 		       vma->vm_end);
 	tlb_finish_mmu(&tlb);
-	if (vma->vm_flags & VM_ACCOUNT)
-		vm_unacct_memory(vma_pages(vma));
-	vm_flags_mod(vma, VM_HUGETLB, VM_ACCOUNT);
+	vma->vm_private_data = own ? own->reserved : NULL;
+	vm_flags_mod(vma, VM_HUGETLB, added);
 	vma_set_page_prot(vma);
+	if (own)
+		hugepoison_private_free(own);
 	hugepage_put_small_rmap();
+}
+
+/*
+ * The cgroup is charged for what the mapping has reserved already: the poisoned
+ * hugepage was a part of that, the fresh one is now.
+ */
+static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
+					 struct folio *fresh)
+{
+	struct hstate *h = hstate_vma(vma);
+
+	if (!is_vma_resv_set(vma, HPAGE_RESV_OWNER))
+		return;
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_cgroup_uncharge_folio_rsvd(hstate_index(h),
+					   pages_per_huge_page(h), fresh);
+	spin_unlock_irq(&hugetlb_lock);
 }
 
 /* The fresh hugepage takes the place of the base pages. */
@@ -239,6 +284,7 @@ static bool hugepoison_become_huge(struct hugepoison_range *range)
 				vma->vm_start, vma->vm_end);
 	i_mmap_lock_write(mapping);
 	anon_vma_lock_write(vma->anon_vma);
+	hugepoison_drop_hugepage(vma);
 	mmu_notifier_invalidate_range_start(&notifier);
 	hugepoison_swap_entries(range, true);
 	done = hugepoison_is_at_rest(range) && hugepoison_fill_fresh(range);
@@ -277,23 +323,24 @@ static pte_t *hugepoison_entry_slot(struct vm_area_struct *vma)
 }
 
 /*
- * A hugepage to spare. It is taken as the child of a fork takes one, without a
- * reservation: the VMA gave its own back.
+ * The hugetlb VMA that a narrowed one was: it takes a hugepage from what it has
+ * reserved, or where the poisoned one was that, from the pool.
  */
-static struct folio *hugepoison_spare(struct vm_area_struct *vma)
+static void hugepoison_init_taker(struct vm_area_struct *taker,
+				  struct vm_area_struct *vma)
 {
-	struct vm_area_struct taker;
+	struct hugepoison_private *own = vma->vm_private_data;
 
-	vma_init(&taker, vma->vm_mm);
-	vm_flags_init(&taker, VM_HUGETLB);
-	taker.vm_file = vma->vm_file;
-	taker.vm_start = vma->vm_start;
-	taker.vm_end = vma->vm_end;
-	taker.vm_pgoff = vma->vm_pgoff;
+	vma_init(taker, vma->vm_mm);
+	vm_flags_init(taker, VM_HUGETLB);
+	taker->vm_private_data = own ? own->reserved : NULL;
+	taker->vm_file = vma->vm_file;
+	taker->vm_start = vma->vm_start;
+	taker->vm_end = vma->vm_end;
+	taker->vm_pgoff = vma->vm_pgoff;
 #ifdef CONFIG_NUMA
-	taker.vm_policy = vma->vm_policy;
+	taker->vm_policy = vma->vm_policy;
 #endif
-	return alloc_hugetlb_folio(&taker, vma->vm_start, false);
 }
 
 /* Make a narrowed private range a hugepage again if nothing stands against it. */
@@ -301,14 +348,15 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 				       unsigned long address)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
-	struct vm_area_struct *vma = vma_lookup(mm, address);
+	struct vm_area_struct taker, *vma = vma_lookup(mm, address);
 	struct hugepoison_range *range;
 	unsigned long size;
 	pte_t *slot;
 	bool done;
 
 	mmap_assert_write_locked(mm);
-	if (!vma || !hugepoison_vma_is_narrowed(vma) ||
+	if (check_stable_address_space(mm) || !vma ||
+	    !hugepoison_vma_is_narrowed(vma) ||
 	    vma->vm_flags & VM_MAYSHARE || userfaultfd_armed(vma))
 		return;
 	size = huge_page_size(hstate_vma(vma));
@@ -326,17 +374,242 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 		return;
 	range->vma = vma;
 	range->nr = size >> PAGE_SHIFT;
-	range->fresh = hugepoison_spare(vma);
+	hugepoison_init_taker(&taker, vma);
+	range->fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
 	if (IS_ERR(range->fresh))
 		goto out;
 	done = hugepoison_become_huge(range);
 	trace_hugepoison_promote(folio_pfn(range->fresh),
 				 folio_order(range->fresh),
 				 done ? "promoted" : "failed", begin);
-	if (done)
+	if (done) {
+		hugepoison_uncharge_reserved(vma, range->fresh);
 		hugepoison_map_fresh(vma, range->fresh, slot);
-	else
+	} else {
+		restore_reserve_on_error(hstate_vma(vma), &taker,
+					 vma->vm_start, range->fresh);
 		folio_put(range->fresh);
+	}
 out:
 	kvfree(range);
+}
+
+/* --- faults --------------------------------------------------------------- */
+
+/*
+ * Whether a fault may find a hugepage for all of its range: nobody has tried in
+ * this fault, the file has nothing here, the pool has one to spare, and nothing
+ * is lost any more. What is asked first costs least: without the last question
+ * each fault would wait for the LRU lists of all CPUs, in vain.
+ */
+static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
+{
+	struct hstate *h = hstate_vma(vmf->vma);
+
+	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
+	    hugepoison_cannot_wait(vmf->flags) || huge_page_size(h) > PMD_SIZE)
+		return false;
+	if (READ_ONCE(h->free_huge_pages) <= READ_ONCE(h->resv_huge_pages) &&
+	    READ_ONCE(h->surplus_huge_pages) >=
+	    READ_ONCE(h->nr_overcommit_huge_pages))
+		return false;
+	return hugepoison_range_is_whole(vmf->vma);
+}
+
+static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	unsigned long address = vmf->address;
+
+	mmap_read_unlock(mm);
+	/* pages on their way to the LRU lists have a reference too many */
+	lru_add_drain_all();
+	if (mmap_write_lock_killable(mm))
+		return VM_FAULT_RETRY;
+	hugepoison_promote_private(mm, address);
+	mmap_write_unlock(mm);
+	return VM_FAULT_RETRY;
+}
+
+/* A write: the page that the caller has ready becomes the process's own. */
+static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
+				       struct folio *folio)
+{
+	vm_fault_t ret;
+
+	if (!hugepoison_fill_page(vmf->vma, vmf->address, vmf->cow_page, folio))
+		return VM_FAULT_HWPOISON;
+	__SetPageUptodate(vmf->cow_page);
+	ret = finish_fault(vmf);
+	return ret ?: VM_FAULT_DONE_COW;
+}
+
+/*
+ * A page of the process's own where the file has no poisoned hugepage: healthy
+ * ones are never mapped below their size.
+ */
+static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
+				       struct folio *folio)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	vm_fault_t ret = vmf_anon_prepare(vmf);
+	int err;
+
+	if (ret)
+		return ret;
+	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
+		pmd_install(mm, vmf->pmd, &vmf->prealloc_pte);
+	else if (pte_alloc(mm, vmf->pmd))
+		return VM_FAULT_OOM;
+	err = hugepoison_own_page(vmf->vma, vmf->address, folio);
+	if (err)
+		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_HWPOISON;
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * A poisoned hugepage that the process must not write to: its file's, or its
+ * own while another process shares it. It is locked, and preemption off: with a
+ * page table there, nothing is allocated.
+ */
+static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
+					   struct folio *folio)
+{
+	unsigned long at = vmf->pgoff & (folio_nr_pages(folio) - 1);
+
+	if (!vmf->cow_page)
+		return hugepoison_map(vmf, folio);
+	if (hugepoison_page_is_raw(folio, at))
+		return VM_FAULT_HWPOISON;
+	return hugepoison_has_table(vmf) ? hugepoison_cow_fault(vmf, folio) :
+					   VM_FAULT_NOPAGE;
+}
+
+/*
+ * The mapping has no page of its own at a fault, and its file no poisoned hugepage;
+ * if it has by now the fault comes again.
+ */
+static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct hstate *h = hstate_vma(vma);
+	struct folio *folio;
+	vm_fault_t ret = 0;
+	bool own = false;
+
+	folio = filemap_lock_hugetlb_folio(h, vma->vm_file->f_mapping,
+					   vmf->pgoff >> huge_page_order(h));
+	if (IS_ERR(folio))
+		folio = NULL;
+
+	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY)
+		ret = VM_FAULT_NOPAGE;
+	else if (hugepoison_wants_huge(vmf, folio))
+		own = false;
+	else if (vmf->cow_page)
+		ret = hugepoison_cow_fault(vmf, folio);
+	else
+		own = true;
+
+	if (folio)
+		folio_unlock(folio);
+	/* memory may be short: nobody is to wait for the file's folio meanwhile */
+	if (own)
+		ret = hugepoison_own_fault(vmf, folio);
+	if (folio)
+		folio_put(folio);
+	return ret ?: hugepoison_huge_fault(vmf);
+}
+
+/* The mapping has no page of its own here: its file's, or a new one. */
+static vm_fault_t hugepoison_discarded_fault(struct vm_fault *vmf)
+{
+	struct folio *folio = hugepoison_lock_briefly(vmf);
+	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
+	struct hstate *h = hstate_vma(vmf->vma);
+	vm_fault_t ret = 0;
+
+	if (folio) {
+		fate = hugepoison_fate(folio);
+		if (fate == HUGEPOISON_NARROW)
+			ret = hugepoison_copying_fault(vmf, folio);
+		else if (fate == HUGEPOISON_WIDE)
+			ret = VM_FAULT_HWPOISON_LARGE |
+			      VM_FAULT_SET_HINDEX(hstate_index(h));
+		hugepoison_unlock_briefly(folio);
+		folio_put(folio);
+	}
+	if (fate == HUGEPOISON_HEALTHY)
+		return hugepoison_healthy_fault(vmf);
+	return ret ?: hugepoison_undecided_fault(vmf);
+}
+
+/*
+ * The mapping has its hugepage here, locked. One that is healthy, as its errors
+ * were undone, stays mapped as it is.
+ *
+ * Return: 0 where the error handler has yet to decide.
+ */
+static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
+					struct folio *folio)
+{
+	struct hstate *h = hstate_vma(vmf->vma);
+
+	switch (hugepoison_fate(folio)) {
+	case HUGEPOISON_UNDECIDED:
+		return 0;
+	case HUGEPOISON_WIDE:
+		return VM_FAULT_HWPOISON_LARGE |
+		       VM_FAULT_SET_HINDEX(hstate_index(h));
+	default:
+		if (hugepoison_private_is_exclusive(folio))
+			return hugepoison_map(vmf, folio);
+		return hugepoison_copying_fault(vmf, folio);
+	}
+}
+
+/*
+ * Nothing is mapped at a fault in a narrowed private VMA. The folio lock keeps
+ * the mapping from discarding the page until it is mapped.
+ */
+static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
+{
+	struct hugepoison_private *own = vmf->vma->vm_private_data;
+	struct folio *folio = own ? own->folio : NULL;
+	vm_fault_t ret;
+
+	/* what the OOM reaper took of a dying process is not to be filled again */
+	ret = check_stable_address_space(vmf->vma->vm_mm);
+	if (ret)
+		return ret;
+	if (!folio)
+		return hugepoison_discarded_fault(vmf);
+	while (!hugepoison_trylock_briefly(folio))
+		;
+	if (!hugepoison_private_folio(vmf->vma, vmf->address)) {
+		hugepoison_unlock_briefly(folio);
+		return hugepoison_discarded_fault(vmf);
+	}
+	ret = hugepoison_held_fault(vmf, folio);
+	hugepoison_unlock_briefly(folio);
+	return ret ?: hugepoison_undecided_fault(vmf);
+}
+
+/**
+ * hugepoison_writes_in_place - whether a write fault needs no copy
+ * @vma: a narrowed private VMA
+ * @address: where nothing is mapped
+ *
+ * Then a copy is not allocated, and not charged. Only fork could take the answer
+ * back, and it waits for the fault.
+ *
+ * Context: mmap_lock or the VMA's lock held for reading.
+ * Return: true where the process writes to its hugepage.
+ */
+bool hugepoison_writes_in_place(struct vm_area_struct *vma,
+				unsigned long address)
+{
+	struct folio *folio = hugepoison_private_folio(vma, address);
+
+	return folio && PageAnonExclusive(&folio->page);
 }

@@ -32,6 +32,14 @@ static DECLARE_DELAYED_WORK(hugepoison_narrow_dwork, hugepoison_narrow_work);
 static void hugepoison_release_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(hugepoison_release_dwork, hugepoison_release_work);
 
+/* The worker narrows for those who have not touched their hugepage. */
+static void hugepoison_narrow_soon(void)
+{
+	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
+			   hugepage_small_rmap_enabled() ?
+			   HUGEPOISON_EAGER_DELAY : 0);
+}
+
 /*
  * Have the worker narrow for @record's mappers, at once where it has to switch on
  * what counts such mappings: no fault can narrow before.
@@ -41,14 +49,6 @@ static void hugepoison_narrow_later(struct hugepoison_record *record)
 	lockdep_assert_held(&mf_mutex);
 	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
 	hugepoison_narrow_soon();
-}
-
-/* The same without a record, for the mappers of a private hugepage. */
-static void hugepoison_narrow_soon(void)
-{
-	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
-			   hugepage_small_rmap_enabled() ?
-			   HUGEPOISON_EAGER_DELAY : 0);
 }
 
 /**
@@ -235,7 +235,6 @@ bool hugepoison_free_poisoned(struct folio *folio)
 	struct llist_node *raws, *last = NULL;
 	struct raw_hwp_page *raw;
 	bool head = false;
-	bool kept;
 	u64 begin;
 
 	if (!folio_test_hwpoison(folio))
@@ -258,10 +257,8 @@ bool hugepoison_free_poisoned(struct folio *folio)
 	}
 	if (last)
 		llist_add_batch(raws, last, &hugepoison_left);
-	kept = hugepoison_remnant_keep(pfn);
-	if (!kept)
-		hugepoison_give_back(pfn, pfn + nr);
-	trace_hugepoison_release(pfn, order, kept ? "kept" : "released", begin);
+	hugepoison_give_back(pfn, pfn + nr);
+	trace_hugepoison_release(pfn, order, "released", begin);
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
 	return true;
 }
@@ -439,7 +436,6 @@ static bool hugepoison_release(struct hugepoison_record *record)
 	struct folio *folio = pfn_folio(record->pfn);
 	unsigned int order = record->order;
 	unsigned long pfn = record->pfn;
-	bool held = hugepoison_remnant_is_held(pfn);
 	enum hugepoison_outcome outcome;
 	long nr_raw;
 
@@ -452,10 +448,7 @@ static bool hugepoison_release(struct hugepoison_record *record)
 		return true;
 	if (outcome == HUGEPOISON_REPLACED)
 		hugepoison_count(pfn, order, HUGEPOISON_REPLACED);
-	hugepoison_outcome(pfn, order, held ? HUGEPOISON_NARROWED :
-					      HUGEPOISON_RELEASED, nr_raw);
-	if (held)
-		hugepoison_narrow_soon();
+	hugepoison_outcome(pfn, order, HUGEPOISON_RELEASED, nr_raw);
 	return false;
 }
 
@@ -794,7 +787,9 @@ static bool hugepoison_pick_eager(unsigned int pass,
 	return record;
 }
 
-static bool hugepoison_is_narrowed(unsigned long pfn)
+/* Whether it is, and a private one's anon_vma with a reference, if asked for. */
+static bool hugepoison_is_narrowed(unsigned long pfn,
+				   struct anon_vma **anon_vma)
 {
 	struct hugepoison_record *record;
 	bool ret;
@@ -802,6 +797,11 @@ static bool hugepoison_is_narrowed(unsigned long pfn)
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(pfn);
 	ret = record && READ_ONCE(record->narrow) && !hugepoison_stale(record);
+	if (ret && anon_vma) {
+		*anon_vma = record->anon_vma;
+		if (*anon_vma)
+			get_anon_vma(*anon_vma);
+	}
 	spin_unlock(&hugepoison_records_lock);
 	return ret;
 }
@@ -810,16 +810,17 @@ static bool hugepoison_is_narrowed(unsigned long pfn)
  * A narrowed hugepage, with a reference: there the handler does not take one for
  * a user. NULL when it is none any more; with the reference it stays what it is.
  */
-static struct folio *hugepoison_get_narrowed(unsigned long pfn)
+static struct folio *hugepoison_get_narrowed(unsigned long pfn,
+					     struct anon_vma **anon_vma)
 {
 	struct folio *folio;
 
-	if (!hugepoison_is_narrowed(pfn))
+	if (!hugepoison_is_narrowed(pfn, NULL))
 		return NULL;
 	folio = pfn_folio(pfn);
 	if (!folio_try_get(folio))
 		return NULL;
-	if (hugepoison_is_narrowed(pfn))
+	if (hugepoison_is_narrowed(pfn, anon_vma))
 		return folio;
 	folio_put(folio);
 	return NULL;
@@ -832,10 +833,11 @@ static struct folio *hugepoison_get_narrowed(unsigned long pfn)
  *
  * Return: false when that could not be found out without waiting for a user.
  */
-static bool hugepoison_find_eager(unsigned long pfn, unsigned int skip,
+static bool hugepoison_find_eager(unsigned long pfn,
 				  struct hugepoison_mappers *mappers)
 {
-	struct folio *folio = hugepoison_get_narrowed(pfn);
+	struct anon_vma *anon_vma;
+	struct folio *folio = hugepoison_get_narrowed(pfn, &anon_vma);
 	bool found;
 
 	if (!folio)
@@ -843,10 +845,12 @@ static bool hugepoison_find_eager(unsigned long pfn, unsigned int skip,
 	hugepoison_begin_urgent();
 	found = folio_trylock(folio);
 	if (found) {
-		found = hugepoison_find_mappers(folio, skip, mappers);
+		found = hugepoison_find_mappers(folio, anon_vma, mappers);
 		folio_unlock(folio);
 	}
 	hugepoison_end_urgent();
+	if (anon_vma)
+		put_anon_vma(anon_vma);
 	folio_put(folio);
 	return found;
 }
@@ -865,7 +869,8 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 	bool found;
 
 	do {
-		found = hugepoison_find_eager(pfn, failed, mappers);
+		mappers->skip = failed;
+		found = hugepoison_find_eager(pfn, mappers);
 		nr = mappers->nr;
 		failed += hugepoison_narrow_mappers(mappers);
 	} while (nr == ARRAY_SIZE(mappers->at) &&
@@ -891,8 +896,6 @@ static void hugepoison_narrow_work(struct work_struct *work)
 		hugepoison_tell(&picked);
 		again |= hugepoison_narrow_eager(picked.pfn, &mappers);
 	}
-	while (hugepoison_find_holders(&mappers))
-		hugepoison_narrow_mappers(&mappers);
 	if (again)
 		queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
 				   HUGEPOISON_EAGER_AGAIN);

@@ -59,7 +59,9 @@ void hugepoison_end_urgent(void)
 }
 
 /*
- * Replace a mapping of @folio by a hwpoison entry.
+ * Replace a mapping of @folio by a hwpoison entry. With @keep the entry, marked
+ * by the exclusive bit, keeps the mapping's reference: a private hugepage has no
+ * file that would hold it until its mappers narrow.
  *
  * The page table may be shared with other processes (shared mappings, 1 GiB
  * aligned). Then the first mapper visited changes the entry of all of them,
@@ -68,7 +70,7 @@ void hugepoison_end_urgent(void)
  */
 static void hugepage_poison_entry(struct folio *folio,
 				  struct vm_area_struct *vma,
-				  unsigned long address, pte_t *ptep)
+				  unsigned long address, pte_t *ptep, bool keep)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
@@ -87,7 +89,7 @@ static void hugepage_poison_entry(struct folio *folio,
 	}
 
 	old = huge_ptep_clear_flush(vma, address, ptep);
-	if (folio_test_anon(folio) && hugepoison_remnant_hold(folio, mm, address))
+	if (keep)
 		entry = pte_swp_mkexclusive(entry);
 	/* to a private mapping the file's hugepage is what faults find there */
 	if (vma->vm_flags & VM_MAYSHARE || folio_test_anon(folio))
@@ -99,10 +101,11 @@ static void hugepage_poison_entry(struct folio *folio,
 		hugetlb_count_sub(folio_nr_pages(folio), mm);
 	hugetlb_remove_rmap(folio);
 	spin_unlock(ptl);
-	folio_put(folio);
+	if (!keep)
+		folio_put(folio);
 }
 
-/* One step of the reverse map walk: @arg is unused, and no step ends the walk. */
+/* One step of the reverse map walk, which no step ends; @arg points to keep. */
 static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 			       unsigned long address, void *arg)
 {
@@ -110,8 +113,13 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 	struct mmu_notifier_range range;
 	pte_t *ptep;
 
-	if (!is_vm_hugetlb_page(vma))
+	if (!is_vm_hugetlb_page(vma)) {
+		/* a private one that was unpoisoned is still narrowed */
+		if (folio_test_anon(folio))
+			hugepoison_zap_poisoned(vma, folio->index, folio->index +
+						folio_nr_pages(folio));
 		return true;
+	}
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
 				address, address + size);
@@ -119,7 +127,7 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 	flush_cache_range(vma, address, address + size);
 	ptep = hugetlb_walk(vma, address, size);
 	if (ptep)
-		hugepage_poison_entry(folio, vma, address, ptep);
+		hugepage_poison_entry(folio, vma, address, ptep, *(bool *)arg);
 	mmu_notifier_invalidate_range_end(&range);
 	return true;
 }
@@ -151,8 +159,11 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
  */
 bool hugepage_unmap_poisoned(struct folio *folio)
 {
+	bool keep = folio_test_anon(folio) &&
+		    hugepoison_fate(folio) == HUGEPOISON_NARROW;
 	struct rmap_walk_control rwc = {
 		.rmap_one = hugepage_unmap_one,
+		.arg = &keep,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
 	struct address_space *mapping;
@@ -161,7 +172,7 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 	if (!folio_test_hugetlb(folio))
 		return false;
 
-	mapping = folio_mapping(folio);
+	mapping = folio_test_anon(folio) ? NULL : folio->mapping;
 	if (!mapping) {
 		rmap_walk(folio, &rwc);
 		return true;
@@ -172,20 +183,48 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 	return true;
 }
 
+/* One step of the walk that takes pages from private mappings; see below. */
+static bool hugepage_unmap_small_one(struct folio *folio,
+				     struct vm_area_struct *vma,
+				     unsigned long address, void *arg)
+{
+	const pgoff_t *pages = arg;
+
+	if (!is_vm_hugetlb_page(vma))
+		hugepoison_zap_poisoned(vma, pages[0], pages[1]);
+	return true;
+}
+
+/*
+ * The anon_vma names the VMAs that may map a private hugepage. Its lock keeps
+ * their page tables; a hugepage that nobody maps needs no walk.
+ */
+static void hugepage_unmap_small_anon(struct folio *folio, pgoff_t first,
+				      pgoff_t end)
+{
+	pgoff_t pages[] = { first, end };
+	struct rmap_walk_control rwc = {
+		.rmap_one = hugepage_unmap_small_one,
+		.arg = pages,
+		.anon_lock = folio_lock_anon_vma_read,
+	};
+
+	rmap_walk(folio, &rwc);
+}
+
 /**
- * hugepage_unmap_small - unmap pages of a poisoned hugepage from those who map
- *			  it below its size
- * @folio: the hugepage, in the page cache or just out of it
+ * hugepage_unmap_small - unmap pages of a poisoned hugepage where it is mapped
+ *			  below its size
+ * @folio: the hugepage, private, in the page cache or just out of it
  * @page: the first one to unmap
  * @nr_pages: how many
  *
- * The entries become none: what is bad is kept in one place, the hugepage's
- * list of raw pages, and the next fault asks that. A block of a 1 GiB page
- * that one entry maps goes as a whole; what is healthy of it is mapped again
- * by base pages.
+ * The entries become none: the hugepage's list of raw pages alone says what is
+ * bad, and the next fault asks that. A block of a 1 GiB page that one entry
+ * maps goes as a whole; the next fault maps its healthy pages again, one by one.
  *
- * Context: Process context, may sleep; folio lock held, so that nobody maps
- * anew behind the walk.
+ * Context: Process context, may sleep; folio lock held, so that no fault maps
+ * the pages anew behind the walk.
  */
 void hugepage_unmap_small(struct folio *folio, struct page *page,
 			  unsigned long nr_pages)
@@ -195,6 +234,10 @@ void hugepage_unmap_small(struct folio *folio, struct page *page,
 	struct vm_area_struct *vma;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (folio_test_anon(folio)) {
+		hugepage_unmap_small_anon(folio, first, first + nr_pages);
+		return;
+	}
 	if (!mapping)
 		return;
 	i_mmap_lock_read(mapping);

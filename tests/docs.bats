@@ -51,7 +51,7 @@ assert_line()
 	sed -i 's/^.*the file is sealed/a word that is too wide for its column/' \
 		"$tree/Documentation/admin-guide/mm/hugepoison.rst"
 	sed -i '/^ \* @inode: the file/d' "$tree/mm/hugepoison/heal.c"
-	rm "$tree/mm/hugepoison/remnant.c"
+	rm "$tree/mm/hugepoison/promote.c"
 	sed -i '/^   hugepoison$/d' "$tree/Documentation/mm/index.rst"
 	sed -i '0,/^Description:/s//Text:/' "$tree/Documentation/ABI/testing/sysfs-kernel-mm-hugepoison"
 	run -1 "$docs" --output "$out" "$tree"
@@ -59,7 +59,7 @@ assert_line()
 	assert_line 'Documentation/mm/hugepoison.rst:[0-9]*: WARNING: Title underline too short'
 	assert_line 'Documentation/admin-guide/mm/hugepoison.rst:[0-9]*: .*[Tt]able'
 	assert_line "mm/hugepoison/heal.c:.*'inode' not described"
-	assert_line 'mm/hugepoison/remnant.c'
+	assert_line 'mm/hugepoison/promote.c'
 	assert_line "Documentation/mm/hugepoison.rst: WARNING: document isn't included in any toctree"
 	assert_line 'sysfs-kernel-mm-hugepoison'
 }

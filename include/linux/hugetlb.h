@@ -17,6 +17,7 @@
 #include <linux/page-flags.h>
 #include <linux/pgtable.h>
 
+struct anon_vma;
 struct dentry;
 struct hstate;
 struct inode;
@@ -36,6 +37,7 @@ enum hugepoison_fate {
 
 /* Some of those who map a poisoned hugepage; each holds its address space. */
 struct hugepoison_mappers {
+	unsigned int skip;	/* so many of them are passed over */
 	unsigned int nr;
 	struct hugepoison_mapper {
 		struct mm_struct *mm;
@@ -131,21 +133,21 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long end);
 bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags);
-bool hugepoison_fork_narrowed(struct vm_area_struct *vma);
 bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
-bool hugepoison_find_mappers(struct folio *folio, unsigned int skip,
+bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
+bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
 
-/* mm/hugepoison/remnant.c: what is left of a private hugepage */
-bool hugepoison_remnant_begin(struct folio *folio);
-bool hugepoison_remnant_hold(struct folio *folio, struct mm_struct *mm,
-			     unsigned long address);
-bool hugepoison_remnant_keep(unsigned long pfn);
-void hugepoison_remnant_end(unsigned long pfn);
-bool hugepoison_remnant_is_held(unsigned long pfn);
-bool hugepoison_find_holders(struct hugepoison_mappers *mappers);
-bool hugepoison_entry_copied(pte_t entry);
+/* mm/hugepoison/private.c: what a narrowed private mapping has */
+void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, bool wait);
+bool hugepoison_writes_in_place(struct vm_area_struct *vma,
+				unsigned long address);
+int hugepoison_fork_narrowed(struct vm_area_struct *child,
+			     struct vm_area_struct *parent);
+bool hugepoison_copy_entry(pte_t *entry);
+#define hugepoison_entry_copied(entry)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size,
 			    const struct page *ref_page);
@@ -241,19 +243,21 @@ hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 }
 
 /**
- * hugepoison_fork_skips - whether fork leaves a mapping to the child's faults
- * @vma: the parent's
+ * hugepoison_fork - fork copies a mapping
+ * @child: the child's
+ * @parent: the parent's
  *
- * Counting a copy in the reverse map would cost every fork of every page.
- *
- * Context: mmap_lock held for writing.
- * Return: true for a narrowed VMA, but for what is private to the process.
+ * Context: mmap_lock of both held for writing.
+ * Return: 0 when its entries have to be copied, 1 when the child's faults fill
+ * them, -ENOMEM or -EINTR; as hugepoison_fork_narrowed().
  */
-static inline bool hugepoison_fork_skips(struct vm_area_struct *vma)
+static inline int hugepoison_fork(struct vm_area_struct *child,
+				  struct vm_area_struct *parent)
 {
-	return static_branch_unlikely(&hugepage_small_rmap_key) &&
-	       hugepoison_vma_is_narrowed(vma) &&
-	       hugepoison_fork_narrowed(vma);
+	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	    hugepoison_vma_is_narrowed(parent))
+		return hugepoison_fork_narrowed(child, parent);
+	return 0;
 }
 
 /**
@@ -329,20 +333,56 @@ static inline struct page *hugepoison_get_remote(struct mm_struct *mm,
 }
 
 /**
- * hugepoison_may_free - whether MADV_FREE works on a mapping
+ * hugepoison_discarded - MADV_DONTNEED is about to empty part of a mapping
  * @vma: the mapping
+ * @start: the first byte
+ * @end: the first one behind it
  *
- * Context: mmap_lock held for reading.
- * Return: true for anonymous memory, and for what became such of a private
- * hugepage.
+ * Context: Process context, may sleep; mmap_lock held for reading.
  */
-static inline bool hugepoison_may_free(struct vm_area_struct *vma)
+static inline void hugepoison_discarded(struct vm_area_struct *vma,
+					unsigned long start, unsigned long end)
 {
-	return !vma->vm_ops ||
-	       (static_branch_unlikely(&hugepage_small_rmap_key) &&
-		!(vma->vm_flags & VM_MAYSHARE) &&
-		hugepoison_vma_is_narrowed(vma));
+	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	    hugepoison_vma_is_narrowed(vma))
+		hugepoison_discard(vma, start, end, true);
 }
+
+/**
+ * hugepoison_shares_writes - whether a write fault needs no copy
+ * @vma: the mapping
+ * @address: where nothing is mapped
+ *
+ * Context: mmap_lock or the VMA's lock held for reading.
+ * Return: true in a shared mapping, and where a private one has its hugepage to
+ * itself.
+ */
+static inline bool hugepoison_shares_writes(struct vm_area_struct *vma,
+					    unsigned long address)
+{
+	return vma->vm_flags & VM_SHARED ||
+	       (static_branch_unlikely(&hugepage_small_rmap_key) &&
+		hugepoison_vma_is_narrowed(vma) &&
+		hugepoison_writes_in_place(vma, address));
+}
+
+/**
+ * hugepoison_is_cow - whether a page is a private mapping's copy
+ * @folio: of the page, mapped by a base page's entry
+ *
+ * A private hugepage is anonymous, but its entries may go as a file's do: the
+ * next fault maps it again.
+ *
+ * Context: Page table lock held.
+ * Return: true for a copy.
+ */
+static inline bool hugepoison_is_cow(const struct folio *folio)
+{
+	return folio_test_anon(folio) && !hugepage_small_rmap(folio);
+}
+
+/* The counter that a block's entry counts in: of a private hugepage as well. */
+#define hugepoison_block_counter(folio)	mm_counter(folio)
 
 /**
  * hugepoison_is_block - whether one entry may map from a page on
@@ -443,14 +483,17 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_told(...)			false
-#define hugepoison_fork_skips(...)		false
+#define hugepoison_fork(...)			0
+#define hugepoison_discarded(...)		do { } while (0)
+#define hugepoison_shares_writes(vma, ...)	((vma)->vm_flags & VM_SHARED)
+#define hugepoison_is_cow(folio)		folio_test_anon(folio)
+#define hugepoison_block_counter(folio)		mm_counter_file(folio)
 #define hugepoison_cuts_poison(...)		false
 #define hugepoison_advise_again(...)		false
 #define hugepoison_fixup_user_fault(mm, address, flags)			\
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
-#define hugepoison_may_free(vma)		vma_is_anonymous(vma)
 #define hugepoison_entry_copied(entry)		is_hugetlb_entry_hwpoisoned(entry)
 #define hugepoison_clear_entry(mm, address, ptep, size, ref_page)	\
 	((void)(ref_page), huge_pte_clear(mm, address, ptep, size))

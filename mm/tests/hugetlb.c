@@ -438,7 +438,7 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
-/* What a private mapping has where its hugepage was; marked as a holder. */
+/* What a private mapping has where its hugepage was. */
 static pte_t hugepoison_test_entry(unsigned long pfn)
 {
 	swp_entry_t entry = swp_entry(SWP_HWPOISON, pfn);
@@ -446,65 +446,69 @@ static pte_t hugepoison_test_entry(unsigned long pfn)
 	return pte_swp_mkexclusive(swp_entry_to_pte(entry));
 }
 
-static void hugepoison_test_clear(unsigned long pfn)
-{
-	pte_t entry = hugepoison_test_entry(pfn);
-
-	/* what one hugepage is taken away for keeps another one's entry */
-	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE, ZERO_PAGE(0));
-	hugepoison_clear_entry(&init_mm, 0, &entry, PMD_SIZE, NULL);
-}
-
-/* The healthy pages of a hugepage stay for as long as somebody has an entry. */
-static void hugepoison_test_remnant(struct kunit *test)
+/* Each copy of a marked entry has a reference, and gives it back. */
+static void hugepoison_test_kept(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_grow(test);
-	unsigned long pfn = folio_pfn(folio);
-	pte_t entry = hugepoison_test_entry(pfn);
+	pte_t entry = hugepoison_test_entry(folio_pfn(folio));
+	pte_t none = __pte(0), other = pte_swp_clear_exclusive(entry);
+	pte_t copy = entry;
 
+	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
 	folio->mapping = (void *)PAGE_MAPPING_ANON;
-	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_hold(folio, &init_mm, 0));
-	KUNIT_ASSERT_TRUE(test, hugepoison_remnant_begin(folio));
-	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_begin(folio));
-	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_is_held(pfn));
-	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_hold(folio, &init_mm, 0));
+	SetPageAnonExclusive(&folio->page);
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_kept_folio(entry), folio);
+	KUNIT_EXPECT_NULL(test, hugepoison_kept_folio(other));
+	KUNIT_EXPECT_NULL(test, hugepoison_kept_folio(none));
+	KUNIT_EXPECT_FALSE(test, hugepoison_copy_entry(&none));
+	KUNIT_EXPECT_TRUE(test, hugepoison_copy_entry(&other));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+
+	KUNIT_EXPECT_TRUE(test, hugepoison_copy_entry(&copy));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
+	/* where another hugepage is taken away the entry stays */
+	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, ZERO_PAGE(0));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, NULL);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	hugepoison_clear_entry(&init_mm, 0, &other, PMD_SIZE, NULL);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	folio->mapping = NULL;
-	KUNIT_EXPECT_TRUE(test, hugepoison_entry_copied(entry));
-	KUNIT_EXPECT_FALSE(test, hugepoison_entry_copied(__pte(0)));
-	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(entry), HUGEPOISON_WIDE);
-
-	KUNIT_EXPECT_EQ(test, memory_failure(pfn + 5, MF_SW_SIMULATED), 0);
-	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(entry),
-			HUGEPOISON_NARROW);
-	KUNIT_EXPECT_EQ(test, hugepoison_remnant_fate(pte_swp_clear_exclusive(entry)),
-			HUGEPOISON_WIDE);
-	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
-	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + 511)), 1);
-	KUNIT_EXPECT_FALSE(test, PageCompound(pfn_to_page(pfn + 511)));
-
-	hugepoison_test_clear(pfn);
-	KUNIT_EXPECT_TRUE(test, hugepoison_remnant_is_held(pfn));
-	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn)), 1);
-	hugepoison_test_clear(pfn);
-	KUNIT_EXPECT_FALSE(test, hugepoison_remnant_is_held(pfn));
-	flush_work(&hugepoison_bury);
-	KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + 5)), 1);
-
-	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
-	hugepoison_test_shrink_other(test, folio);
+	folio_put(folio);
+	hugepoison_test_shrink(folio);
 }
 
-/* A hugepage that stays one leaves nothing behind. */
-static void hugepoison_test_remnant_ends(struct kunit *test)
+/* What a narrowed private mapping holds, until it lets go of it page by page. */
+static void hugepoison_test_private(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_grow(test);
+	struct vm_area_struct vma = { .vm_start = SZ_1G, .vm_end = SZ_1G + PMD_SIZE };
+	struct hugepoison_private *own;
 
-	KUNIT_ASSERT_TRUE(test, hugepoison_remnant_begin(folio));
-	hugepoison_remnant_end(folio_pfn(folio));
-	hugepoison_remnant_end(folio_pfn(folio));
-	spin_lock_irq(&hugepoison_remnants_lock);
-	KUNIT_EXPECT_NULL(test, hugepoison_remnant_find(folio_pfn(folio)));
-	spin_unlock_irq(&hugepoison_remnants_lock);
+	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
+	own = hugepoison_private_alloc(&init_mm, folio, HPAGE_PMD_NR);
+	KUNIT_ASSERT_NOT_NULL(test, own);
+	vma.vm_private_data = own;
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	hugepoison_discard(&vma, SZ_1G + 3 * PAGE_SIZE, SZ_1G + 5 * PAGE_SIZE, true);
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_private_folio(&vma, SZ_1G), folio);
+	KUNIT_EXPECT_NULL(test, hugepoison_private_folio(&vma, SZ_1G + 3 * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, hugepoison_private_folio(&vma, SZ_1G + 4 * PAGE_SIZE));
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_private_folio(&vma, SZ_1G + 5 * PAGE_SIZE),
+			    folio);
+
+	/* its own again when nobody else has a reference */
+	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	folio_lock(folio);
+	KUNIT_EXPECT_FALSE(test, hugepoison_private_is_exclusive(folio));
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_private_is_exclusive(folio));
+	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(&folio->page));
+	ClearPageAnonExclusive(&folio->page);
+	folio_unlock(folio);
+	folio->mapping = NULL;
+	hugepoison_private_free(own);
 	hugepoison_test_shrink(folio);
 }
 
@@ -558,8 +562,8 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_find_free),
 	KUNIT_CASE(hugepoison_test_reset),
 	KUNIT_CASE(hugepoison_test_table),
-	KUNIT_CASE(hugepoison_test_remnant),
-	KUNIT_CASE(hugepoison_test_remnant_ends),
+	KUNIT_CASE(hugepoison_test_kept),
+	KUNIT_CASE(hugepoison_test_private),
 	KUNIT_CASE(hugepoison_test_not_replacing),
 	KUNIT_CASE(hugepoison_test_retries),
 	{}

@@ -85,6 +85,7 @@ WIDE(1G, private, HP_PRIVATE, middle, HP_MIDDLE, late, false);
 
 #define SHARED(variant)	((variant)->backing != HP_PRIVATE)
 #define NARROW(variant)	(!(variant)->wide)
+#define STAYS(variant)	(SHARED(variant) || NARROW(variant))
 
 /* A GiB takes a while to be cleared: neighbours of that size in few variants. */
 static unsigned long hugepages(const FIXTURE_VARIANT(contain) *variant)
@@ -317,17 +318,12 @@ static void check_neighbours(TEST_ARGS)
 }
 
 /*
- * The hugepage in a file stays in the file. The private one is none any more:
- * its healthy pages are its mappers' or, where all of it is lost, free, and the
- * pool has another one.
+ * A hugepage stays in its file, or its mappers keep it. A private one that all is
+ * lost of is free, and the pool has another one.
  */
 static void expect_counters(TEST_ARGS, struct hp_state *want)
 {
-	if (NARROW(variant) && !SHARED(variant)) {
-		hp_expect_narrowed(want, variant->size, self->node, false);
-		hp_expect_lost(want, variant->size, self->node);
-		hp_add(want, HP_FREE, variant->size, self->node, 1);
-	} else if (NARROW(variant)) {
+	if (NARROW(variant)) {
 		hp_expect_narrowed(want, variant->size, self->node, true);
 	} else if (SHARED(variant)) {
 		hp_expect_contained(want, variant->size, self->node);
@@ -364,9 +360,9 @@ static void check_marks(TEST_ARGS)
 	unsigned long nr = variant->size / HP_BASE;
 	unsigned long head = self->pfn & -nr;
 
-	EXPECT_EQ(SHARED(variant) ? nr : 1, hp_count_flagged(head, nr, HP_KPF_HWPOISON));
+	EXPECT_EQ(STAYS(variant) ? nr : 1, hp_count_flagged(head, nr, HP_KPF_HWPOISON));
 	EXPECT_NE(0, hp_pageflags(self->pfn) & HP_KPF_HWPOISON);
-	EXPECT_EQ(SHARED(variant), !!(hp_pageflags(self->pfn) & HP_KPF_HUGE));
+	EXPECT_EQ(STAYS(variant), !!(hp_pageflags(self->pfn) & HP_KPF_HUGE));
 }
 
 /*
@@ -382,7 +378,7 @@ static void check_undone(TEST_ARGS)
 		EXPECT_EQ(0, hp_mapper_stop(&self->mapper[i]));
 	hp_map_free(&self->map);
 	expect_counters(PASS_ARGS, &want);
-	if (SHARED(variant))
+	if (STAYS(variant))
 		hp_expect_released(&want, variant->size, self->node);
 	if (SHARED(variant) && variant->wide)
 		hp_expect_back(&want, variant->size, self->node, nr - 1);

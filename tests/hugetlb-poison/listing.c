@@ -436,6 +436,21 @@ TEST_F(list, umount)
 }
 
 /* Private memory that a pipe holds: contained, and somebody's. */
+TEST_F(list, narrowed_private)
+{
+	unsigned long pfn;
+
+	ASSERT_EQ(0, hp_map(&self->map, HP_PRIVATE, HP_2M, 1));
+	hp_stamp(self->map.addr, HP_2M, SEED);
+	pfn = hp_pfn(self->map.addr + 3 * HP_BASE);
+	ASSERT_EQ(0, hp_inject(pfn));
+	expect_bad(_metadata, pfn, HP_2M, "narrowed", "anon");
+	hp_map_free(&self->map);
+	await_released(_metadata, pfn);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+}
+
+/* All of it is lost, and a driver holds it. */
 TEST_F(list, held)
 {
 	struct iovec page = { .iov_len = HP_BASE };
@@ -448,6 +463,7 @@ TEST_F(list, held)
 	ASSERT_EQ(0, pipe(fd));
 	page.iov_base = self->map.addr;
 	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &page, 1, 0));
+	ASSERT_EQ(0, hp_set_containment("hugepage"));
 	hp_inject(pfn);
 	expect_bad(_metadata, pfn, HP_2M, "contained", "anon");
 	close(fd[0]);

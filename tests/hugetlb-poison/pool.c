@@ -464,7 +464,7 @@ static const struct story stories[] = {
 	{ "truncate", "shared; truncated", POOL_2M, USED(HP_MEMFD, 2), .hit = hit_used,
 	  .leave = leave_truncate, .bad_kb = 4, .want = { "8/6/0/0", "8/6/0/0", "8/8/0/0" } },
 	{ "private", "private; munmap", POOL_2M, USED(HP_PRIVATE, 1), .hit = hit_used,
-	  .bad_kb = 4, .want = { "8/7/0/0", "8/8/0/0", "8/8/0/0" } },
+	  .bad_kb = 4, .want = { "8/7/0/0", "8/7/0/0", "8/8/0/0" } },
 	{ "overcommitted", "shared, surplus; munmap", .size = HP_2M, .overcommit = 4,
 	  USED(HP_MEMFD, 2), .hit = hit_used, .bad_kb = 4,
 	  .want = { "2/0/0/2", "2/0/0/2", "0/0/0/0" } },

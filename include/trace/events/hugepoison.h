@@ -87,8 +87,8 @@ DEFINE_EVENT_CONDITION(hugepoison, hugepoison_promote,
 );
 
 /*
- * A poisoned hugepage was taken apart: its healthy pages are free ("released"),
- * or wait for those who had it private ("kept").
+ * A poisoned hugepage that nobody had any more was taken apart: its healthy pages
+ * are free ("released").
  */
 DEFINE_EVENT_CONDITION(hugepoison, hugepoison_release,
 	TP_PROTO(unsigned long pfn, unsigned int order, const char *outcome,
