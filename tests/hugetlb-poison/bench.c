@@ -721,6 +721,11 @@ static unsigned long sample_contain_private_16(void)
 	return contain_private(16);
 }
 
+static unsigned long sample_contain_private_256(void)
+{
+	return contain_private(256);
+}
+
 static unsigned long sample_private_touch(void)
 {
 	unsigned long took = hit_private(1, true);
@@ -805,6 +810,17 @@ static unsigned long sample_1g_healthy_block(void)
 static unsigned long sample_1g_next_mapper(void)
 {
 	return touch_1g(2, HP_1G / 2);
+}
+
+/* A private one, in the 2 MiB with the error. */
+static unsigned long sample_1g_private(void)
+{
+	unsigned long took;
+
+	need_victim_of(HP_1G, MAP_PRIVATE);
+	took = hit() == BROKEN ? BROKEN : cost_of_load(victim.addr);
+	drop_victim();
+	return took;
 }
 
 /*
@@ -923,6 +939,7 @@ static const struct bench {
 	{ "contain_private_16",	5, 3,	setup_errors, sample_contain_private_16, no_tear_down },
 	{ "private_touch",	5, 3,	setup_errors, sample_private_touch, no_tear_down },
 	{ "private_next",	5, 3,	setup_errors, sample_private_next, no_tear_down },
+	{ "contain_private_256", 3, 3,	setup_errors, sample_contain_private_256, no_tear_down },
 	{ "private_heal",	5, 3,	setup_errors, sample_private_heal, no_tear_down },
 	{ "private_refault",	5, 3,	setup_errors, sample_private_refault, no_tear_down },
 	{ "first_touch",	5, 3,	setup_errors, sample_first_touch, no_tear_down },
@@ -935,6 +952,7 @@ static const struct bench {
 	{ "1g_bad_block",	1, 0,	setup_errors, sample_1g_bad_block, no_tear_down },
 	{ "1g_healthy_block",	1, 0,	setup_errors, sample_1g_healthy_block, no_tear_down },
 	{ "1g_next_mapper",	1, 0,	setup_errors, sample_1g_next_mapper, no_tear_down },
+	{ "1g_private",		1, 0,	setup_errors, sample_1g_private, no_tear_down },
 
 	{ "after_madvise",	101, 101, setup_small_after, sample_madvise, tear_down },
 	{ "after_small_fault",	101, 101, setup_small_after, sample_small_fault, tear_down },
