@@ -40,6 +40,19 @@ static long now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int by_length(const void *a, const void *b)
+{
+	const long *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static long median(long *times, int nr)
+{
+	qsort(times, nr, sizeof(*times), by_length);
+	return times[nr / 2];
+}
+
 /* --- a crowd: processes that do the same thing until they are killed ------------- */
 
 struct crowd {
@@ -80,22 +93,24 @@ static void disperse(META, struct crowd *crowd)
 	EXPECT_EQ(crowd->nr, killed);
 }
 
-/* How long the slowest of some errors takes, in ms; each is undone. */
-static long slowest_error(META, char *at)
+/*
+ * How long errors usually take, in ms; each is undone. One of them may meet a host
+ * that has no time for the guest; a lock that users prolong delays most of them.
+ */
+static long usual_error(META, char *at)
 {
 	unsigned long pfn = hp_pfn(at);
-	long slowest = 0, start, took;
+	long took[ERRORS], start;
 
 	for (int i = 0; i < ERRORS; i++) {
 		start = now_ms();
 		EXPECT_EQ(0, hp_inject(pfn));
-		took = now_ms() - start;
-		slowest = took > slowest ? took : slowest;
+		took[i] = now_ms() - start;
 		EXPECT_EQ(0, hp_touch(at + HP_BASE, HP_READ).code);
 		EXPECT_EQ(0, hp_unpoison_soon(pfn));
 		EXPECT_EQ(0, hp_touch(at, HP_READ).code);
 	}
-	return slowest;
+	return median(took, ERRORS);
 }
 
 FIXTURE(locks) {
@@ -132,7 +147,7 @@ static long with_readers(META, struct hp_narrowed *n, const char *path)
 	long ms;
 
 	gather(_metadata, &crowd, MEMBERS, read_file, (void *)path);
-	ms = slowest_error(_metadata, n->map.addr);
+	ms = usual_error(_metadata, n->map.addr);
 	disperse(_metadata, &crowd);
 	TH_LOG("%d readers of %s: %ld ms for an error", MEMBERS, path, ms);
 	return ms;
@@ -172,14 +187,13 @@ static void punch_busy(void *what)
 		_exit(EXIT_FAILURE);
 }
 
-/* The largest that the pool was while errors came, and how long the slowest took. */
-static long largest_pool(META, char *at, long *slowest)
+/* The largest that the pool was while errors came, and how long these took, in ms. */
+static long largest_pool(META, char *at, long *usual)
 {
 	unsigned long pfn = hp_pfn(at);
-	long largest = 0, start, took, nr;
+	long largest = 0, start, nr, took[ERRORS];
 
-	*slowest = 0;
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 10 * ERRORS; i++) {
 		nr = hp_read_long(POOL "nr_hugepages");
 		largest = nr > largest ? nr : largest;
 		usleep(20 * 1000);
@@ -187,10 +201,10 @@ static long largest_pool(META, char *at, long *slowest)
 			continue;
 		start = now_ms();
 		EXPECT_EQ(0, hp_inject(pfn));
-		took = now_ms() - start;
-		*slowest = took > *slowest ? took : *slowest;
+		took[i / 10] = now_ms() - start;
 		EXPECT_EQ(0, hp_unpoison_soon(pfn));
 	}
+	*usual = median(took, ERRORS);
 	return largest;
 }
 
@@ -200,7 +214,7 @@ TEST_F_TIMEOUT(locks, healers, 180)
 	struct hp_narrowed *n = &self->n;
 	struct iovec held = { .iov_base = hp_narrowed_victim(n), .iov_len = HP_BASE };
 	struct raw_page raw = { .fd = n->map.fd, .at = n->raw };
-	long before, slowest;
+	long before, usual;
 	struct crowd crowd;
 	int fd[2];
 
@@ -211,10 +225,10 @@ TEST_F_TIMEOUT(locks, healers, 180)
 
 	before = hp_read_long(POOL "nr_hugepages");
 	gather(_metadata, &crowd, MEMBERS, punch_busy, &raw);
-	EXPECT_GE(before + 1, largest_pool(_metadata, n->map.addr, &slowest));
+	EXPECT_GE(before + 1, largest_pool(_metadata, n->map.addr, &usual));
 	disperse(_metadata, &crowd);
-	TH_LOG("%d healers: %ld ms for an error", MEMBERS, slowest);
-	EXPECT_GE(2 * SLACK_MS, slowest);
+	TH_LOG("%d healers: %ld ms for an error", MEMBERS, usual);
+	EXPECT_GE(2 * SLACK_MS, usual);
 	EXPECT_EQ(before, hp_read_long(POOL "nr_hugepages"));
 	EXPECT_RIGHT(n);
 
@@ -267,7 +281,7 @@ TEST_F_TIMEOUT(copying, no_delay, 180)
 	ASSERT_EQ(0, hp_narrowed_hit(n));
 	healer = start_child(_metadata, punch_raw_page, n);
 	usleep(500 * 1000);	/* until the copy is under way */
-	ms = slowest_error(_metadata, self->other.addr);
+	ms = usual_error(_metadata, self->other.addr);
 	TH_LOG("while %lu kB are copied: %ld ms for an error", variant->size >> 10, ms);
 	EXPECT_GE(2 * SLACK_MS, ms);
 	EXPECT_EQ(0, waitpid(healer, NULL, WNOHANG)) {
