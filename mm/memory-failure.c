@@ -612,6 +612,7 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
 	struct anon_vma *anon_vma = NULL;
 	const char *why = NULL;
+	bool narrow = false;
 
 	/* without a file or a mapper nobody would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
@@ -633,15 +634,15 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	}
 	if (!anon_vma)
 		return true;
-	/* the worker reads it without mf_mutex */
+	/* the worker reads it without mf_mutex; a try before may have left one */
 	spin_lock(&hugepoison_records_lock);
-	err->record->anon_vma = anon_vma;
+	swap(err->record->anon_vma, anon_vma);
 	spin_unlock(&hugepoison_records_lock);
-	return true;
+	narrow = true;
 out:
 	if (anon_vma)
 		put_anon_vma(anon_vma);
-	return false;
+	return narrow;
 }
 
 /* The raw page is out of everybody's reach, the others are to be back soon. */

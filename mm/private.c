@@ -42,9 +42,10 @@ struct hugepoison_private {
 };
 
 /*
- * For the mapping of @folio, or of a file's hugepage; @pages is its size. The
- * process whose mapping it is pays, whoever narrows for it. The worker, which is
- * there for all, does not reclaim within the limits of one.
+ * For a mapping of @folio, or of a file's hugepage; @pages is its size. @mm's
+ * process pays: the one whose mapping it is, whoever narrows for it, and for the
+ * child of a fork its parent. The worker, which is there for all, does not reclaim
+ * within the limits of one.
  */
 static struct hugepoison_private *
 hugepoison_private_alloc(struct mm_struct *mm, struct folio *folio,
@@ -317,15 +318,19 @@ static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
 	return entry;
 }
 
-/* Whether a page of a hugepage that a mapping holds is lost to it. */
+/*
+ * Whether a page of a hugepage that a mapping holds is lost to it. Another thread
+ * may take the entry of a hugetlb VMA away meanwhile, and the reference with it.
+ */
 static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
 				    unsigned long address, struct folio *folio)
 {
+	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
-			   (folio_nr_pages(folio) - 1);
+			   ((size >> PAGE_SHIFT) - 1);
 
 	return hugepoison_fate(folio) == HUGEPOISON_WIDE ||
-	       hugepoison_page_is_raw(folio, at);
+	       hugepoison_peek_raw(folio, size, at);
 }
 
 /* Whether one page of a narrowed private VMA is lost. */
@@ -441,12 +446,14 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 }
 
 /*
- * A base page of the process's own, filled from a hugepage or with zeros.
+ * A base page of the process's own, filled from a hugepage or with zeros, charged
+ * to @payer's process.
  *
  * Return: 0 when something is mapped there, -ENOMEM, -EHWPOISON.
  */
 static int hugepoison_own_page(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *from)
+			       unsigned long address, struct folio *from,
+			       struct mm_struct *payer)
 {
 	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
 					     address, false);
@@ -454,7 +461,7 @@ static int hugepoison_own_page(struct vm_area_struct *vma,
 
 	if (!page)
 		return ret;
-	if (mem_cgroup_charge(page, vma->vm_mm, GFP_KERNEL))
+	if (mem_cgroup_charge(page, payer, GFP_KERNEL))
 		goto out;
 	ret = -EHWPOISON;
 	if (!hugepoison_fill_page(vma, address, &page->page, from))
@@ -467,9 +474,13 @@ out:
 	return ret;
 }
 
-/* One page for the child of a process whose hugepage a device has pinned. */
+/*
+ * One page for the child of a process whose hugepage a device has pinned. @parent
+ * pays: the child is in no cgroup yet.
+ */
 static int hugepoison_copy_for_child(struct vm_area_struct *vma,
-				     unsigned long address, struct folio *from)
+				     unsigned long address, struct folio *from,
+				     struct mm_struct *parent)
 {
 	unsigned long at = linear_page_index(vma, address) &
 			   (folio_nr_pages(from) - 1);
@@ -481,7 +492,7 @@ static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 		return -ENOMEM;
 	pte_unmap_unlock(pte, ptl);
 	if (!hugepoison_page_is_raw(from, at))
-		ret = hugepoison_own_page(vma, address, from);
+		ret = hugepoison_own_page(vma, address, from, parent);
 	if (ret == -EHWPOISON)
 		ret = hugepoison_set_lost(vma, address,
 					  page_to_pfn(folio_page(from, at)));
@@ -506,7 +517,8 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 		folio = hugepoison_private_folio(parent, address);
 		if (folio && pte_none_mostly(hugepoison_base_entry(parent,
 								   address)))
-			ret = hugepoison_copy_for_child(child, address, folio);
+			ret = hugepoison_copy_for_child(child, address, folio,
+							parent->vm_mm);
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
 		cond_resched();
@@ -532,7 +544,7 @@ static int hugepoison_fork_private(struct vm_area_struct *child,
 
 	if (!own)
 		return 0;
-	copy = hugepoison_private_alloc(child->vm_mm, own->folio, nr);
+	copy = hugepoison_private_alloc(parent->vm_mm, own->folio, nr);
 	if (!copy)
 		return -ENOMEM;
 	copy->added = own->added;

@@ -301,28 +301,6 @@ static bool hugepoison_become_huge(struct hugepoison_range *range)
 }
 
 /*
- * Where the hugepage's own entry is to be. NULL where there are no page tables:
- * the fault that brought us here made them, but the lock was dropped since.
- */
-static pte_t *hugepoison_entry_slot(struct vm_area_struct *vma)
-{
-	unsigned long address = vma->vm_start;
-	pgd_t *pgd = pgd_offset(vma->vm_mm, address);
-	p4d_t *p4d;
-	pud_t *pud;
-
-	if (pgd_none(*pgd))
-		return NULL;
-	p4d = p4d_offset(pgd, address);
-	if (p4d_none(*p4d))
-		return NULL;
-	pud = pud_offset(p4d, address);
-	if (huge_page_size(hstate_vma(vma)) == PUD_SIZE)
-		return (pte_t *)pud;
-	return pud_none(*pud) ? NULL : (pte_t *)pmd_offset(pud, address);
-}
-
-/*
  * The hugetlb VMA that a narrowed one was: it takes a hugepage from what it has
  * reserved, or where the poisoned one was that, from the pool.
  */
@@ -359,10 +337,14 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 	    !hugepoison_vma_is_narrowed(vma) ||
 	    vma->vm_flags & VM_MAYSHARE || userfaultfd_armed(vma))
 		return;
+	/* the lock was dropped since the fault: a GiB may be here by now */
 	size = huge_page_size(hstate_vma(vma));
-	slot = hugepoison_entry_slot(vma);
-	if (!slot || !IS_ALIGNED(vma->vm_start, size) ||
+	if (size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
 	    vma->vm_end - vma->vm_start != size || anon_vma_prepare(vma))
+		return;
+	/* where the hugepage's own entry is to be, if there are page tables */
+	slot = (pte_t *)mm_find_pmd(mm, vma->vm_start);
+	if (!slot)
 		return;
 	vma_start_write(vma);
 	if (!hugepoison_range_is_whole(vma))
@@ -451,17 +433,15 @@ static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
 				       struct folio *folio)
 {
-	struct mm_struct *mm = vmf->vma->vm_mm;
 	vm_fault_t ret = vmf_anon_prepare(vmf);
 	int err;
 
 	if (ret)
 		return ret;
-	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
-		pmd_install(mm, vmf->pmd, &vmf->prealloc_pte);
-	else if (pte_alloc(mm, vmf->pmd))
-		return VM_FAULT_OOM;
-	err = hugepoison_own_page(vmf->vma, vmf->address, folio);
+	if (!hugepoison_has_table(vmf))
+		return VM_FAULT_NOPAGE;
+	err = hugepoison_own_page(vmf->vma, vmf->address, folio,
+				  vmf->vma->vm_mm);
 	if (err)
 		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_HWPOISON;
 	return VM_FAULT_NOPAGE;
@@ -502,14 +482,13 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 	if (IS_ERR(folio))
 		folio = NULL;
 
-	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY)
+	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY) {
 		ret = VM_FAULT_NOPAGE;
-	else if (hugepoison_wants_huge(vmf, folio))
-		own = false;
-	else if (vmf->cow_page)
-		ret = hugepoison_cow_fault(vmf, folio);
-	else
-		own = true;
+	} else if (!hugepoison_wants_huge(vmf, folio)) {
+		own = !vmf->cow_page;
+		if (!own)
+			ret = hugepoison_cow_fault(vmf, folio);
+	}
 
 	if (folio)
 		folio_unlock(folio);

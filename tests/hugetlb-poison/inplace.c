@@ -162,21 +162,35 @@ static void check_sharers(TEST_ARGS)
 	}
 }
 
-/*
- * With nobody left to share it the hugepage is written in place, where it is
- * mapped anew: as it is after a fork.
- */
-static void check_in_place(TEST_ARGS)
+/* Whether a page that a fork has unmapped is written in place. */
+static bool is_in_place(TEST_ARGS, unsigned long before_raw)
 {
-	char *other = self->raw - 7 * HP_BASE;
+	char *other = self->raw - before_raw * HP_BASE;
 	pid_t pid = fork();
+	bool same;
 
 	if (!pid)
 		_exit(0);
 	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
 	other[100] = 1;
-	EXPECT_EQ(self->pfn - 7, hp_pfn(other));
+	same = hp_pfn(other) == self->pfn - before_raw;
 	other[100] = 0;
+	return same;
+}
+
+/*
+ * With nobody left to share it the hugepage is written in place, where it is
+ * mapped anew: as it is after a fork. While the worker looks at it, a moment of
+ * its passes, a page is copied instead: then the next one tells.
+ */
+static void check_in_place(TEST_ARGS)
+{
+	unsigned long page = 7;
+	bool same;
+
+	hp_await((same = is_in_place(PASS_ARGS, page)) || ++page == 90,
+		 "a page before 0x%lx is written in place", self->pfn);
+	EXPECT_TRUE(same);
 }
 
 static void make(TEST_ARGS, bool pinned)
@@ -263,6 +277,37 @@ TEST_F_TIMEOUT(matrix, keeps_all_but_the_raw_page, 600)
 			}
 		}
 	}
+}
+
+/* What fork copies for a child it charges to the parent: no limit is got around. */
+TEST(fork_is_charged)
+{
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_mapper child;
+	char *raw;
+	long before;
+	int ring;
+
+	ASSERT_EQ(0, hp_test_begin(&test, HP_2M));
+	hp_catch_sigbus();
+	enter_cgroup("memory");
+	ASSERT_EQ(0, hp_map(&map, HP_PRIVATE, HP_2M, 1));
+	hp_stamp(map.addr, HP_2M, SEED);
+	raw = map.addr + 100 * HP_BASE;
+	ring = pin(raw + PIN * HP_BASE);
+	ASSERT_LE(0, ring);
+	ASSERT_EQ(0, hp_inject(hp_pfn(raw)));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(raw, HP_READ).code);
+
+	before = hp_read_long(CGROUP "/memory.current");
+	ASSERT_EQ(0, hp_mapper_start(&child, &map, false));
+	EXPECT_LE(before + (long)HP_2M - (long)HP_BASE, hp_read_long(CGROUP "/memory.current"));
+	EXPECT_EQ(0, hp_mapper_stop(&child));
+	close(ring);
+	hp_map_free(&map);
+	leave_cgroup();
+	EXPECT_EQ(0, hp_test_end(&test));
 }
 
 TEST_HARNESS_MAIN
