@@ -617,8 +617,9 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	/* without a file or a mapper nobody would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
+		/* a try before may have left entries that keep it */
 		if (!anon_vma)
-			return false;
+			return err->record && err->record->anon_vma;
 	} else if (!err->folio->mapping) {
 		return false;
 	}

@@ -153,6 +153,8 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    const struct page *ref_page);
 
 /* mm/hugepoison/rmap.c: the workqueue, the reverse map */
+#define hugepoison_stays_behind(folio, page)				\
+	(PageHWPoison(page) && !folio_test_hugetlb(folio))
 extern struct workqueue_struct *hugepoison_wq;
 void hugepoison_begin_urgent(void);
 void hugepoison_end_urgent(void);
@@ -462,6 +464,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #define hugepoison_memory_failure(pfn, flags, hugetlb)			\
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
+#define hugepoison_stays_behind(folio, page)	PageHWPoison(page)
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false

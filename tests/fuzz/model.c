@@ -167,7 +167,10 @@ static void is_lost(const struct slot *slot, unsigned int hugepage, unsigned int
 	count(how == LOST ? &fz->losses : &fz->wide_losses);
 	if (how == LOST && fz->doomed[watched])
 		return;
-	if (how == LOST_WIDE && (slot->private || fz->faults || fz->wide || slot_thing(slot)->wide))
+	/* a device had it pinned, the child was forked before its parent was narrowed */
+	if (how == LOST_WIDE && slot->private && me.child)
+		return;
+	if (how == LOST_WIDE && (fz->faults || fz->wide || slot_thing(slot)->wide))
 		return;
 	describe(where, sizeof(where), slot, hugepage, watched);
 	finding("a healthy page is lost%s: %s", how == LOST ? "" : " with all of its hugepage",

@@ -12,7 +12,7 @@
 
 #define RINGS	2
 
-/* A pinned private hugepage is contained as a whole: documented. */
+/* A child may lose all of a private hugepage that is pinned: documented. */
 static __thread struct hp_ring ring;
 static __thread bool ring_is_open, ring_has_buffer;
 static __thread unsigned long ring_buffer;

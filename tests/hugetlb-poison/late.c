@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An error in a hugepage that is neither free nor in use yet: a page fault is
- * filling it. The handler cannot get hold of it. When it comes into use the raw
- * page has to be out of everybody's reach soon, and nothing else.
+ * An error in a hugepage that is neither free nor in use: a page fault is filling
+ * it, or it is on its way to another node. The handler cannot get hold of it. When
+ * it comes into use the raw page has to be out of everybody's reach soon, and
+ * nothing else; who has its copy by then loses nothing.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "kselftest_harness.h"
 
 #include "hp.h"
 
 #define SOON_MS		2000	/* after the fault, until the error is contained */
+#define MOVED		40	/* hugepages at once: the last one waits for long */
+#define TIMES		5
+#define RAW		77	/* which base page of the last one is hit */
 
 FIXTURE(late) {
 	struct hp_test test;
@@ -117,6 +122,85 @@ TEST_F_TIMEOUT(late, contained_when_in_use, 240)
 
 	hp_map_free(&self->map);
 	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
+}
+
+/* --- on the way to another node ------------------------------------------------ */
+
+FIXTURE(moved) {
+	struct hp_test test;
+	struct hp_map map;
+	int to;
+	bool done;
+};
+
+FIXTURE_VARIANT(moved) {
+	enum hp_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(moved, memfd) { .backing = HP_MEMFD };
+FIXTURE_VARIANT_ADD(moved, private) { .backing = HP_PRIVATE };
+
+FIXTURE_SETUP(moved)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	hp_catch_sigbus();
+	hp_place_on(HP_2M, 0, MOVED);
+	ASSERT_EQ(0, hp_map(&self->map, variant->backing, HP_2M, MOVED));
+	for (unsigned int i = 0; i < MOVED; i++)
+		ASSERT_EQ(0, hp_stamp(self->map.addr + i * HP_2M, HP_2M, i));
+	hp_place_anywhere();
+}
+
+FIXTURE_TEARDOWN(moved)
+{
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* All are isolated first, and then moved one by one. */
+static void *move(void *arg)
+{
+	FIXTURE_DATA(moved) *self = arg;
+	unsigned long node = 1UL << self->to;
+
+	syscall(__NR_mbind, self->map.addr, MOVED * HP_2M, 2 /* MPOL_BIND */, &node, 8,
+		2 /* MPOL_MF_MOVE */);
+	__atomic_store_n(&self->done, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void move_first(FIXTURE_DATA(moved) *self, pthread_t *thread)
+{
+	unsigned long pfn = hp_pfn(self->map.addr);
+
+	self->to = !hp_pfn_node(pfn);
+	self->done = false;
+	if (pthread_create(thread, NULL, move, self))
+		exit(EXIT_FAILURE);
+	while (hp_pfn(self->map.addr) == pfn && !__atomic_load_n(&self->done, __ATOMIC_SEQ_CST))
+		;
+}
+
+/* The error comes while the last one waits: it is moved, or contained before. */
+TEST_F_TIMEOUT(moved, raw_page_at_most, 120)
+{
+	char *last = self->map.addr + (MOVED - 1) * HP_2M;
+	unsigned long pfn;
+	pthread_t thread;
+	long damage;
+	int ret;
+
+	for (int i = 0; i < TIMES; i++) {
+		pfn = hp_pfn(last) + RAW;
+		move_first(self, &thread);
+		ret = hp_inject(pfn);
+		pthread_join(thread, NULL);
+		TH_LOG("the handler said %d", ret);
+		EXPECT_GE(1, hp_lost(last, HP_2M, MOVED - 1, &damage));
+		EXPECT_EQ(0, damage);
+		ASSERT_EQ(0, hp_unpoison_soon(pfn));
+		ASSERT_EQ(0, hp_stamp(last, HP_2M, MOVED - 1));
+	}
 }
 
 TEST_HARNESS_MAIN
