@@ -13,14 +13,6 @@
 
 /* --- promote ---------------------------------------------------------------- */
 
-/* The base pages of a private range, taken from its page table for a while. */
-struct hugepoison_range {
-	struct vm_area_struct *vma;
-	unsigned long nr;
-	struct folio *fresh;
-	pte_t entries[];
-};
-
 /*
  * Whether a page can go over into a hugepage, and its entry with it. Entries of
  * the poisoned hugepage are dropped first.
@@ -41,10 +33,10 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	       !PageHWPoison(page);
 }
 
-/* Whether that is so of all that one page table maps. */
-static bool hugepoison_table_is_plain(struct vm_area_struct *vma,
-				      unsigned long address)
+/* Whether that is so of all that the page table maps. */
+static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 {
+	unsigned long address = vma->vm_start;
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
 	pte_t *ptes, *pte, *end;
 	spinlock_t *ptl = NULL;
@@ -54,7 +46,7 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma,
 	ptes = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
 	if (!ptes)
 		return true;
-	end = ptes + PTRS_PER_PTE;
+	end = ptes + vma_pages(vma);
 	for (pte = ptes; pte < end; pte++, address += PAGE_SIZE)
 		if (!hugepoison_is_plain(vma, address, ptep_get(pte)))
 			break;
@@ -64,59 +56,12 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma,
 
 /*
  * Return: false when something in the range is no plain page, or is missing.
- * mmap_lock is held for reading at least; it keeps the page tables.
+ * mmap_lock is held for reading at least; it keeps the page table.
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
-	unsigned long address;
-
-	for (address = vma->vm_start; address < vma->vm_end;
-	     address += PMD_SIZE) {
-		if (!hugepoison_table_is_plain(vma, address))
-			return false;
-		cond_resched();
-	}
-	return hugepoison_private_loss(vma) == HUGEPOISON_HEALTHY;
-}
-
-/* Take one entry out of the page table, or put it back. */
-static void hugepoison_swap_entry(struct hugepoison_range *range,
-				  unsigned long i, bool out)
-{
-	unsigned long address = range->vma->vm_start + (i << PAGE_SHIFT);
-	struct mm_struct *mm = range->vma->vm_mm;
-	pmd_t *pmd = mm_find_pmd(mm, address);
-	spinlock_t *ptl = NULL;
-	pte_t *pte;
-
-	if (!pmd)
-		return;
-	pte = pte_offset_map_lock(mm, pmd, address, &ptl);
-	if (!pte)
-		return;
-	if (out)
-		range->entries[i] = ptep_get_and_clear(mm, address, pte);
-	else
-		set_pte_at(mm, address, pte, range->entries[i]);
-	pte_unmap_unlock(pte, ptl);
-}
-
-/*
- * Take all entries out of the page table, or put them back. While they are out
- * nobody comes to the pages: not by a fault, as the VMA is locked, nor without
- * one, as get_user_pages() looks at the entry once more when it has a page.
- */
-static void hugepoison_swap_entries(struct hugepoison_range *range, bool out)
-{
-	struct vm_area_struct *vma = range->vma;
-	unsigned long i;
-
-	for (i = 0; i < range->nr; i++) {
-		hugepoison_swap_entry(range, i, out);
-		cond_resched();
-	}
-	if (out)
-		flush_tlb_range(vma, vma->vm_start, vma->vm_end);
+	return hugepoison_table_is_plain(vma) &&
+	       hugepoison_private_loss(vma) == HUGEPOISON_HEALTHY;
 }
 
 /* Whether a page has no users but those who map it, and the swap cache. */
@@ -139,78 +84,54 @@ static bool hugepoison_held_is_at_rest(struct vm_area_struct *vma)
 	       folio_ref_count(own->folio) <= 2;
 }
 
-/* Whether nobody comes to any of the pages while it is copied. */
-static bool hugepoison_is_at_rest(struct hugepoison_range *range)
+/*
+ * Copy a page, or what the mapping has discarded: zeros. Return: false where a
+ * device, say, may be writing to it, or for a bad page.
+ */
+static bool hugepoison_copy_page(struct vm_area_struct *vma,
+				 unsigned long address, struct folio *fresh)
 {
-	struct vm_area_struct *vma = range->vma;
-	unsigned long i;
+	struct page *to = folio_page(fresh,
+				     (address - vma->vm_start) >> PAGE_SHIFT);
+	pte_t entry = hugepoison_base_entry(vma, address);
+
+	if (pte_none(entry))
+		return hugepoison_fill_page(vma, address, to,
+				hugepoison_private_folio(vma, address));
+	return hugepoison_is_plain(vma, address, entry) &&
+	       hugepoison_is_only_mapped(page_folio(pte_page(entry))) &&
+	       !copy_mc_user_highpage(to, pte_page(entry), address, vma);
+}
+
+static bool hugepoison_copy_range(struct vm_area_struct *vma,
+				  struct folio *fresh)
+{
+	unsigned long address;
 
 	if (!hugepoison_held_is_at_rest(vma))
 		return false;
-	for (i = 0; i < range->nr; i++) {
-		unsigned long address = vma->vm_start + (i << PAGE_SHIFT);
-		pte_t entry = range->entries[i];
-
-		if (pte_none(entry))
-			continue;
-		if (!hugepoison_is_plain(vma, address, entry) ||
-		    !hugepoison_is_only_mapped(page_folio(pte_page(entry))))
+	for (address = vma->vm_start; address < vma->vm_end;
+	     address += PAGE_SIZE) {
+		if (!hugepoison_copy_page(vma, address, fresh))
 			return false;
 		cond_resched();
 	}
 	return true;
 }
 
-/* Copy what there is; what was discarded is zero. */
-static bool hugepoison_fill_fresh(struct hugepoison_range *range)
+/*
+ * With no access allowed nobody comes to the pages: not by a fault, as the VMA is
+ * locked, nor without one, as get_user_pages_fast() and its users then fault.
+ */
+static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 {
-	struct vm_area_struct *vma = range->vma;
-	unsigned long i;
+	struct mmu_gather tlb;
 
-	for (i = 0; i < range->nr; i++) {
-		unsigned long address = vma->vm_start + (i << PAGE_SHIFT);
-		struct page *to = folio_page(range->fresh, i);
-		struct folio *from = hugepoison_private_folio(vma, address);
-		pte_t entry = range->entries[i];
-
-		if (pte_none(entry) ?
-		    !hugepoison_fill_page(vma, address, to, from) :
-		    copy_mc_user_highpage(to, pte_page(entry), address, vma))
-			return false;
-		cond_resched();
-	}
-	return true;
-}
-
-/* This mapping lets go of a page; counting that needs the page table's lock. */
-static void hugepoison_drop_entry(struct vm_area_struct *vma,
-				  unsigned long address, struct page *page)
-{
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
-	spinlock_t *ptl = NULL;
-
-	if (WARN_ON_ONCE(!pmd))
-		return;
-	ptl = pmd_lock(vma->vm_mm, pmd);
-	folio_remove_rmap_pte(page_folio(page), page, vma);
-	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-	spin_unlock(ptl);
-	free_page_and_swap_cache(page);
-}
-
-/* The pages were copied. */
-static void hugepoison_drop_entries(struct hugepoison_range *range)
-{
-	unsigned long i;
-
-	for (i = 0; i < range->nr; i++) {
-		if (!pte_none(range->entries[i]))
-			hugepoison_drop_entry(range->vma,
-					      range->vma->vm_start +
-					      (i << PAGE_SHIFT),
-					      pte_page(range->entries[i]));
-		cond_resched();
-	}
+	vma->vm_page_prot = prot;
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	/* what was writable is again at the first write */
+	change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
+	tlb_finish_mmu(&tlb);
 }
 
 /* From a narrowed private VMA back to a hugetlb VMA. */
@@ -270,30 +191,28 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
 }
 
 /*
- * Copy the range's pages to the fresh hugepage and map that. The anon_vma's lock
- * keeps the reverse map's walks out of page tables that are about to go.
+ * Copy the range's pages to the fresh hugepage, and make room for that. The
+ * anon_vma's lock keeps the reverse map's walks out of a page table that is about
+ * to go.
  */
-static bool hugepoison_become_huge(struct hugepoison_range *range)
+static bool hugepoison_become_huge(struct vm_area_struct *vma,
+				   struct folio *fresh)
 {
-	struct vm_area_struct *vma = range->vma;
 	struct address_space *mapping = vma->vm_file->f_mapping;
-	struct mmu_notifier_range notifier;
+	pgprot_t prot = vma->vm_page_prot;
 	bool done;
 
-	mmu_notifier_range_init(&notifier, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
-				vma->vm_start, vma->vm_end);
 	i_mmap_lock_write(mapping);
 	anon_vma_lock_write(vma->anon_vma);
 	hugepoison_drop_hugepage(vma);
-	mmu_notifier_invalidate_range_start(&notifier);
-	hugepoison_swap_entries(range, true);
-	done = hugepoison_is_at_rest(range) && hugepoison_fill_fresh(range);
-	if (!done)
-		hugepoison_swap_entries(range, false);
-	mmu_notifier_invalidate_range_end(&notifier);
+	hugepoison_protect(vma, vm_get_page_prot(VM_NONE));
+	done = hugepoison_copy_range(vma, fresh);
 	if (done) {
-		hugepoison_drop_entries(range);
+		zap_page_range_single(vma, vma->vm_start,
+				      vma->vm_end - vma->vm_start, NULL);
 		hugepoison_make_hugetlb(vma);
+	} else {
+		hugepoison_protect(vma, prot);
 	}
 	anon_vma_unlock_write(vma->anon_vma);
 	i_mmap_unlock_write(mapping);
@@ -327,7 +246,7 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
 	struct vm_area_struct taker, *vma = vma_lookup(mm, address);
-	struct hugepoison_range *range;
+	struct folio *fresh;
 	unsigned long size;
 	pte_t *slot;
 	bool done;
@@ -350,30 +269,21 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 	if (!hugepoison_range_is_whole(vma))
 		return;
 
-	range = kvzalloc(struct_size(range, entries, size >> PAGE_SHIFT),
-			 GFP_KERNEL);
-	if (!range)
-		return;
-	range->vma = vma;
-	range->nr = size >> PAGE_SHIFT;
 	hugepoison_init_taker(&taker, vma);
-	range->fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
-	if (IS_ERR(range->fresh))
-		goto out;
-	done = hugepoison_become_huge(range);
-	trace_hugepoison_promote(folio_pfn(range->fresh),
-				 folio_order(range->fresh),
+	fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
+	if (IS_ERR(fresh))
+		return;
+	done = hugepoison_become_huge(vma, fresh);
+	trace_hugepoison_promote(folio_pfn(fresh), folio_order(fresh),
 				 done ? "promoted" : "failed", begin);
 	if (done) {
-		hugepoison_uncharge_reserved(vma, range->fresh);
-		hugepoison_map_fresh(vma, range->fresh, slot);
+		hugepoison_uncharge_reserved(vma, fresh);
+		hugepoison_map_fresh(vma, fresh, slot);
 	} else {
 		restore_reserve_on_error(hstate_vma(vma), &taker,
-					 vma->vm_start, range->fresh);
-		folio_put(range->fresh);
+					 vma->vm_start, fresh);
+		folio_put(fresh);
 	}
-out:
-	kvfree(range);
 }
 
 /* --- faults --------------------------------------------------------------- */

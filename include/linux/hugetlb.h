@@ -464,7 +464,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #define hugepoison_memory_failure(pfn, flags, hugetlb)			\
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
-#define hugepoison_stays_behind(folio, page)	PageHWPoison(page)
+#define hugepoison_stays_behind(folio, page)				\
+	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false
