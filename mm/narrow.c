@@ -1475,6 +1475,30 @@ static enum hugepoison_fate hugepoison_fate_at(struct vm_area_struct *vma,
 	return hugepoison_vma_fate(vma, address);
 }
 
+/**
+ * hugepoison_accessed_shift - how much is lost to who ran into a known error
+ * @mm: the address space
+ * @address: where it has the raw page
+ * @shift: what its entry says: the hugepage's size, or a base page's
+ *
+ * Two CPUs may run into one error before anybody has narrowed: the second one
+ * finds the entry that the handler of the first one left.
+ *
+ * Context: Process context, may sleep; mmap_lock held for reading.
+ * Return: PAGE_SHIFT where narrowing keeps the healthy pages, else @shift.
+ */
+short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
+				short shift)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, address);
+
+	mmap_assert_locked(mm);
+	if (vma && is_vm_hugetlb_page(vma) &&
+	    hugepoison_fate_at(vma, address) == HUGEPOISON_NARROW)
+		return PAGE_SHIFT;
+	return shift;
+}
+
 /* The hugetlb VMA that @at, where a range begins or ends, lies in a hugepage of. */
 static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
 						 unsigned long at)

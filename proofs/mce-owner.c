@@ -14,12 +14,15 @@
  *            stands for all
  *   others   read all pages but the raw one
  *   spin     read the raw page until there is a signal
- *   stay     read another page until there is a signal
+ *   stay     read another page until there is a signal, or SIGUSR1: then the raw page
  *   code     where the code of stay is
  *   crowd    from now on, threads map the file, and others try to punch out the raw
  *            page of a hugepage that a pipe keeps busy
+ *   count    how often they tried to punch, and mapped
  *   alone    not any more
+ *   twin N   another thread does spin, on CPU N
  *   last     the last SIGBUS: si_code, si_addr, si_addr_lsb
+ *   twin's   the same of the other thread, which has ended
  *   discard  give up the raw page's contents
  *
  * With early it asks to be told of errors that it has not touched; with plain it
@@ -53,10 +56,12 @@ static int file = -1;
 static unsigned long size, raw;
 static bool private;
 
-static sigjmp_buf back;
-static bool reading;
-static int code, lsb;		/* of the last signal */
-static void *where;
+/* Each thread has signals of its own. */
+static __thread sigjmp_buf back;
+static __thread bool reading;
+static __thread int code, lsb;		/* of the last signal */
+static __thread void *where;
+static bool called;			/* by SIGUSR1 */
 
 static void fail(const char *what)
 {
@@ -78,14 +83,21 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-static void catch_sigbus(bool early)
+static void on_call(int sig)
 {
+	(void)sig;
+	__atomic_store_n(&called, true, __ATOMIC_RELEASE);
+}
+
+static void catch_signals(bool early)
+{
+	struct sigaction call = { .sa_handler = on_call, .sa_flags = SA_RESTART };
 	struct sigaction action = {
 		.sa_sigaction = on_sigbus,
 		.sa_flags = SA_SIGINFO | SA_RESTART,
 	};
 
-	if (sigaction(SIGBUS, &action, NULL))
+	if (sigaction(SIGBUS, &action, NULL) || sigaction(SIGUSR1, &call, NULL))
 		fail("sigaction");
 	if (prctl(PR_MCE_KILL, PR_MCE_KILL_SET,
 		  early ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE, 0, 0))
@@ -127,33 +139,59 @@ static unsigned long load(unsigned long at)
 	return __atomic_load_n((unsigned long *)(hugepage + at), __ATOMIC_RELAXED);
 }
 
+static bool is_signalled(void)
+{
+	return __atomic_load_n(&code, __ATOMIC_ACQUIRE);
+}
+
+static bool is_called(void)
+{
+	return __atomic_load_n(&called, __ATOMIC_ACQUIRE);
+}
+
 /* Only machine code of its own runs here, so that a machine check hits that. */
-static void spin(void)
+__attribute__((noinline)) static void read_raw(void)
 {
 	code = 0;
-	printf("spinning\n");
-	fflush(stdout);
 	if (!sigsetjmp(back, 1)) {
 		set_reading(true);
-		while (!__atomic_load_n(&code, __ATOMIC_ACQUIRE))
+		while (!is_signalled())
 			load(raw);
 	}
 	set_reading(false);
+}
+
+/*
+ * The same, but what it reads is there. Hardware reports an error on a load of the
+ * raw page, which is done again unless there is a signal: that is the last one here.
+ */
+__attribute__((noinline)) static void read_other(void)
+{
+	code = 0;
+	if (!sigsetjmp(back, 1)) {
+		set_reading(true);
+		while (!is_signalled() && !is_called())
+			load(0);
+		while (!is_signalled())
+			load(raw);
+	}
+	set_reading(false);
+}
+
+static void spin(void)
+{
+	printf("spinning\n");
+	fflush(stdout);
+	read_raw();
 	printf("stopped\n");
 }
 
-/* The same, but what it reads is there. */
 static void stay(void)
 {
-	code = 0;
+	called = false;
 	printf("staying\n");
 	fflush(stdout);
-	if (!sigsetjmp(back, 1)) {
-		set_reading(true);
-		while (!__atomic_load_n(&code, __ATOMIC_ACQUIRE))
-			load(0);
-	}
-	set_reading(false);
+	read_other();
 	printf("stopped\n");
 }
 
@@ -161,6 +199,7 @@ static void stay(void)
 
 static pthread_t crowd[NR_HEALERS + 1];
 static bool crowded;
+static unsigned long punched, mapped;	/* how often they tried */
 static int held[2];
 
 static bool is_crowded(void)
@@ -170,8 +209,10 @@ static bool is_crowded(void)
 
 static void *heal(void *arg)
 {
-	while (is_crowded())
+	while (is_crowded()) {
 		fallocate(file, HOLE, raw, PAGE);
+		__atomic_fetch_add(&punched, 1, __ATOMIC_RELAXED);
+	}
 	return arg;
 }
 
@@ -182,6 +223,7 @@ static void *map_again(void *arg)
 
 		if (at != MAP_FAILED)
 			munmap(at, size);
+		__atomic_fetch_add(&mapped, 1, __ATOMIC_RELAXED);
 	}
 	return arg;
 }
@@ -210,6 +252,12 @@ static void disperse(void)
 	printf("alone\n");
 }
 
+static void tell_crowd(void)
+{
+	printf("%lu %lu\n", __atomic_load_n(&punched, __ATOMIC_RELAXED),
+	       __atomic_load_n(&mapped, __ATOMIC_RELAXED));
+}
+
 static void tell_where(void)
 {
 	unsigned long entry = 0;
@@ -220,7 +268,7 @@ static void tell_where(void)
 		fail("/proc/self/pagemap");
 	close(fd);
 	printf("%lu %lu %lu\n", entry & PFN_MASK, (unsigned long)(hugepage + raw),
-	       (unsigned long)spin);
+	       (unsigned long)read_raw);
 }
 
 static void pin(int cpu)
@@ -231,7 +279,46 @@ static void pin(int cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		fail("sched_setaffinity");
+}
+
+static void move_to(int cpu)
+{
+	pin(cpu);
 	printf("pinned\n");
+}
+
+static void tell_signal(int kind, void *at, int shift)
+{
+	printf("%d %lu %d\n", kind, (unsigned long)at, shift);
+}
+
+/* --- a twin: it runs into the same error --- */
+
+static pthread_t twin;
+static int twin_code, twin_lsb;
+static void *twin_where;
+
+static void *be_twin(void *cpu)
+{
+	pin((long)cpu);
+	read_raw();
+	twin_code = code;
+	twin_where = where;
+	twin_lsb = lsb;
+	return NULL;
+}
+
+static void start_twin(long cpu)
+{
+	if (pthread_create(&twin, NULL, be_twin, (void *)cpu))
+		fail("pthread_create");
+	printf("started\n");
+}
+
+static void end_twin(void)
+{
+	pthread_join(twin, NULL);
+	tell_signal(twin_code, twin_where, twin_lsb);
 }
 
 /* Whether the page at @at is there; with a wrong number *wrong grows. */
@@ -271,7 +358,7 @@ static void obey(const char *word)
 	if (!strcmp(word, "where"))
 		tell_where();
 	else if (!strncmp(word, "pin ", 4))
-		pin(atoi(word + 4));
+		move_to(atoi(word + 4));
 	else if (!strcmp(word, "read"))
 		read_all(true);
 	else if (!strcmp(word, "others"))
@@ -281,13 +368,19 @@ static void obey(const char *word)
 	else if (!strcmp(word, "stay"))
 		stay();
 	else if (!strcmp(word, "code"))
-		printf("%lu\n", (unsigned long)stay);
+		printf("%lu\n", (unsigned long)read_other);
 	else if (!strcmp(word, "crowd"))
 		gather();
+	else if (!strcmp(word, "count"))
+		tell_crowd();
 	else if (!strcmp(word, "alone"))
 		disperse();
 	else if (!strcmp(word, "last"))
-		printf("%d %lu %d\n", code, (unsigned long)where, lsb);
+		tell_signal(code, where, lsb);
+	else if (!strncmp(word, "twin ", 5))
+		start_twin(atoi(word + 5));
+	else if (!strcmp(word, "twin's"))
+		end_twin();
 	else if (!strcmp(word, "discard"))
 		discard();
 	else
@@ -305,7 +398,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (strcmp(argv[3], "plain"))
-		catch_sigbus(!strcmp(argv[3], "early"));
+		catch_signals(!strcmp(argv[3], "early"));
 	map(argv[1]);
 	while (fgets(word, sizeof(word), stdin)) {
 		word[strcspn(word, "\n")] = '\0';

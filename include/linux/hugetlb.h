@@ -133,6 +133,8 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long end);
 bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags);
+short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
+				short shift);
 bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
@@ -487,6 +489,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_told(...)			false
+#define hugepoison_accessed_shift(mm, address, shift)			\
+	((void)(mm), (void)(address), (shift))
 #define hugepoison_fork(...)			0
 #define hugepoison_discarded(...)		do { } while (0)
 #define hugepoison_shares_writes(vma, ...)	((vma)->vm_flags & VM_SHARED)

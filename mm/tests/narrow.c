@@ -99,6 +99,17 @@ static bool hugepoison_test_is_narrowed(unsigned long address)
 	return ret;
 }
 
+/* What who runs into a known error is told, where its entry says @shift. */
+static short hugepoison_test_shift(unsigned long address, short shift)
+{
+	struct mm_struct *mm = current->mm;
+
+	mmap_read_lock(mm);
+	shift = hugepoison_accessed_shift(mm, address, shift);
+	mmap_read_unlock(mm);
+	return shift;
+}
+
 /* Without leave to drop mmap_lock a fault fails until the worker has narrowed. */
 static void hugepoison_test_no_retry(struct kunit *test)
 {
@@ -106,10 +117,15 @@ static void hugepoison_test_no_retry(struct kunit *test)
 				    FAULT_FLAG_RETRY_NOWAIT;
 	static const unsigned int raw[] = { 7 };
 	struct hugepoison_test_file f;
+	unsigned long at;
+	short shift;
 	char byte;
 	int i;
 
 	hugepoison_test_open(test, &f);
+	at = f.address + raw[0] * PAGE_SIZE;
+	shift = ilog2(f.size);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_shift(at, shift), shift);
 	/* the worker is not to be there before */
 	disable_delayed_work_sync(&hugepoison_narrow_dwork);
 	mutex_lock(&mf_mutex);
@@ -118,12 +134,16 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, i, 1);
 	KUNIT_EXPECT_FALSE(test, hugepoison_test_is_narrowed(f.address));
+	/* its entry is of the hugepage's size, and the raw page is all that is lost */
+	KUNIT_EXPECT_EQ(test, hugepoison_test_shift(at, shift), PAGE_SHIFT);
+	hugepoison_set_narrow(hugepoison_lookup(f.pfn), false);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_shift(at, shift), shift);
+	hugepoison_set_narrow(hugepoison_lookup(f.pfn), true);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, nowait),
 			(__force unsigned int)VM_FAULT_RETRY);
 	/* there is nothing to come back for */
 	KUNIT_EXPECT_TRUE(test,
-			  hugepoison_test_fault(test, f.address +
-						raw[0] * PAGE_SIZE, nowait) &
+			  hugepoison_test_fault(test, at, nowait) &
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_fault(test, f.address, 0) &
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
@@ -135,8 +155,7 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_is_narrowed(f.address));
 	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, 0),
 			(__force unsigned int)VM_FAULT_NOPAGE);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address +
-						    raw[0] * PAGE_SIZE, nowait),
+	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, at, nowait),
 			(__force unsigned int)VM_FAULT_HWPOISON);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
 	KUNIT_EXPECT_EQ(test, byte, 'x');

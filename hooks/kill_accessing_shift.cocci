@@ -1,0 +1,15 @@
+// Who runs into a known error is told how much of the mapping is lost. The entry of a
+// hugepage that nobody has narrowed yet says the hugepage's size.
+// file: mm/memory-failure.c
+// hunks: 1
+@@
+symbol p, priv;
+@@
+  kill_accessing_process(struct task_struct *p, ...)
+  {
+  <...
++ priv.tk.size_shift = hugepoison_accessed_shift(p->mm, priv.tk.addr,
++ 						 priv.tk.size_shift);
+  kill_proc(&priv.tk, ...);
+  ...>
+  }
