@@ -386,7 +386,7 @@ static void hugepoison_settle(struct hugepoison_error *err)
 	struct raw_hwp_page *raw;
 
 	hugepoison_mark(err->folio, true);
-	record->marked = true;
+	WRITE_ONCE(record->marked, true);
 	if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
 		hugepoison_account(record, err->pfn, -1);
 	llist_for_each_entry(raw, raw_hwp_list_head(err->folio)->first, node)
@@ -1301,7 +1301,8 @@ static bool hugepoison_stale(struct hugepoison_record *record)
 	if (!pfn_to_online_page(record->pfn))
 		return !pfn_valid(record->pfn);
 	folio = pfn_folio(record->pfn);
-	if (record->raw)
+	/* who reads the gauges does not take mf_mutex */
+	if (READ_ONCE(record->raw))
 		return !PageHWPoisonTakenOff(pfn_to_page(record->pfn));
 	return !folio_test_hugetlb(folio) || !folio_test_hwpoison(folio) ||
 	       folio_pfn(folio) != record->pfn;

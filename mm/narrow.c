@@ -849,7 +849,8 @@ static bool hugepoison_may_write(struct vm_area_struct *vma,
 /* Whether a healthy block can be mapped by one entry. */
 static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
 {
-	return folio_order(folio) > HPAGE_PMD_ORDER && pmd_none(*vmf->pmd) &&
+	return folio_order(folio) > HPAGE_PMD_ORDER &&
+	       pmd_none(pmdp_get_lockless(vmf->pmd)) &&
 	       !thp_disabled_by_hw() && !arch_needs_pgtable_deposit();
 }
 
@@ -954,9 +955,13 @@ static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
  */
 static bool hugepoison_has_table(struct vm_fault *vmf)
 {
-	if (pmd_none(*vmf->pmd) && vmf->prealloc_pte)
+	pmd_t entry;
+
+	if (pmd_none(pmdp_get_lockless(vmf->pmd)) && vmf->prealloc_pte)
 		pmd_install(vmf->vma->vm_mm, vmf->pmd, &vmf->prealloc_pte);
-	return pmd_present(*vmf->pmd) && !pmd_leaf(*vmf->pmd);
+	/* one look: a block that goes between two would pass for a table */
+	entry = pmdp_get_lockless(vmf->pmd);
+	return pmd_present(entry) && !pmd_leaf(entry);
 }
 
 /* Map what is healthy around the fault, by base pages. */
@@ -995,8 +1000,12 @@ static void hugepoison_leave_out(struct vm_area_struct *vma,
 				 unsigned long first, unsigned long *bad)
 {
 	struct hugepoison_private *own = vma->vm_private_data;
+	const unsigned long *discarded = own->discarded + BIT_WORD(first);
+	int i;
 
-	bitmap_or(bad, bad, own->discarded + BIT_WORD(first), PTRS_PER_PTE);
+	/* a hole in the file does not wait for us, see hugepoison_discard() */
+	for (i = 0; i < BITS_TO_LONGS(PTRS_PER_PTE); i++)
+		bad[i] |= READ_ONCE(discarded[i]);
 }
 
 /*

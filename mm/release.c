@@ -282,7 +282,7 @@ static void hugepoison_keep_record(struct hugepoison_record *former,
 
 	record = hugepoison_add(page_to_pfn(page), page->index);
 	if (record) {
-		record->raw = true;
+		WRITE_ONCE(record->raw, true);
 		record->nr_bad = 1;
 	}
 	if (former)
@@ -301,11 +301,11 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 		hugepoison_erase(former);
 		return;
 	}
-	former->raw = true;
-	former->narrow = false;
+	WRITE_ONCE(former->raw, true);
+	hugepoison_set_narrow(former, false);
 	former->referenced = false;
 	former->used = false;
-	former->marked = false;
+	WRITE_ONCE(former->marked, false);
 }
 
 /*
@@ -342,7 +342,7 @@ static void hugepoison_unsettle(struct hugepoison_record *record,
 	if (!record->marked)
 		return;
 	hugepoison_mark(folio, false);
-	record->marked = false;
+	WRITE_ONCE(record->marked, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
 	/* errors in a hugepage that has left its users are added under mf_mutex */
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
