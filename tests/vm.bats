@@ -149,6 +149,14 @@ assert_says()
 	assert_says 'Memory failure: 0x8000'
 }
 
+@test "a data race is a failure where one side of it is ours" {
+	run -0 vm -- sh -c 'echo "<3>BUG: KCSAN: data-race in ksys_read / vfs_write" > /dev/kmsg
+		echo "<3>BUG: KCSAN: data-race in vfs_write+0x12/0x40" > /dev/kmsg'
+	run -1 vm -- sh -c 'echo "<3>BUG: KCSAN: data-race in ksys_read / hugepoison_narrow.part.0" > /dev/kmsg'
+	assert_says 'the kernel reported: '
+	run -1 vm -- sh -c 'echo "<3>BUG: KCSAN: data-race in hugepoison_contain_used+0x12/0x40" > /dev/kmsg'
+}
+
 @test "words of failure in a program's own output are none" {
 	run -0 vm -- sh -c 'echo "WARNING: CPU: 0 Kernel panic - not syncing BUG: "'
 }
