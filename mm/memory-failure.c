@@ -416,17 +416,23 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 		       err->pfn);
 	}
 	/* nobody tells when its last user, or the want of memory, is gone */
-	if (record && !record->raw && action->later)
+	if (action->later && record && !record->raw)
 		hugepoison_release_later(record);
 	hugepoison_count(err->pfn, err->order, outcome);
 	trace_hugepoison_contain(err->pfn, err->order, action->name,
 				 err->begin);
 	/* printing takes a third of the time that an error takes: not now */
-	if (outcome == HUGEPOISON_NARROWED && record && !record->raw)
+	if (outcome == HUGEPOISON_NARROWED && !record->raw) {
+		/* an error before this one that the worker has not come to yet */
+		if (unlikely(READ_ONCE(record->untold)))
+			hugepoison_tell(record);
 		WRITE_ONCE(record->untold, err->pfn);
-	else
+		/* after that: the worker tells what it finds, and only once */
+		hugepoison_narrow_later(record);
+	} else {
 		hugepoison_log(err->pfn, err->order, outcome,
 			       record ? record->nr_bad : 1);
+	}
 }
 
 /* Return: what memory_failure() is to return. */
@@ -653,7 +659,6 @@ static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
 	if (folio_maybe_dma_pinned(err->folio))
 		pr_err("%#lx: pinned: a device may still reach the raw page\n",
 		       err->pfn);
-	hugepoison_narrow_later(err->record);
 	return HUGEPOISON_NARROWED;
 }
 
