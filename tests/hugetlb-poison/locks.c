@@ -346,6 +346,7 @@ TEST_F(users, limit)
 
 #define SHARERS		70	/* more than the worker looks up at a time */
 #define STUCK_PAGES	(1UL << 20)
+#define TRIES		5
 
 static bool is_narrowed(pid_t pid, const char *at)
 {
@@ -429,17 +430,18 @@ TEST_F_TIMEOUT(locks, many_mappers, 60)
 	EXPECT_RIGHT(n);
 }
 
-/* One that keeps its mmap_lock, in front of the others and behind them. */
-TEST_F_TIMEOUT(locks, stuck_mapper, 60)
+/*
+ * Two that keep their mmap_lock, in front of another one and behind it. Between two
+ * calls they let go of it for a moment, and the worker may come then: return false
+ * where it did, so that nothing is told by it.
+ */
+static bool is_narrowed_beside_stuck(META, struct hp_narrowed *n)
 {
-	struct hp_narrowed *n = &self->n;
 	pid_t stuck[2], other;
-	int fd[2];
 	char ready[2];
+	bool wide;
+	int fd[2];
 
-	ASSERT_EQ(0, access("/sys/kernel/debug/gup_test", R_OK)) {
-		TH_LOG("needs CONFIG_GUP_TEST");
-	}
 	ASSERT_EQ(0, pipe2(fd, O_CLOEXEC));
 	stuck[0] = start_sharer(_metadata, hold_mmap_lock, &fd[1]);
 	other = start_sharer(_metadata, idle, NULL);
@@ -451,13 +453,35 @@ TEST_F_TIMEOUT(locks, stuck_mapper, 60)
 	ASSERT_EQ(0, hp_inject(n->pfn));
 	n->hit = true;
 	EXPECT_EQ(0, not_narrowed(&other, 1, hp_narrowed_victim(n)));
-	EXPECT_FALSE(is_narrowed(stuck[0], hp_narrowed_victim(n)));
+	wide = !is_narrowed(stuck[0], hp_narrowed_victim(n)) &&
+	       !is_narrowed(stuck[1], hp_narrowed_victim(n));
 	end(stuck, 2);
 	end(&other, 1);
 	close(fd[0]);
 	close(fd[1]);
 	EXPECT_EQ(0, hp_touch(hp_narrowed_victim(n), HP_READ).code);
 	EXPECT_RIGHT(n);
+	return wide;
+}
+
+TEST_F_TIMEOUT(locks, stuck_mapper, 60)
+{
+	struct hp_narrowed *n = &self->n;
+	bool stuck = false;
+
+	ASSERT_EQ(0, access("/sys/kernel/debug/gup_test", R_OK)) {
+		TH_LOG("needs CONFIG_GUP_TEST");
+	}
+	for (int i = 0; i < TRIES && !stuck; i++) {
+		if (n->hit)
+			ASSERT_EQ(0, hp_unpoison_soon(n->pfn));
+		n->hit = false;
+		/* from here on a hugepage again, and for those that are forked */
+		ASSERT_EQ(0, hp_touch(hp_narrowed_victim(n), HP_READ).code);
+		ASSERT_FALSE(is_narrowed(getpid(), hp_narrowed_victim(n)));
+		stuck = is_narrowed_beside_stuck(_metadata, n);
+	}
+	EXPECT_TRUE(stuck);
 }
 
 /* --- what concerns all ---------------------------------------------------------------------- */
