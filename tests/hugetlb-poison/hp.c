@@ -578,7 +578,8 @@ static void undo_one(unsigned long pfn)
 {
 	unsigned long head;
 
-	if (!(hp_pageflags(pfn) & HP_KPF_HWPOISON) || !hp_unpoison(pfn))
+	/* /proc/kpageflags is not asked: it warns while a hugepage is taken apart */
+	if (!hp_unpoison(pfn) || !is_stock())
 		return;
 	/* A kernel that knows of the head only. */
 	for (int i = 0; i < HP_SIZES; i++) {
