@@ -1,4 +1,4 @@
-// Who runs into a known error is told how much of the mapping is lost. The entry of a
+// A signal for a known error says how much of the mapping is lost. The entry of a
 // hugepage that nobody has narrowed yet says the hugepage's size.
 // file: mm/memory-failure.c
 // hunks: 1

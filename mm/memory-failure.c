@@ -1306,7 +1306,7 @@ static bool hugepoison_stale(struct hugepoison_record *record)
 	if (!pfn_to_online_page(record->pfn))
 		return !pfn_valid(record->pfn);
 	folio = pfn_folio(record->pfn);
-	/* who reads the gauges does not take mf_mutex */
+	/* a reader of the gauges comes here without mf_mutex */
 	if (READ_ONCE(record->raw))
 		return !PageHWPoisonTakenOff(pfn_to_page(record->pfn));
 	return !folio_test_hugetlb(folio) || !folio_test_hwpoison(folio) ||

@@ -406,7 +406,7 @@ static const char *hugepoison_narrow(struct mm_struct *mm,
 	mmap_assert_write_locked(mm);
 	if (!vma || !is_vm_hugetlb_page(vma))
 		return NULL;
-	/* faults that have this VMA's lock alone change what is looked at here */
+	/* a fault may hold this VMA's lock alone, and map something meanwhile */
 	vma_start_write(vma);
 	why = hugepoison_vma_is_wide(vma);
 	if (why)

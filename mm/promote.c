@@ -129,7 +129,7 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 
 	vma->vm_page_prot = prot;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
-	/* what was writable is again at the first write */
+	/* with the old access back, the first write makes a page writable again */
 	change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
 	tlb_finish_mmu(&tlb);
 }

@@ -99,7 +99,7 @@ static bool hugepoison_test_is_narrowed(unsigned long address)
 	return ret;
 }
 
-/* What who runs into a known error is told, where its entry says @shift. */
+/* The si_addr_lsb of a known error, for a process whose entry says @shift. */
 static short hugepoison_test_shift(unsigned long address, short shift)
 {
 	struct mm_struct *mm = current->mm;
