@@ -77,6 +77,7 @@ hits()
 
 # ---- the page that the target names ----
 
+# bats test_tags=short
 @test "file: the page at the offset" {
 	hold "file:$FILE" 2M 3 2
 	inject 0 --file "$FILE" --offset $((BYTES_2M + 5 * 4096 + 17))
@@ -85,6 +86,7 @@ hits()
 	is ".via == \"corrupt-pfn\" and .action_required == false and .signal == null"
 }
 
+# bats test_tags=short
 @test "file: offset in K, M and hexadecimal" {
 	hold "file:$FILE" 2M 2 2
 	inject 0 --dry-run --file "$FILE" --offset 2M
@@ -97,6 +99,7 @@ hits()
 	is ".hit.pfn == ${pfns[0]}"
 }
 
+# bats test_tags=short
 @test "file: nobody maps it" {
 	hold "file:$FILE" 2M 1 1
 	kill "$pid"
@@ -104,6 +107,7 @@ hits()
 	hits $((pfns[0] + 1))
 }
 
+# bats test_tags=short
 @test "file: 1G" {
 	hold "file:$HUGE-1G/a" 1G 1 1
 	inject 0 --dry-run --file "$HUGE-1G/a" --offset 513M
@@ -258,6 +262,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 
 # ---- free hugepages ----
 
+# bats test_tags=short
 @test "free: on the node asked for, the raw page asked for" {
 	for node in 0 1; do
 		free=$(pool $node free_hugepages)
@@ -271,6 +276,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 	done
 }
 
+# bats test_tags=short
 @test "free: the kernel's own injector is preferred where there is one" {
 	inject 0 --free --size 2M
 	if [ -e $INJECTOR/corrupt-free-hugepage ]; then
@@ -282,6 +288,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 	is '.hit.subpage == 0'
 }
 
+# bats test_tags=short
 @test "free: by our own choice, through either file" {
 	for way in corrupt-pfn hard-offline; do
 		inject 0 --free --size 2M --node 1 --via $way --subpage tail
@@ -290,6 +297,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 	done
 }
 
+# bats test_tags=short
 @test "free: 1G" {
 	inject 0 --free --size 1G --node 1 --subpage random
 	is '.hit.size_kb == 1048576 and .hit.pages == 262144 and .hit.node == 1'
@@ -297,6 +305,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 	refused "no free 1G hugepage on node 1: echo N > /sys" --free --size 1G --node 1
 }
 
+# bats test_tags=short
 @test "free: a file's hugepage that nobody maps is not free" {
 	free=$(pool 0 free_hugepages)
 	numactl --membind=0 fallocate -l $((free * BYTES_2M)) "$FILE"
@@ -340,6 +349,7 @@ print(fd, flush=True); time.sleep(60)' > "$OUT.fd" 3>&- &
 	is '.signal.code == "BUS_MCEERR_AR" and .signal.addr % 2097152 == 511 * 4096'
 }
 
+# bats test_tags=short
 @test "a mapper that asked for early kill gets the signal; the tool does not" {
 	# prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY)
 	python3 -c 'import ctypes, mmap, signal
@@ -390,6 +400,7 @@ print(signal.sigwaitinfo([signal.SIGBUS]).si_code, flush=True)' > "$OUT.early" 3
 
 # ---- taking it back ----
 
+# bats test_tags=short
 @test "unpoison: a free hugepage's raw page comes back" {
 	bad=$(corrupted)
 	inject 0 --free --size 2M --node 1 --subpage 8 --via corrupt-pfn
@@ -405,6 +416,7 @@ print(signal.sigwaitinfo([signal.SIGBUS]).si_code, flush=True)' > "$OUT.early" 3
 	unpoison_refused "is not poisoned: there is nothing to take back" --pfn "$pfn" --any-page
 }
 
+# bats test_tags=short
 @test "unpoison: a healthy target is refused" {
 	hold "file:$FILE" 2M 1 1
 	state > "$OUT.before"
@@ -413,6 +425,7 @@ print(signal.sigwaitinfo([signal.SIGBUS]).si_code, flush=True)' > "$OUT.early" 3
 	state | diff "$OUT.before" -
 }
 
+# bats test_tags=short
 @test "unpoison: a file's poisoned hugepage is found by its file, or the candidates are named" {
 	hold "file:$FILE" 2M 1 1
 	inject 0 --file "$FILE" --offset 4096
@@ -471,6 +484,7 @@ print(signal.sigwaitinfo([signal.SIGBUS]).si_code, flush=True)' > "$OUT.early" 3
 	grep -qF "Memory failure: $(printf '0x%x' "${pfns[0]}"): recovery action" <<< "$output"
 }
 
+# bats test_tags=short
 @test "JSON: every documented key, for an odd file name too" {
 	name="$HUGE/a \"b\\
 c"

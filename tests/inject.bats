@@ -430,11 +430,11 @@ status_to() { "$TOOL" status --prometheus --output "$1"; }
 }
 
 # shellcheck disable=SC2016 # nothing is to be expanded
-@test "the README shows the session that tools/session runs" {
+@test "docs/injector.md shows the session that tools/session runs" {
 	sed -nE 's/^show [0-9]+ /$ hugepoison-inject /p' "$TOOLS/session" |
 		sed 's|$db|/dev/hugepages/db|' > "$OUT"
 	[ -s "$OUT" ]
-	sed -n '/^## The injector/,/^## [^T]/s/^    \(\$ hugepoison-inject\)/\1/p' "$TOOLS/../README.md" | diff "$OUT" -
+	sed -n 's/^    \(\$ hugepoison-inject\)/\1/p' "$TOOLS/../docs/injector.md" | diff "$OUT" -
 }
 
 @test "the man page is clean" { mandoc -T lint -W warning "$TOOLS/hugepoison-inject.8"; }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
 # hugepoisonctl monitor and the report of inject, with real errors:
-#	make tools && scripts/vm -- bats tests/monitor-guest.bats
+#	make tools && scripts/vm --one-thread -- bats tests/monitor-guest.bats
+# Each monitor switches tracepoints, so the kernel patches its code all the time.
 # It poisons memory: to be run in a guest that is thrown away.
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154 # variables of each test; hold declares some
 bats_require_minimum_version 1.5.0

@@ -70,6 +70,7 @@ ends()
 	[ "$(grep -c '^dry-run raw page 0x' <<< "$output")" = 3 ]
 }
 
+# bats test_tags=short
 @test "--all-of: each hugepage of the process once, and only those" {
 	hold "file:$FILE" 2M 2 2
 	other=${pfns[0]}
@@ -94,6 +95,7 @@ ends()
 	says "maps 3, from 0 on"
 }
 
+# bats test_tags=short
 @test "--again: known already; --second: contained by ours, refused by stock" {
 	hold "file:$FILE" 2M 1 1
 	if ours; then
@@ -116,6 +118,7 @@ ends()
 
 # ---- states ----
 
+# bats test_tags=short
 @test "--state: shared, private, unfaulted, free, reserved, pinned" {
 	hold private 2M 1 1
 	tool 1 inject --yes --pid "$pid" --addr "$addr" --state shared
@@ -138,6 +141,7 @@ ends()
 	none_poisoned "${pfns[0]}"
 }
 
+# bats test_tags=short
 @test "--state reserved: every free hugepage is promised" {
 	free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
 	hold anon 2M "$free" 0
@@ -165,6 +169,7 @@ ends()
 	none_poisoned "${pfns[0]}"
 }
 
+# bats test_tags=short
 @test "mce-inject: through the machine check code" {
 	before=$(cat /sys/devices/system/machinecheck/machinecheck0/check_interval)
 	hold anon 2M 1 1
@@ -177,6 +182,7 @@ ends()
 
 # ---- safety ----
 
+# bats test_tags=short, stock
 @test "without --yes: shown, not hit, 1" {
 	hold "file:$FILE" 2M 1 1
 	before=$(dmesg | grep -c 'Memory failure' || :)
@@ -231,6 +237,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	none_poisoned "$was" "$(sed 's/.*pfns=//' "$OUT.other")"
 }
 
+# bats test_tags=short
 @test "the page migrates between the look and the hit: nothing is hit" {
 	hold anon 2M 1 1
 	tool 0 inject --dry-run --pid "$pid" --addr "$addr"
@@ -242,6 +249,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	none_poisoned "${pfns[0]}"
 }
 
+# bats test_tags=short
 @test "the file is truncated between the look and the hit: nothing is hit" {
 	hold "file:$FILE" 2M 1 1
 	inject_later --file "$FILE"
@@ -262,6 +270,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 
 # ---- status, list, features ----
 
+# bats test_tags=short, stock
 @test "status: what the kernel says" {
 	hold "file:$FILE" 2M 1 1
 	tool 0 inject --yes --file "$FILE" --offset 4096
@@ -284,6 +293,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	fi
 }
 
+# bats test_tags=short, stock
 @test "status --prometheus: the format, and the kernel's figures" {
 	run -0 "$TOOL" status --prometheus
 	# a sample is a name, labels, a number; each metric has one header, before its samples
@@ -302,6 +312,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	fi
 }
 
+# bats test_tags=short, stock
 @test "status --output: all at once, or the old one stays" {
 	mkdir "$BATS_TEST_TMPDIR/d"
 	echo old > "$BATS_TEST_TMPDIR/d/f.prom"
@@ -321,6 +332,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	[[ "$output" == *"cannot write beside"* ]]
 }
 
+# bats test_tags=short, stock
 @test "list: raw pages, and whose they are" {
 	hold shm 2M 1 1
 	if ours; then
@@ -341,6 +353,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	fi
 }
 
+# bats test_tags=short, stock
 @test "list: the owner of a file without root; 77 on stock" {
 	chmod 1777 "$HUGE"
 	hold "file:$FILE" 2M 2 2
@@ -358,6 +371,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	fi
 }
 
+# bats test_tags=stock
 @test "features: what is there and what is not" {
 	tool 0 features
 	is '.[0].features | map(select(.available).name) | contains(["corrupt-pfn", "hard-offline", "soft-offline", "madvise", "mce-inject", "minor-faults"])'
@@ -388,6 +402,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 
 # ---- verify ----
 
+# bats test_tags=short, stock
 @test "verify: a healthy file, and its holes stay holes" {
 	hold "file:$FILE" 2M 3 2
 	tool 0 verify --file "$FILE"
@@ -401,6 +416,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	says "beyond the end"
 }
 
+# bats test_tags=short, stock
 @test "verify: after errors, each healthy page is there on ours, none on stock" {
 	hold "file:$FILE" 2M 2 2
 	tool 0 inject --yes --file "$FILE" --offset $((BYTES_2M + 8192))
@@ -424,6 +440,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 	fi
 }
 
+# bats test_tags=short
 @test "verify: a readable raw page is a failure" {
 	ours || skip "a stock kernel does not tell which pages are raw"
 	hold "file:$FILE" 2M 1 1
@@ -442,6 +459,7 @@ os.wait()' "$pid" "$BATS_TEST_DIRNAME/inject-holder" anon 2M 1 1 > "$OUT.other" 
 
 # ---- soak ----
 
+# bats test_tags=short, stock
 @test "soak: so many errors, each in another hugepage, and a report" {
 	hold "file:$FILE" 2M 6 5
 	before=$(corrupted)

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "inject.h"
+#include "util.h"
 
 static bool wanted(FILE *f)
 {

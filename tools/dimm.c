@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <sys/wait.h>
 
-#include "inject.h"
+#include "memory.h"
 
 #define DATABASE	"/var/lib/rasdaemon/ras-mc_event.db"
 #define EDAC_DIR	"/sys/devices/system/edac/mc"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inject.h"
+#include "memory.h"
 
 #define TABLES		"/sys/firmware/dmi/tables/DMI"
 #define TABLES_MAX	(1 << 20)

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <linux/kernel-page-flags.h>
 
-#include "inject.h"
+#include "page.h"
 
 #define SIZES_DIR	"/sys/kernel/mm/hugepages"
 #define MEMORY_DIR	"/sys/devices/system/memory"
@@ -387,6 +387,21 @@ bool page_unmapped(const struct page *page)
 	uint64_t mapcount;
 
 	return read_entry(count_fd, page->head, &mapcount) && !mapcount;
+}
+
+static const char *const state_names[] = {
+	[STATE_ANY] = "any", [STATE_FREE] = "free", [STATE_RESERVED] = "reserved",
+	[STATE_SHARED] = "shared", [STATE_PRIVATE] = "private", [STATE_UNFAULTED] = "unfaulted",
+	[STATE_PINNED] = "pinned",
+};
+
+/**
+ * state_name - what a state is called in options and reports
+ * @state: the state, up to STATE_PINNED
+ */
+const char *state_name(enum state state)
+{
+	return state_names[state];
 }
 
 /**

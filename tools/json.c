@@ -3,7 +3,7 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 
-#include "inject.h"
+#include "page.h"
 
 void put_number(struct json_object *o, const char *key, uint64_t value)
 {

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "inject.h"
+#include "event.h"
 
 #define JOURNAL	"/run/systemd/journal/socket"
 

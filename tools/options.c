@@ -162,21 +162,6 @@ static const struct row {
 	  { "output", KEY_OUTPUT, "FILE", 0, "put the report into FILE, all at once", 5 } },
 };
 
-static const char *const states[] = {
-	[STATE_ANY] = "any", [STATE_FREE] = "free", [STATE_RESERVED] = "reserved",
-	[STATE_SHARED] = "shared", [STATE_PRIVATE] = "private", [STATE_UNFAULTED] = "unfaulted",
-	[STATE_PINNED] = "pinned",
-};
-
-/**
- * state_name - what a state is called in options and reports
- * @state: the state
- */
-const char *state_name(enum state state)
-{
-	return states[state];
-}
-
 /* What was seen of the command line, beside the options themselves. */
 struct parsed {
 	struct options *opt;
@@ -239,8 +224,8 @@ static enum way parse_way(struct argp_state *state, const char *text)
 
 static enum state parse_state(struct argp_state *state, const char *text)
 {
-	for (size_t i = STATE_FREE; i < ARRAY_SIZE(states); i++)
-		if (!strcmp(text, states[i]))
+	for (enum state i = STATE_FREE; i <= STATE_PINNED; i++)
+		if (!strcmp(text, state_name(i)))
 			return i;
 	argp_error(state, "--state %s: no such state; there are free, reserved, shared, private, "
 		   "unfaulted and pinned", text);

@@ -25,7 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#include "inject.h"
+#include "page.h"
 
 static int no_userfaultfd(const char *what)
 {

@@ -16,7 +16,7 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
-#include "inject.h"
+#include "page.h"
 
 static int process_fd = -1;
 static uint64_t process_pid;
@@ -57,32 +57,6 @@ static FILE *process_file(uint64_t pid, const char *name)
 	else
 		fail(FAILED, "cannot read /proc/%" PRIu64 "/%s: %s", pid, name, strerror(errno));
 	return NULL;
-}
-
-/**
- * read_pagemap - what a page table has
- * @dirfd: where @path begins
- * @path: the pagemap
- * @addr: the first address
- * @entry: what it has there, and at the following pages
- * @count: of how many pages
- *
- * Return: DONE, or FAILED after a message.
- */
-int read_pagemap(int dirfd, const char *path, uint64_t addr, uint64_t *entry, size_t count)
-{
-	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	off_t pos = (off_t)(addr >> PAGE_SHIFT) * (off_t)sizeof(*entry);
-	ssize_t want = (ssize_t)(count * sizeof(*entry)), got = -1;
-
-	if (fd >= 0) {
-		got = pread(fd, entry, (size_t)want, pos);
-		close(fd);
-	}
-	if (got == want)
-		return DONE;
-	return fail(FAILED, "cannot read %s: %s", path,
-		    got < 0 ? strerror(errno) : "the address is beyond it");
 }
 
 /**

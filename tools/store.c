@@ -18,7 +18,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#include "inject.h"
+#include "memory.h"
 
 #define FORMAT		1
 #define DAMAGED		STORE_FILE ".damaged"

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-#include "inject.h"
+#include "page.h"
 
 static sigjmp_buf back;
 static struct signal_seen caught;

@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "inject.h"
+#include "event.h"
 
 #define MAX_FIELDS	24
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "inject.h"
+#include "util.h"
 
 #define CAP_SYS_ADMIN_BIT	21
 
@@ -264,6 +265,26 @@ bool read_word(const char *path, char *buf, size_t len)
 	word = word ? word + 1 : line;
 	snprintf(buf, len, "%.*s", (int)strcspn(word, " ]\n"), word);
 	return *buf;
+}
+
+/**
+ * write_text - write to a file of the kernel's
+ * @path: the file
+ * @text: what to write
+ *
+ * Return: 0, or the errno.
+ */
+int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = errno;
+	close(fd);
+	return err;
 }
 
 /**

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "inject.h"
+#include "options.h"
 
 /* Return: false when a signal ended it. */
 static bool pause_for(uint64_t seconds, const sigset_t *set)

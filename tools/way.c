@@ -217,26 +217,6 @@ int way_check(enum way way)
 	}
 }
 
-/**
- * write_text - write to a file of the kernel's
- * @path: the file
- * @text: what to write
- *
- * Return: 0, or the errno.
- */
-int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int err = 0;
-
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = errno;
-	close(fd);
-	return err;
-}
-
 static struct signal_seen caught;
 
 /*
