@@ -11,9 +11,9 @@
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
- *	  hugepoison_begin_exchange()	mf_mutex held
- *	    hugepage_unmap_small()	nobody reads or writes the old one by its
+ *	  hugepage_unmap_small()	nobody reads or writes the old one by its
  *					mappings, the folio lock sees to that
+ *	  hugepoison_begin_exchange()	mf_mutex held
  *	    hugepoison_exchange()	the file has the fresh one, locked: lookups
  *					of the hugepage block on that lock
  *	  hugepoison_fill()		mf_mutex not held
@@ -73,7 +73,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @heir: the record of @fresh, with those
  * @raws: the list of raw pages of @fresh to be, one for each of those
  * @work: the worker that does @step
- * @step: what needs mf_mutex, from @ret so far to @ret
+ * @step: what takes mf_mutex, from @ret so far to @ret
  * @ret: of the step
  */
 struct hugepoison_heal {
@@ -101,9 +101,7 @@ static void hugepoison_heal_work(struct work_struct *work)
 		container_of(work, struct hugepoison_heal, work);
 
 	hugepoison_begin_urgent();
-	mutex_lock(&mf_mutex);
 	heal->ret = heal->step(heal, heal->ret);
-	mutex_unlock(&mf_mutex);
 	hugepoison_end_urgent();
 }
 
@@ -125,38 +123,6 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
 	flush_work(&heal->work);
 	destroy_work_on_stack(&heal->work);
 	return heal->ret;
-}
-
-/* The place of a good page in its hugepage's list of those; the length if none. */
-static unsigned int hugepoison_find_lost(struct hugepoison_record *record,
-					 unsigned long pfn)
-{
-	unsigned int i;
-
-	lockdep_assert_held(&mf_mutex);
-	for (i = 0; i < record->nr_lost; i++)
-		if (record->pfn + record->lost[i] == pfn)
-			break;
-	return i;
-}
-
-/* Whether it is not the page that is bad, but what was in it that is lost. */
-static bool hugepoison_is_lost(struct hugepoison_record *record,
-			       unsigned long pfn)
-{
-	return hugepoison_find_lost(record, pfn) < record->nr_lost;
-}
-
-/* From now on the page is bad, or holds something. Return: whether it was lost. */
-static bool hugepoison_forget_lost(struct hugepoison_record *record,
-				   unsigned long pfn)
-{
-	unsigned int i = hugepoison_find_lost(record, pfn);
-
-	if (i == record->nr_lost)
-		return false;
-	record->lost[i] = record->lost[--record->nr_lost];
-	return true;
 }
 
 /* The fresh hugepage is not to have anything lost after all. */
@@ -231,8 +197,7 @@ static void hugepoison_inherit(struct hugepoison_heal *heal)
 
 	folio_get(fresh);
 	heir->referenced = true;
-	heir->used = true;
-	hugepoison_set_narrow(heir, true);
+	hugepoison_become(heir, HUGEPOISON_STATE_NARROWED);
 
 	llist_for_each_entry(raw, heal->raws.first, node) {
 		hugepoison_account(heir, page_to_pfn(raw->page), 1);
@@ -362,7 +327,6 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 	struct folio *folio = heal->folio;
 
 	lockdep_assert_held(&mf_mutex);
-	hugepage_unmap_small(folio, &folio->page, folio_nr_pages(folio));
 	if (folio_mapped(folio))
 		return -EBUSY;
 	heal->nr_raw = hugepoison_nr_raw(folio);
@@ -383,7 +347,8 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 
 	lockdep_assert_held(&mf_mutex);
 	return !folio_test_hwpoison(heal->fresh) &&
-	       record == heal->record && record->narrow &&
+	       record == heal->record &&
+	       hugepoison_is(record, HUGEPOISON_STATE_NARROWED) &&
 	       !folio_test_hugetlb_raw_hwp_unreliable(heal->folio) &&
 	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
 }
@@ -396,7 +361,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
 
 	hugepoison_disinherit(heal);
 	hugepoison_exchange(heal->inode->i_mapping, heal->fresh, heal->folio);
-	if (record && record->narrow)
+	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		hugepoison_narrow_later(record);
 }
 
@@ -404,7 +369,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  * Keep the fresh hugepage in the file if it could be filled, with @ret 0, else
  * put the poisoned one back.
  *
- * mf_mutex was waited for with the fresh hugepage locked. This is safe because
+ * mf_mutex is waited for with the fresh hugepage locked. This is safe because
  * under mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
  *
  * Return: @ret, or with nothing changed -ENOMEM, -EBUSY when it is worth another
@@ -412,8 +377,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
-	lockdep_assert_held(&mf_mutex);
-	folio_lock(heal->folio);
+	hugepoison_lock_handled(heal->folio);
 	/* an error in the old one meanwhile: the next try knows of it */
 	if (!ret && !hugepoison_is_unchanged(heal))
 		ret = folio_test_hwpoison(heal->fresh) ? -EHWPOISON : -EBUSY;
@@ -426,6 +390,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	folio_unlock(heal->fresh);
 	hugepoison_healing = NULL;
 	folio_unlock(heal->folio);
+	mutex_unlock(&mf_mutex);
 	return ret;
 }
 
@@ -501,7 +466,8 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	lockdep_assert_held(&mf_mutex);
 	heal->record = hugepoison_lookup(folio_pfn(folio));
 	if (!folio_test_hwpoison(folio) || !heal->record ||
-	    !heal->record->narrow || !heal->record->referenced)
+	    !hugepoison_is(heal->record, HUGEPOISON_STATE_NARROWED) ||
+	    !heal->record->referenced)
 		return 0;
 	hugepoison_survey(heal);
 	if (!heal->raw)
@@ -514,6 +480,40 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 }
 
 /*
+ * Lock the hugepage, unmap it if it is to be exchanged, and try mf_mutex, which
+ * comes before the folio lock. The file may have very many mappings: they are
+ * walked before all errors would wait for that. The folio lock keeps faults from
+ * mapping the hugepage again.
+ *
+ * Return: 1 with the hugepage and mf_mutex, 0 when there is none, -EBUSY when other
+ * errors had mf_mutex each time.
+ */
+static int hugepoison_heal_lock(struct hugepoison_heal *heal)
+{
+	struct folio *folio;
+	int tries;
+
+	for (tries = 0; tries < HUGEPOISON_HOLD_TRIES; tries++) {
+		folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
+		if (IS_ERR(folio))
+			return 0;
+		if (heal->fresh)
+			hugepage_unmap_small(folio, &folio->page,
+					     folio_nr_pages(folio));
+		if (mutex_trylock(&mf_mutex)) {
+			heal->folio = folio;
+			return 1;
+		}
+		folio_unlock(folio);
+		folio_put(folio);
+		/* until the error at hand is handled */
+		mutex_lock(&mf_mutex);
+		mutex_unlock(&mf_mutex);
+	}
+	return -EBUSY;
+}
+
+/*
  * Find the hugepage, which stays with a reference, and begin. With mf_mutex held
  * there is no error of which is not known what becomes of it.
  *
@@ -521,17 +521,14 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
  */
 static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 {
-	struct folio *folio;
-
-	lockdep_assert_held(&mf_mutex);
 	heal->raw = NULL;
 	heal->folio = NULL;
-	folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
-	if (IS_ERR(folio))
-		return 0;
-	heal->folio = folio;
+	ret = hugepoison_heal_lock(heal);
+	if (ret <= 0)
+		return ret;
 	ret = hugepoison_heal_folio(heal);
-	folio_unlock(folio);
+	mutex_unlock(&mf_mutex);
+	folio_unlock(heal->folio);
 	return ret;
 }
 
@@ -578,7 +575,7 @@ static bool hugepoison_is_ill(struct hugepoison_heal *heal)
 	return ret;
 }
 
-/* Those who hold the hugepage for a moment get some. */
+/* A holder of the hugepage, or of mf_mutex, gets some moments to let go. */
 static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
 {
 	int tries, ret;
@@ -600,7 +597,7 @@ static int hugepoison_heal_alone(struct hugepoison_heal *heal,
 
 	if (mutex_lock_killable(&hugepoison_heal_mutex))
 		return -EINTR;
-	ret = hugepoison_heal_once(heal);
+	ret = hugepoison_heal_patiently(heal);
 	if (ret == -EAGAIN) {
 		heal->fresh = hugepoison_pool_spare(order, heal->nid);
 		ret = heal->fresh ? hugepoison_heal_patiently(heal) : -ENOMEM;
@@ -734,4 +731,30 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 	folio = filemap_lock_hugetlb_folio(h, mapping, idx);
 	i_mmap_lock_write(mapping);
 	return folio;
+}
+
+/**
+ * hugepoison_zero_segment - zero part of a file's hugepage
+ * @folio: the hugepage
+ * @start: the first byte of it to be zeroed
+ * @end: the first one not to
+ *
+ * Stock's folio_zero_segment(), but it never touches a raw page: that would be
+ * a machine check in the kernel.
+ *
+ * Context: Process context; folio lock held.
+ */
+void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
+{
+	size_t step;
+
+	if (!folio_test_hwpoison(folio)) {
+		folio_zero_segment(folio, start, end);
+		return;
+	}
+	for (; start < end; start += step) {
+		step = min(end - start, PAGE_SIZE - offset_in_page(start));
+		if (!hugepoison_page_is_raw(folio, start >> PAGE_SHIFT))
+			folio_zero_segment(folio, start, start + step);
+	}
 }

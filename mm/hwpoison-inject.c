@@ -7,6 +7,7 @@
  */
 #ifdef CONFIG_HUGEPOISON
 #include <linux/uaccess.h>
+#include "internal.h"
 
 /* "SIZE NODE [SUBPAGE]", as in "2M 1 5"; every field is checked before use. */
 static int hugepoison_parse_free(char *text, unsigned long *size, int *nid,

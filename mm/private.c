@@ -2,7 +2,7 @@
 /*
  * Memory errors in hugepages: what a narrowed private mapping has.
  *
- * Included by hugepoison/narrow.c. A private mapping narrows in place, as a
+ * Included by hugepoison/hugetlb.c. A private mapping narrows in place, as a
  * shared one does: the hugepage stays what and where it is, and its healthy
  * pages are mapped below its size. struct hugepoison_private is to the mapping
  * what the page cache is to a shared one: it holds the hugepage, and says which
@@ -21,35 +21,62 @@
  */
 #include <linux/memcontrol.h>
 #include <linux/refcount.h>
+#include <linux/task_work.h>
+
+/**
+ * struct hugepoison_promotion - a range that waits for a hugepage of the pool
+ * @node: in hugepoison_promotions
+ * @work: what a task of the process does when the pool has one
+ * @own: what the mapping has; with @mm valid as long as @node is in the list
+ * @mm: the address space
+ * @address: where the range begins
+ */
+struct hugepoison_promotion {
+	struct list_head node;
+	struct callback_head work;
+	struct hugepoison_private *own;
+	struct mm_struct *mm;
+	unsigned long address;
+};
+
+static LIST_HEAD(hugepoison_promotions);
+static DEFINE_SPINLOCK(hugepoison_promotions_lock);
 
 /**
  * struct hugepoison_private - what a narrowed private VMA has in vm_private_data
- * @users: VMAs; two while mremap() moves one
+ * @users: VMAs; two while mremap() moves one, and until fork has made a copy
  * @reserved: vm_private_data of the hugetlb VMA: its part of the reservation
  * @added: flags that the hugetlb VMA did not have. VM_NORESERVE keeps mprotect()
  *	   from committing memory for what is a hugepage still
+ * @waiting: in hugepoison_promotions; NULL where nothing waits
+ * @tried: a hugepage was there for the range, and it could not take it; until the
+ *	   process discards something
  * @folio: the poisoned hugepage, with a reference; NULL where the mapping had
  *	   none of its own, and sees its file's
- * @discarded: pages of @folio that the mapping has let go, a bit for each;
- *	       changed under the folio lock
+ * @lock: taken to set a bit of @begun
+ * @begun: page tables that have a part of @discarded, a bit for each
+ * @discarded: pages of @folio that the mapping has let go, a bit for each. Zeroing
+ *	       all of it would cost more than narrowing a GiB
  */
 struct hugepoison_private {
 	refcount_t users;
 	void *reserved;
 	vm_flags_t added;
+	struct hugepoison_promotion *waiting;
+	bool tried;
 	struct folio *folio;
+	spinlock_t lock; /* to set a bit of begun */
+	DECLARE_BITMAP(begun, PTRS_PER_PMD);
 	unsigned long discarded[];
 };
 
 /*
- * For a mapping of @folio, or of a file's hugepage; @pages is its size. @mm's
- * process pays: the one whose mapping it is, whoever narrows for it, and for the
- * child of a fork its parent. The worker, which is there for all, does not reclaim
- * within the limits of one.
+ * For a mapping of a hugepage of @pages base pages. @mm's process pays: the one whose
+ * mapping it is, whoever narrows for it, and for the child of a fork its parent. The
+ * worker, which is there for all, does not reclaim within the limits of one.
  */
 static struct hugepoison_private *
-hugepoison_private_alloc(struct mm_struct *mm, struct folio *folio,
-			 unsigned long pages)
+hugepoison_private_alloc(struct mm_struct *mm, unsigned long pages)
 {
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
 	struct mem_cgroup *before = set_active_memcg(memcg);
@@ -58,15 +85,14 @@ hugepoison_private_alloc(struct mm_struct *mm, struct folio *folio,
 		    GFP_KERNEL_ACCOUNT;
 	struct hugepoison_private *own;
 
-	own = kvzalloc(struct_size(own, discarded, BITS_TO_LONGS(pages)), gfp);
+	own = kvmalloc(struct_size(own, discarded, BITS_TO_LONGS(pages)), gfp);
 	set_active_memcg(before);
 	mem_cgroup_put(memcg);
 	if (!own)
 		return NULL;
+	*own = (struct hugepoison_private){ };
 	refcount_set(&own->users, 1);
-	own->folio = folio;
-	if (folio)
-		folio_get(folio);
+	spin_lock_init(&own->lock);
 	return own;
 }
 
@@ -79,8 +105,23 @@ static void hugepoison_private_put_folio(struct folio *folio)
 	folio_put(folio);
 }
 
+/* The lock keeps @own, and with it the address space, until the worker is done. */
+static void hugepoison_wait_no_more(struct hugepoison_private *own)
+{
+	struct hugepoison_promotion *promotion;
+
+	spin_lock(&hugepoison_promotions_lock);
+	promotion = own->waiting;
+	if (promotion)
+		list_del(&promotion->node);
+	WRITE_ONCE(own->waiting, NULL);
+	spin_unlock(&hugepoison_promotions_lock);
+	kfree(promotion);
+}
+
 static void hugepoison_private_free(struct hugepoison_private *own)
 {
+	hugepoison_wait_no_more(own);
 	hugepoison_private_put_folio(own->folio);
 	kvfree(own);
 }
@@ -108,14 +149,43 @@ static void hugepoison_private_open(struct vm_area_struct *vma)
 		refcount_inc(&own->users);
 }
 
+/* The part of the discard bits for the page table of page @at; NULL for no bit set. */
+static unsigned long *
+hugepoison_discarded_part(struct hugepoison_private *own, unsigned long at)
+{
+	/* pairs with hugepoison_begin_part() */
+	if (!test_bit_acquire(at / PTRS_PER_PTE, own->begun))
+		return NULL;
+	return own->discarded + BIT_WORD(round_down(at, PTRS_PER_PTE));
+}
+
+static void hugepoison_begin_part(struct hugepoison_private *own,
+				  unsigned long at)
+{
+	spin_lock(&own->lock);
+	if (!hugepoison_discarded_part(own, at)) {
+		bitmap_zero(own->discarded +
+			    BIT_WORD(round_down(at, PTRS_PER_PTE)),
+			    PTRS_PER_PTE);
+		/* what the memory was before is not to be seen */
+		smp_wmb();
+		set_bit(at / PTRS_PER_PTE, own->begun);
+	}
+	spin_unlock(&own->lock);
+}
+
 /* The hugepage that a narrowed private VMA has at an address, NULL for none. */
 static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 					      unsigned long address)
 {
+	unsigned long at = (address - vma->vm_start) >> PAGE_SHIFT;
 	struct hugepoison_private *own = vma->vm_private_data;
+	const unsigned long *discarded;
 
-	if (!own || !own->folio ||
-	    test_bit((address - vma->vm_start) >> PAGE_SHIFT, own->discarded))
+	if (!own || !own->folio)
+		return NULL;
+	discarded = hugepoison_discarded_part(own, at);
+	if (discarded && test_bit(at % PTRS_PER_PTE, discarded))
 		return NULL;
 	return own->folio;
 }
@@ -125,38 +195,59 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
  * @vma: a narrowed VMA
  * @start: the first byte
  * @end: the first one behind it
- * @wait: whether the folio lock may be waited for
  *
- * Before the entries are taken away: a fault holds the folio lock from asking
- * whether a page is discarded until after it has mapped the page, so the zap
- * that follows finds every mapping made before. Where the file is truncated
- * i_mmap_rwsem is held, which comes behind the folio lock (unmap_ref_private()):
- * then a fault that is under way may see its page once more, as if it had come
- * before.
+ * Before the entries are taken away. A fault or a fork asks for a page's bit with
+ * the page table locked: either it finds the bit, or the zap that follows finds the
+ * entry. Waiting for faults by the folio lock would not do: where the file is
+ * truncated i_mmap_rwsem is held, which comes behind that (unmap_ref_private()).
  *
- * Context: Process context, may sleep; mmap_lock or i_mmap_rwsem held, which
- * keeps @vma.
+ * Context: Process context; mmap_lock or i_mmap_rwsem held, which keeps @vma and
+ * its page tables.
  */
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
-			unsigned long end, bool wait)
+			unsigned long end)
 {
 	struct hugepoison_private *own = vma->vm_private_data;
-	struct folio *folio;
-	unsigned long at;
-	bool locked;
+	unsigned long address, at;
+	pmd_t *pmd;
 
-	if (vma->vm_flags & VM_MAYSHARE || !own || !own->folio)
+	if (vma->vm_flags & VM_MAYSHARE || !own)
 		return;
-	folio = own->folio;
-	locked = folio_trylock(folio);
-	if (!locked && wait) {
-		folio_lock(folio);
-		locked = true;
+	WRITE_ONCE(own->tried, false);
+	if (!READ_ONCE(own->folio))
+		return;
+	for (address = start; address < end; address += PAGE_SIZE) {
+		at = (address - vma->vm_start) >> PAGE_SHIFT;
+		if (!hugepoison_discarded_part(own, at))
+			hugepoison_begin_part(own, at);
+		set_bit(at, own->discarded);
 	}
-	for (at = start; at < end; at += PAGE_SIZE)
-		set_bit((at - vma->vm_start) >> PAGE_SHIFT, own->discarded);
-	if (locked)
-		folio_unlock(folio);
+	/* pairs with hugepoison_leave_out(): where there is no page table yet */
+	smp_mb();
+	/* the zap passes by what maps no block yet, without a lock */
+	pmd = mm_find_pmd(vma->vm_mm, start);
+	if (pmd)
+		spin_unlock(pmd_lock(vma->vm_mm, pmd));
+}
+
+/*
+ * A mapping's discarded pages of one page table are not to be mapped. The answer is
+ * final with the page table lock held; without it a fault asks again.
+ */
+static void hugepoison_leave_out(struct vm_area_struct *vma,
+				 struct folio *folio, unsigned long first,
+				 unsigned long *bad)
+{
+	const unsigned long *discarded;
+	int i;
+
+	if (!folio_test_anon(folio))
+		return;
+	/* the page table is there before we look, see hugepoison_discard() */
+	smp_mb();
+	discarded = hugepoison_discarded_part(vma->vm_private_data, first);
+	for (i = 0; discarded && i < BITS_TO_LONGS(PTRS_PER_PTE); i++)
+		bad[i] |= READ_ONCE(discarded[i]);
 }
 
 /*
@@ -273,7 +364,7 @@ static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 
 	if (folio) {
 		fate = hugepoison_fate(folio);
-		/* with others it cannot be mapped as it was; see narrow.c */
+		/* with others it cannot be mapped as it was; see fault.c */
 		if (fate == HUGEPOISON_HEALTHY && folio_ref_count(folio) > 1)
 			return HUGEPOISON_NARROW;
 		return fate;
@@ -385,25 +476,61 @@ static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 			      &details);
 }
 
-/* An entry that says: this page was lost. */
+/*
+ * Whether the file has not been truncated to end before @address. Truncation sets the
+ * size, then takes the entries away.
+ */
+static bool hugepoison_is_in_file(struct vm_area_struct *vma,
+				  unsigned long address)
+{
+	return linear_page_index(vma, address) <
+	       i_size_read(file_inode(vma->vm_file)) >> PAGE_SHIFT;
+}
+
+/*
+ * Whether an entry for what was in a hugepage is to be made: nothing is there, the
+ * file does not end before it, and what was @from the mapping's own hugepage is
+ * not discarded. Page table lock held.
+ */
+static bool hugepoison_may_map_own(struct vm_area_struct *vma,
+				   unsigned long address, pte_t entry,
+				   struct folio *from)
+{
+	/* as in hugepoison_leave_out() */
+	smp_mb();
+	if (from && folio_test_anon(from) &&
+	    !hugepoison_private_folio(vma, address))
+		return false;
+	/* not what a hole has taken out of the file while it was copied */
+	if (from && !folio_test_anon(from) && !READ_ONCE(from->mapping))
+		return false;
+	return pte_none_mostly(entry) && hugepoison_is_in_file(vma, address);
+}
+
+/* An entry that says: this page of a hugepage was lost. */
 static int hugepoison_set_lost(struct vm_area_struct *vma,
-			       unsigned long address, unsigned long pfn)
+			       unsigned long address, struct folio *from,
+			       unsigned long pfn)
 {
 	spinlock_t *ptl = NULL;
 	pte_t *pte = get_locked_pte(vma->vm_mm, address, &ptl);
 
 	if (!pte)
 		return -ENOMEM;
-	if (pte_none_mostly(ptep_get(pte)))
+	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from))
 		set_pte_at(vma->vm_mm, address, pte,
 			   swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
 	pte_unmap_unlock(pte, ptl);
 	return 0;
 }
 
-/* Map a new page of the process's own where nothing is; the table is there. */
+/*
+ * Map a new page of the process's own where nothing is, with what was in @from; the
+ * table is there.
+ */
 static void hugepoison_map_own(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *folio)
+			       unsigned long address, struct folio *folio,
+			       struct folio *from)
 {
 	pte_t entry = pte_sw_mkyoung(pte_mkdirty(mk_pte(&folio->page,
 							vma->vm_page_prot)));
@@ -415,7 +542,7 @@ static void hugepoison_map_own(struct vm_area_struct *vma,
 		pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
 	if (!pte)
 		return;
-	if (pte_none_mostly(ptep_get(pte))) {
+	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from)) {
 		if (vma->vm_flags & VM_WRITE)
 			entry = pte_mkwrite(entry, vma);
 		if (pte_marker_uffd_wp(ptep_get(pte)))
@@ -445,6 +572,18 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 	return !copy_mc_user_highpage(to, folio_page(from, at), address, vma);
 }
 
+/* A page becomes the process's own. Return: -EHWPOISON for a bad one in the hugepage. */
+static int hugepoison_give_page(struct vm_area_struct *vma,
+				unsigned long address, struct folio *page,
+				struct folio *from)
+{
+	if (!hugepoison_fill_page(vma, address, &page->page, from))
+		return -EHWPOISON;
+	__folio_mark_uptodate(page);
+	hugepoison_map_own(vma, address & PAGE_MASK, page, from);
+	return 0;
+}
+
 /*
  * A base page of the process's own, filled from a hugepage or with zeros, charged
  * to @payer's process.
@@ -461,15 +600,8 @@ static int hugepoison_own_page(struct vm_area_struct *vma,
 
 	if (!page)
 		return ret;
-	if (mem_cgroup_charge(page, payer, GFP_KERNEL))
-		goto out;
-	ret = -EHWPOISON;
-	if (!hugepoison_fill_page(vma, address, &page->page, from))
-		goto out;
-	__folio_mark_uptodate(page);
-	hugepoison_map_own(vma, address & PAGE_MASK, page);
-	ret = 0;
-out:
+	if (!mem_cgroup_charge(page, payer, GFP_KERNEL))
+		ret = hugepoison_give_page(vma, address, page, from);
 	folio_put(page);
 	return ret;
 }
@@ -494,7 +626,7 @@ static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 	if (!hugepoison_page_is_raw(from, at))
 		ret = hugepoison_own_page(vma, address, from, parent);
 	if (ret == -EHWPOISON)
-		ret = hugepoison_set_lost(vma, address,
+		ret = hugepoison_set_lost(vma, address, from,
 					  page_to_pfn(folio_page(from, at)));
 	return ret;
 }
@@ -540,21 +672,34 @@ static int hugepoison_fork_private(struct vm_area_struct *child,
 {
 	struct hugepoison_private *own = parent->vm_private_data, *copy;
 	struct address_space *mapping = parent->vm_file->f_mapping;
-	unsigned long nr = vma_pages(parent);
+	unsigned long table, at;
 
 	if (!own)
 		return 0;
-	copy = hugepoison_private_alloc(parent->vm_mm, own->folio, nr);
+	/* the VMA was duplicated with what is its parent's, who may free it soon */
+	i_mmap_lock_write(mapping);
+	child->vm_private_data = NULL;
+	i_mmap_unlock_write(mapping);
+	refcount_dec(&own->users);
+
+	copy = hugepoison_private_alloc(parent->vm_mm, vma_pages(parent));
 	if (!copy)
 		return -ENOMEM;
 	copy->added = own->added;
+	copy->folio = own->folio;
+	if (copy->folio)
+		folio_get(copy->folio);
 	/* a hole punched into the file meanwhile is in both */
 	i_mmap_lock_write(mapping);
-	bitmap_copy(copy->discarded, own->discarded, nr);
-	child->vm_private_data = copy;
+	for_each_set_bit(table, own->begun, PTRS_PER_PMD) {
+		at = BIT_WORD(table * PTRS_PER_PTE);
+		bitmap_copy(copy->discarded + at, own->discarded + at,
+			    PTRS_PER_PTE);
+	}
+	bitmap_copy(copy->begun, own->begun, PTRS_PER_PMD);
+	/* pairs with hugepoison_vma_keeps(), which goes by the anon_vma */
+	smp_store_release(&child->vm_private_data, (void *)copy);
 	i_mmap_unlock_write(mapping);
-	/* the VMA was duplicated with its parent's */
-	refcount_dec(&own->users);
 	if (!own->folio)
 		return 0;
 	if (PageAnonExclusive(&own->folio->page)) {

@@ -62,11 +62,12 @@ static const char *hugepoison_state(struct hugepoison_record *record,
 {
 	if (hugepoison_is_lost(record, pfn))
 		return "lost";
-	if (record->raw)
+	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return "released";
-	if (record->marked)
+	if (hugepoison_is_whole(record->state))
 		return "contained";
-	return record->narrow ? "narrowed" : "failed";
+	return hugepoison_is(record, HUGEPOISON_STATE_NARROWED) ? "narrowed" :
+								  "failed";
 }
 
 /* A name of the file, one that is not unlinked if there is any. */
@@ -157,7 +158,8 @@ static void hugepoison_show_raw_pages(struct seq_file *m,
  * What a record is of. A hugepage that the handler has a reference to stays
  * one while mf_mutex is held. Another one needs a reference first, which one
  * that is free does not give: until the worker has isolated it, that is one
- * line. Of memory that was taken offline only the record is left.
+ * line, and so is one that stays locked. Of memory that was taken offline only
+ * the record is left.
  */
 static void hugepoison_show_record(struct seq_file *m,
 				   struct hugepoison_record *record)
@@ -169,15 +171,19 @@ static void hugepoison_show_record(struct seq_file *m,
 	if (hugepoison_stale(record))
 		return;
 	folio = pfn_to_online_page(record->pfn) ? pfn_folio(record->pfn) : NULL;
-	if (record->raw || !folio || (!referenced && !folio_try_get(folio))) {
+	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED) || !folio ||
+	    (!referenced && !folio_try_get(folio))) {
 		hugepoison_show_page(m, record, record->pfn, NULL);
 		return;
 	}
 	/* without a reference it may have become another one just before */
-	if (!hugepoison_stale(record) &&
-	    hugepoison_lock_poisoned(folio)) {
+	if (hugepoison_stale(record)) {
+		/* nothing to show */
+	} else if (hugepoison_lock_poisoned(record, folio)) {
 		hugepoison_show_raw_pages(m, record, folio);
 		folio_unlock(folio);
+	} else {
+		hugepoison_show_page(m, record, record->pfn, NULL);
 	}
 	if (!referenced)
 		folio_put(folio);

@@ -2,12 +2,13 @@
 /*
  * Memory errors in hugepages: faults of private mappings, and the way back.
  *
- * Included by hugepoison/narrow.c. A fault maps what the mapping has of its
+ * Included by hugepoison/hugetlb.c. A fault maps what the mapping has of its
  * hugepage. Where the process has discarded a page it gets one of its own, as in
  * a private mapping of any file: this is how a private raw page heals. When
  * nothing is lost any more and the pool has a hugepage to spare, that fault
- * makes all of a 2 MiB range a hugepage again. A 1 GiB range goes on with its
- * 2 MiB blocks: copying it would hold mmap_lock for too long.
+ * makes all of a 2 MiB range a hugepage again. Without one the range waits for
+ * it in a list. A 1 GiB range goes on with its 2 MiB blocks: copying it would
+ * hold mmap_lock for too long.
  */
 #include <linux/oom.h>
 
@@ -54,14 +55,34 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 	return pte == end;
 }
 
+/* Whether the mapping has lost something of its hugepage: no more than raw pages. */
+static bool hugepoison_raw_is_lost(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+	DECLARE_BITMAP(bad, PTRS_PER_PTE);
+	unsigned int i;
+
+	if (!own->folio)
+		return false;
+	if (hugepoison_fate(own->folio) == HUGEPOISON_WIDE)
+		return true;
+	hugepoison_raw_pages(own->folio, 0, bad, PTRS_PER_PTE);
+	for_each_set_bit(i, bad, PTRS_PER_PTE)
+		if (hugepoison_vma_lost(vma, vma->vm_start + i * PAGE_SIZE))
+			return true;
+	return false;
+}
+
 /*
- * Return: false when something in the range is no plain page, or is missing.
- * mmap_lock is held for reading at least; it keeps the page table.
+ * Return: false when something in the range of 2 MiB is lost, is no plain page, or the
+ * file has something there, which the mapping sees where it has discarded. A
+ * copy that was lost is no plain page. mmap_lock is held for reading at least; it
+ * keeps the page table.
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
-	return hugepoison_table_is_plain(vma) &&
-	       hugepoison_private_loss(vma) == HUGEPOISON_HEALTHY;
+	return !hugepoison_file_pfn(vma, vma->vm_start) &&
+	       !hugepoison_raw_is_lost(vma) && hugepoison_table_is_plain(vma);
 }
 
 /* Whether a page has no users but those who map it, and the swap cache. */
@@ -72,16 +93,17 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 }
 
 /*
- * Whether nobody else has the hugepage that the range is copied from: besides
- * the handler's reference and the mapping's. What others share is read-only.
+ * Whether nobody else has the hugepage that the range is copied from: besides the
+ * mapping's reference and, while it is poisoned, the handler's. A shared hugepage is
+ * read-only.
  */
 static bool hugepoison_held_is_at_rest(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *own = vma->vm_private_data;
 
-	return !own || !own->folio ||
-	       !PageAnonExclusive(&own->folio->page) ||
-	       folio_ref_count(own->folio) <= 2;
+	return !own->folio || !PageAnonExclusive(&own->folio->page) ||
+	       folio_ref_count(own->folio) <=
+	       1 + folio_test_hwpoison(own->folio);
 }
 
 /*
@@ -138,18 +160,17 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *own = vma->vm_private_data;
-	vm_flags_t added = own ? own->added : 0;
+	vm_flags_t added = own->added;
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
 		       vma->vm_end);
 	tlb_finish_mmu(&tlb);
-	vma->vm_private_data = own ? own->reserved : NULL;
+	vma->vm_private_data = own->reserved;
 	vm_flags_mod(vma, VM_HUGETLB, added);
 	vma_set_page_prot(vma);
-	if (own)
-		hugepoison_private_free(own);
+	hugepoison_private_free(own);
 	hugepage_put_small_rmap();
 }
 
@@ -191,12 +212,13 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
 }
 
 /*
- * Copy the range's pages to the fresh hugepage, and make room for that. The
+ * Copy the range's pages to the fresh hugepage, and map it in their place. The
  * anon_vma's lock keeps the reverse map's walks out of a page table that is about
- * to go.
+ * to go. i_mmap_rwsem is held until it is mapped: a hole or a truncation comes before
+ * the copy, or finds the mapping.
  */
 static bool hugepoison_become_huge(struct vm_area_struct *vma,
-				   struct folio *fresh)
+				   struct folio *fresh, pte_t *ptep)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgprot_t prot = vma->vm_page_prot;
@@ -206,11 +228,15 @@ static bool hugepoison_become_huge(struct vm_area_struct *vma,
 	anon_vma_lock_write(vma->anon_vma);
 	hugepoison_drop_hugepage(vma);
 	hugepoison_protect(vma, vm_get_page_prot(VM_NONE));
-	done = hugepoison_copy_range(vma, fresh);
+	done = hugepoison_is_in_file(vma, vma->vm_start) &&
+	       !hugepoison_file_pfn(vma, vma->vm_start) &&
+	       hugepoison_copy_range(vma, fresh);
 	if (done) {
 		zap_page_range_single(vma, vma->vm_start,
 				      vma->vm_end - vma->vm_start, NULL);
 		hugepoison_make_hugetlb(vma);
+		hugepoison_uncharge_reserved(vma, fresh);
+		hugepoison_map_fresh(vma, fresh, ptep);
 	} else {
 		hugepoison_protect(vma, prot);
 	}
@@ -230,7 +256,7 @@ static void hugepoison_init_taker(struct vm_area_struct *taker,
 
 	vma_init(taker, vma->vm_mm);
 	vm_flags_init(taker, VM_HUGETLB);
-	taker->vm_private_data = own ? own->reserved : NULL;
+	taker->vm_private_data = own->reserved;
 	taker->vm_file = vma->vm_file;
 	taker->vm_start = vma->vm_start;
 	taker->vm_end = vma->vm_end;
@@ -240,72 +266,262 @@ static void hugepoison_init_taker(struct vm_area_struct *taker,
 #endif
 }
 
-/* Make a narrowed private range a hugepage again if nothing stands against it. */
-static void hugepoison_promote_private(struct mm_struct *mm,
-				       unsigned long address)
+/*
+ * Make a narrowed private range of 2 MiB a hugepage again. Return: false where it, or
+ * the pool, is not as it has to be.
+ */
+static bool hugepoison_promote_range(struct vm_area_struct *vma)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
-	struct vm_area_struct taker, *vma = vma_lookup(mm, address);
+	/* where the hugepage's own entry is to be, if there are page tables */
+	pte_t *slot = (pte_t *)mm_find_pmd(vma->vm_mm, vma->vm_start);
+	struct vm_area_struct taker;
 	struct folio *fresh;
-	unsigned long size;
-	pte_t *slot;
+	unsigned long pfn;
 	bool done;
 
-	mmap_assert_write_locked(mm);
-	if (check_stable_address_space(mm) || !vma ||
-	    !hugepoison_vma_is_narrowed(vma) ||
-	    vma->vm_flags & VM_MAYSHARE || userfaultfd_armed(vma))
-		return;
-	/* the lock was dropped since the fault: a GiB may be here by now */
-	size = huge_page_size(hstate_vma(vma));
-	if (size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
-	    vma->vm_end - vma->vm_start != size || anon_vma_prepare(vma))
-		return;
-	/* where the hugepage's own entry is to be, if there are page tables */
-	slot = (pte_t *)mm_find_pmd(mm, vma->vm_start);
-	if (!slot)
-		return;
+	if (!slot || userfaultfd_armed(vma) || anon_vma_prepare(vma))
+		return false;
 	vma_start_write(vma);
 	if (!hugepoison_range_is_whole(vma))
-		return;
+		return false;
 
 	hugepoison_init_taker(&taker, vma);
 	fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
 	if (IS_ERR(fresh))
-		return;
-	done = hugepoison_become_huge(vma, fresh);
-	trace_hugepoison_promote(folio_pfn(fresh), folio_order(fresh),
+		return false;
+	/* once it is mapped the file may take it away */
+	pfn = folio_pfn(fresh);
+	done = hugepoison_become_huge(vma, fresh, slot);
+	trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
 				 done ? "promoted" : "failed", begin);
-	if (done) {
-		hugepoison_uncharge_reserved(vma, fresh);
-		hugepoison_map_fresh(vma, fresh, slot);
-	} else {
-		restore_reserve_on_error(hstate_vma(vma), &taker,
-					 vma->vm_start, fresh);
-		folio_put(fresh);
+	if (done)
+		return true;
+	restore_reserve_on_error(hstate_vma(vma), &taker, vma->vm_start, fresh);
+	folio_put(fresh);
+	return false;
+}
+
+/*
+ * One try. What stands against it may stay (a page that a device has pinned, a cgroup
+ * at its limit), and each waits for the LRU lists of all CPUs and takes a hugepage
+ * out of the pool for a while: so no fault tries again before a discard. A task does
+ * once, if the range waits for that.
+ */
+static void hugepoison_promote_private(struct mm_struct *mm,
+				       unsigned long address)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, address);
+	struct hugepoison_private *own;
+	unsigned long size;
+
+	mmap_assert_write_locked(mm);
+	if (check_stable_address_space(mm) || !vma ||
+	    !hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
+		return;
+	/* the lock was dropped since the fault: a GiB may be here by now */
+	size = huge_page_size(hstate_vma(vma));
+	own = vma->vm_private_data;
+	if (!own || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
+	    vma->vm_end - vma->vm_start != size)
+		return;
+	if (hugepoison_promote_range(vma))
+		return;
+	WRITE_ONCE(own->tried, true);
+}
+
+/* Make the range a hugepage, if it still can be one; no lock is held. */
+static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
+{
+	/* pages on their way to the LRU lists have a reference too many */
+	lru_add_drain_all();
+	if (mmap_write_lock_killable(mm))
+		return;
+	hugepoison_promote_private(mm, address);
+	mmap_write_unlock(mm);
+}
+
+/* --- a range that waits for a hugepage --------------------------------------- */
+
+/*
+ * How often the worker looks at the pool while a range waits, and at how many ranges
+ * each time. A range gets one hugepage to try with: where it cannot take that, with a
+ * pinned page, say, it waits no more.
+ */
+#define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
+#define HUGEPOISON_PROMOTE_BATCH	64
+
+/* Hugepages that the pool has not promised, and what it may take more of. */
+static long hugepoison_nr_spare(struct hstate *h)
+{
+	long spare = READ_ONCE(h->free_huge_pages) -
+		     READ_ONCE(h->resv_huge_pages);
+	long more = READ_ONCE(h->nr_overcommit_huge_pages) -
+		    READ_ONCE(h->surplus_huge_pages);
+
+	return max(spare, 0L) + max(more, 0L);
+}
+
+/*
+ * A task on its way to user mode: it holds no lock, and is charged. It may have
+ * another address space by now, or another mapping at the address.
+ */
+static void hugepoison_promote_task(struct callback_head *work)
+{
+	struct hugepoison_promotion *promotion =
+		container_of(work, struct hugepoison_promotion, work);
+	unsigned long address = promotion->address;
+	struct mm_struct *mm = current->mm;
+
+	kfree(promotion);
+	if (mm)
+		hugepoison_try_promote(mm, address);
+}
+
+#ifdef CONFIG_MEMCG
+/* One that computes, of the first threads of a process, NULL for none. RCU held. */
+static struct task_struct *hugepoison_find_runner(struct task_struct *process,
+						  struct mm_struct *mm)
+{
+	struct task_struct *task;
+	int nr = 0;
+
+	for_each_thread(process, task) {
+		if (task_is_running(task) && READ_ONCE(task->mm) == mm)
+			return task;
+		if (++nr == HUGEPOISON_PROMOTE_BATCH)
+			break;
 	}
+	return NULL;
+}
+#endif
+
+/*
+ * A task of an address space that will soon return to user mode, with a reference;
+ * NULL where they sleep, or none is known.
+ */
+static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
+{
+	struct task_struct *task = NULL;
+#ifdef CONFIG_MEMCG
+
+	rcu_read_lock();
+	task = rcu_dereference(mm->owner);
+	if (task)
+		task = hugepoison_find_runner(task, mm);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+#endif
+	return task;
+}
+
+/*
+ * The first range of the list is left to a task, or goes to the end of the list.
+ *
+ * Return: 1 for the first, 0 for the second, -ENOENT for an empty list.
+ */
+static int hugepoison_promote_next(void)
+{
+	struct hugepoison_promotion *promotion;
+	struct task_struct *task = NULL;
+
+	spin_lock(&hugepoison_promotions_lock);
+	promotion = list_first_entry_or_null(&hugepoison_promotions,
+					     struct hugepoison_promotion, node);
+	if (promotion)
+		task = hugepoison_get_runner(promotion->mm);
+	if (task) {
+		list_del(&promotion->node);
+		WRITE_ONCE(promotion->own->waiting, NULL);
+	} else if (promotion) {
+		list_move_tail(&promotion->node, &hugepoison_promotions);
+	}
+	spin_unlock(&hugepoison_promotions_lock);
+
+	if (!task)
+		return promotion ? 0 : -ENOENT;
+	if (task_work_add(task, &promotion->work, TWA_RESUME))
+		kfree(promotion);
+	put_task_struct(task);
+	return 1;
+}
+
+static void hugepoison_promote_work(struct work_struct *work)
+{
+	long spare = hugepoison_nr_spare(size_to_hstate(PMD_SIZE));
+	int nr, ret = 0;
+
+	for (nr = 0; nr < HUGEPOISON_PROMOTE_BATCH && spare > 0 && ret >= 0; nr++) {
+		ret = hugepoison_promote_next();
+		spare -= ret;
+	}
+	if (!list_empty_careful(&hugepoison_promotions))
+		queue_delayed_work(hugepoison_wq, to_delayed_work(work),
+				   HUGEPOISON_PROMOTE_AGAIN);
+}
+
+static DECLARE_DELAYED_WORK(hugepoison_promote_dwork, hugepoison_promote_work);
+
+/*
+ * The pool has no hugepage to spare: a range waits for one. The process pays for
+ * the entry, and a mapping has one at a time.
+ */
+static void hugepoison_promote_later(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_promotion *promotion;
+
+	if (READ_ONCE(own->waiting))
+		return;
+	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
+			    __GFP_NORETRY | __GFP_NOWARN);
+	if (!promotion)
+		return;
+	init_task_work(&promotion->work, hugepoison_promote_task);
+	promotion->own = own;
+	promotion->mm = vma->vm_mm;
+	promotion->address = vma->vm_start;
+
+	spin_lock(&hugepoison_promotions_lock);
+	if (!own->waiting) {
+		WRITE_ONCE(own->waiting, promotion);
+		list_add_tail(&promotion->node, &hugepoison_promotions);
+		promotion = NULL;
+	}
+	spin_unlock(&hugepoison_promotions_lock);
+	kfree(promotion);
+	queue_delayed_work(hugepoison_wq, &hugepoison_promote_dwork,
+			   HUGEPOISON_PROMOTE_AGAIN);
 }
 
 /* --- faults --------------------------------------------------------------- */
 
 /*
  * Whether a fault may find a hugepage for all of its range: nobody has tried in
- * this fault, the file has nothing here, the pool has one to spare, and nothing
- * is lost any more. What is asked first costs least: without the last question
- * each fault would wait for the LRU lists of all CPUs, in vain.
+ * this fault, and its next visit will say so; the range has not failed to take one;
+ * the file has nothing here, the pool has one to spare, and nothing is lost any
+ * more. The first questions cost least.
  */
 static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
 {
+	struct hugepoison_private *own = vmf->vma->vm_private_data;
 	struct hstate *h = hstate_vma(vmf->vma);
 
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
-	    hugepoison_cannot_wait(vmf->flags) || huge_page_size(h) > PMD_SIZE)
+	    !hugepoison_says_tried(vmf->flags) ||
+	    hugepoison_cannot_wait(vmf->flags) ||
+	    huge_page_size(h) > PMD_SIZE || !own || READ_ONCE(own->tried))
 		return false;
-	if (READ_ONCE(h->free_huge_pages) <= READ_ONCE(h->resv_huge_pages) &&
-	    READ_ONCE(h->surplus_huge_pages) >=
-	    READ_ONCE(h->nr_overcommit_huge_pages))
+	if (!hugepoison_nr_spare(h)) {
+		hugepoison_promote_later(vmf->vma);
 		return false;
-	return hugepoison_range_is_whole(vmf->vma);
+	}
+	if (!hugepoison_range_is_whole(vmf->vma))
+		return false;
+	/* somebody may look at the hugepage just now: a task tries once more, later */
+	hugepoison_promote_later(vmf->vma);
+	return true;
 }
 
 static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
@@ -314,26 +530,22 @@ static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
 	unsigned long address = vmf->address;
 
 	mmap_read_unlock(mm);
-	/* pages on their way to the LRU lists have a reference too many */
-	lru_add_drain_all();
-	if (mmap_write_lock_killable(mm))
-		return VM_FAULT_RETRY;
-	hugepoison_promote_private(mm, address);
-	mmap_write_unlock(mm);
+	hugepoison_try_promote(mm, address);
 	return VM_FAULT_RETRY;
 }
 
-/* A write: the page that the caller has ready becomes the process's own. */
+/*
+ * A write: the page that the caller has ready becomes the process's own. The caller
+ * gives its reference back, as nothing is to be done.
+ */
 static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 				       struct folio *folio)
 {
-	vm_fault_t ret;
-
-	if (!hugepoison_fill_page(vmf->vma, vmf->address, vmf->cow_page, folio))
+	if (hugepoison_has_table(vmf) &&
+	    hugepoison_give_page(vmf->vma, vmf->address,
+				 page_folio(vmf->cow_page), folio))
 		return VM_FAULT_HWPOISON;
-	__SetPageUptodate(vmf->cow_page);
-	ret = finish_fault(vmf);
-	return ret ?: VM_FAULT_DONE_COW;
+	return VM_FAULT_NOPAGE;
 }
 
 /*
@@ -371,8 +583,7 @@ static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 		return hugepoison_map(vmf, folio);
 	if (hugepoison_page_is_raw(folio, at))
 		return VM_FAULT_HWPOISON;
-	return hugepoison_has_table(vmf) ? hugepoison_cow_fault(vmf, folio) :
-					   VM_FAULT_NOPAGE;
+	return hugepoison_cow_fault(vmf, folio);
 }
 
 /*
@@ -458,8 +669,8 @@ static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
 }
 
 /*
- * Nothing is mapped at a fault in a narrowed private VMA. The folio lock keeps
- * the mapping from discarding the page until it is mapped.
+ * Nothing is mapped at a fault in a narrowed private VMA. Where the mapping discards
+ * the page meanwhile nothing is mapped, and the fault comes again.
  */
 static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 {

@@ -53,7 +53,8 @@ static long hugepoison_sum(struct hugepoison_dir *dir, bool base_pages)
 		if (dir->nid != NUMA_NO_NODE && dir->nid != record->nid)
 			continue;
 		/* data_race(): either value is right, see above */
-		sum += data_race(base_pages ? record->nr_bad : !record->raw);
+		sum += base_pages ? data_race(record->nr_bad) :
+			!hugepoison_is(record, HUGEPOISON_STATE_RELEASED);
 	}
 	rcu_read_unlock();
 	return sum;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory errors in hugepages: what the hooks in stock files call.
+ * Memory errors in hugepages: what the hooks in stock files call, and nothing else.
  *
  * Each hook is one call to something declared here. With CONFIG_HUGEPOISON=n
  * every one of them is a constant or the stock expression itself, so that the
@@ -10,7 +10,6 @@
 #define _LINUX_HUGEPOISON_H
 
 #include <linux/jump_label.h>
-#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mm_types.h>
@@ -27,123 +26,72 @@ struct vm_fault;
 
 #ifdef CONFIG_HUGEPOISON
 
-/* What becomes of those who touch a file's hugepage. */
-enum hugepoison_fate {
-	HUGEPOISON_HEALTHY,	/* there is no error in it, or no hugepage */
-	HUGEPOISON_NARROW,	/* they lose the raw pages */
-	HUGEPOISON_WIDE,	/* they lose all of it */
-	HUGEPOISON_UNDECIDED,	/* its error is being handled */
-};
-
-/* Some of those who map a poisoned hugepage; each holds its address space. */
-struct hugepoison_mappers {
-	unsigned int skip;	/* so many of them are passed over */
-	unsigned int nr;
-	struct hugepoison_mapper {
-		struct mm_struct *mm;
-		unsigned long address;
-	} at[32];
-};
-
-/* mm/hugepoison/memory-failure.c: the error handler's hugepage half */
-int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
-bool hugepoison_unpoison(unsigned long pfn, int *ret);
-int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);
-int hugepoison_filter(struct page *page);
-int hugepoison_page_handle_poison(struct page *page);
-bool hugepoison_free_poisoned(struct folio *folio);
-bool hugepoison_is_handling(void);
-bool hugepoison_has_errors(void);
-void hugepoison_await_handled(void);
-void hugepoison_refilled(unsigned int order, int nid, int from);
-
-short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
-			    short shift);
-bool hugepoison_told(struct task_struct *task, struct page *page,
-		     struct list_head *to_kill);
-enum hugepoison_fate hugepoison_fate(struct folio *folio);
-void hugepoison_hurry(struct folio *folio);
-void hugepoison_raw_pages(struct folio *folio, unsigned long first,
-			  unsigned long *bad, unsigned int nr);
-bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
-			 unsigned long at);
-void hugepoison_deleted(struct folio *folio);
+/* mm/hugepoison/raw.c: which pages of a hugepage are bad */
 bool hugepoison_page_is_bad(struct page *page);
-int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
-			      int flags);
-
-/* mm/hugepoison/heal.c: good memory in place of what was discarded */
-long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
-
-struct folio *hugepoison_lock_folio(struct hstate *h,
-				    struct address_space *mapping, pgoff_t idx);
 
 /* Raw pages come and go under hugetlb_lock; those who look need no more. */
 #define hugepoison_raw_lock()	spin_lock_irq(&hugetlb_lock)
 #define hugepoison_raw_unlock()	spin_unlock_irq(&hugetlb_lock)
 
-/*
- * When something begins of which a trace event tells at its end; @traced is
- * trace_EVENT_enabled(), a no-op as long as nobody listens.
- */
-static inline u64 hugepoison_trace_begin(bool traced)
-{
-	return traced ? ktime_get_ns() : 0;
-}
+/* mm/hugepoison/queue.c: what is left to do after an error */
+void hugepoison_deleted(struct folio *folio);
 
-extern u64 hugepoison_filter_size;
-extern u64 hugepoison_filter_cgroup;
+/* mm/hugepoison/release.c: a poisoned hugepage comes apart */
+bool hugepoison_free_poisoned(struct folio *folio);
 
-/* mm/hugepoison/hugetlb.c: the pool */
-bool hugepoison_pool_replacing(void);
-void hugepoison_pool_set_replacing(bool replacing);
-void hugepoison_pool_flush(void);
-bool hugepoison_pool_isolate(struct page *page, bool poisoned);
-void hugepoison_pool_put_back(struct folio *folio);
-int hugepoison_pool_seize(struct folio *folio);
-bool hugepoison_pool_leave(struct folio *folio);
-void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
-struct folio *hugepoison_pool_spare(unsigned int order, int nid);
-void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);
-struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
+/* mm/hugepoison/handler.c: the error handler's hugepage half */
+int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
+short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+			    short shift);
+bool hugepoison_told(struct task_struct *task, struct page *page,
+		     struct list_head *to_kill);
+int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
+			      int flags);
 
-/* mm/hugepoison/narrow.c: mappings of a hugepage below its size */
+/* mm/hugepoison/unpoison.c, offline.c, inject.c: other entries of stock's file */
+bool hugepoison_unpoison(unsigned long pfn, int *ret);
+int hugepoison_page_handle_poison(struct page *page);
+int hugepoison_filter(struct page *page);
+
+/* mm/hugepoison/heal.c: good memory in place of what was discarded */
+long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
+void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
+struct folio *hugepoison_lock_folio(struct hstate *h,
+				    struct address_space *mapping, pgoff_t idx);
+
+/* mm/hugepoison/mapping.c: what a narrowed VMA is */
+bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma);
+bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma);
+unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma);
+int hugepoison_entry_nr(struct page *page);
+
+/* mm/hugepoison/loss.c: what a mapping has lost */
+short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
+				short shift);
+bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
+
+/* mm/hugepoison/zap.c: narrowed VMAs lose entries */
+bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end);
+
+/* mm/hugepoison/narrow.c: a hugetlb VMA becomes a narrowed one, and one again */
+void hugepoison_vm_op_open(struct vm_area_struct *vma);
+void hugepoison_vm_op_close(struct vm_area_struct *vma);
+bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
+			    unsigned long end);
+
+/* mm/hugepoison/fault.c: page faults */
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
 				     vm_fault_t ret);
 vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf);
-void hugepoison_vm_op_open(struct vm_area_struct *vma);
-void hugepoison_vm_op_close(struct vm_area_struct *vma);
-unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma);
-#define hugepoison_vm_op(op)	hugepoison_vm_op_##op
-
-bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma);
-bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma);
-const char *hugepoison_vma_is_wide(struct vm_area_struct *vma);
-enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
-					 unsigned long address);
-int hugepoison_entry_nr(struct page *page);
-bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
-			     pgoff_t end);
-void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
-			     pgoff_t end);
-void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
-bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
-bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long end);
 bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags);
-short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
-				short shift);
-bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
-bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
-bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
-			     struct hugepoison_mappers *mappers);
-unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
+#define hugepoison_vm_op(op)	hugepoison_vm_op_##op
 
 /* mm/hugepoison/private.c: what a narrowed private mapping has */
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
-			unsigned long end, bool wait);
+			unsigned long end);
 bool hugepoison_writes_in_place(struct vm_area_struct *vma,
 				unsigned long address);
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
@@ -154,27 +102,17 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size,
 			    const struct page *ref_page);
 
-/* mm/hugepoison/rmap.c: the workqueue, the reverse map */
+/* mm/hugepoison/unmap.c: take a poisoned hugepage away from every mapper */
 #define hugepoison_stays_behind(folio, page)				\
 	(PageHWPoison(page) && !folio_test_hugetlb(folio))
-extern struct workqueue_struct *hugepoison_wq;
-void hugepoison_begin_urgent(void);
-void hugepoison_end_urgent(void);
+void hugepage_lock_file_mappers(struct address_space *mapping);
+void hugepage_unlock_file_mappers(struct address_space *mapping);
+struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio);
+void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma);
 bool hugepage_unmap_poisoned(struct folio *folio);
-void hugepage_unmap_small(struct folio *folio, struct page *page,
-			  unsigned long nr_pages);
-void hugepage_enable_small_rmap(void);
-void hugepage_await_small_rmap(void);
-bool hugepage_small_rmap_enabled(void);
-bool hugepage_get_small_rmap(void);
-void hugepage_dup_small_rmap(void);
-void hugepage_put_small_rmap(void);
+
+/* mm/hugepoison/small-rmap.c: count the mappings of a hugepage below its size */
 int hugepage_mapcount(struct folio *folio);
-bool hugepage_may_add_rmap(struct folio *folio, int nr_pages);
-void hugepage_add_file_rmap(struct folio *folio, int nr_pages);
-void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
-			    int nr_pages, struct vm_area_struct *vma,
-			    unsigned long address);
 void hugepage_remove_rmap(struct folio *folio, int nr_pages);
 
 /* mm/hugepoison/hwpoison-inject.c: the debugfs files */
@@ -349,7 +287,7 @@ static inline void hugepoison_discarded(struct vm_area_struct *vma,
 {
 	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
 	    hugepoison_vma_is_narrowed(vma))
-		hugepoison_discard(vma, start, end, true);
+		hugepoison_discard(vma, start, end);
 }
 
 /**
@@ -489,6 +427,10 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_told(...)			false
+#define hugepage_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
+#define hugepage_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
+#define hugepage_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
+#define hugepage_unlock_anon_mappers(anon_vma)	anon_vma_unlock_read(anon_vma)
 #define hugepoison_accessed_shift(mm, address, shift)			\
 	((void)(mm), (void)(address), (shift))
 #define hugepoison_fork(...)			0

@@ -59,6 +59,26 @@ static void hugepoison_test_mark(struct kunit *test)
 }
 
 /*
+ * A page fault that fills a hugepage has a reference and will set PG_locked without
+ * asking who has it: an error does not lock the hugepage before it is in use.
+ */
+static void hugepoison_test_fresh(struct kunit *test)
+{
+	struct folio *folio = hugepoison_test_folio(test);
+
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), NULL);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), folio);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	folio->mapping = NULL;
+	mutex_unlock(&mf_mutex);
+	folio_ref_dec(folio);
+	folio_put(folio);
+}
+
+/*
  * A hugepage that is dissolved as soon as it is marked, before the handler comes
  * to it: its raw page is out of use, counted once, and the log knows of what
  * size the hugepage was.
@@ -88,7 +108,8 @@ static void hugepoison_test_left(struct kunit *test)
 			before + 1);
 	record = hugepoison_lookup(err.pfn);
 	KUNIT_EXPECT_NOT_NULL(test, record);
-	KUNIT_EXPECT_TRUE(test, record && record->raw && record->nr_bad == 1);
+	KUNIT_EXPECT_TRUE(test, record && record->nr_bad == 1 &&
+			  hugepoison_is(record, HUGEPOISON_STATE_RELEASED));
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, page_count(err.page), 1);
 	KUNIT_EXPECT_EQ(test, unpoison_memory(err.pfn), 0);
@@ -165,18 +186,6 @@ static void hugepoison_test_account(struct kunit *test)
 	mutex_unlock(&mf_mutex);
 }
 
-/* The worker is not to release a hugepage before this test is done with it. */
-static void hugepoison_test_keep(struct folio *folio)
-{
-	struct hugepoison_record *record;
-
-	mutex_lock(&mf_mutex);
-	record = hugepoison_find(folio_pfn(folio));
-	if (record)
-		record->used = false;
-	mutex_unlock(&mf_mutex);
-}
-
 /* As if the list of raw pages had never been lost: leave nothing behind. */
 static void hugepoison_test_remember(struct folio *folio, struct page *page)
 {
@@ -211,7 +220,8 @@ static void hugepoison_test_contain(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
-	hugepoison_test_keep(folio);
+	/* the worker is not to release it before this test is done with it */
+	disable_delayed_work_sync(&hugepoison_release_dwork);
 	folio_put(folio);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
@@ -225,6 +235,7 @@ static void hugepoison_test_contain(struct kunit *test)
 	record = hugepoison_find(folio_pfn(folio));
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_NULL(test, record);
+	enable_delayed_work(&hugepoison_release_dwork);
 }
 
 /* Which pages are bad got lost: the hugepage is never given back in pieces. */
@@ -254,10 +265,11 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
 	KUNIT_EXPECT_EQ(test, ret, -EBUSY);
 
-	hugepoison_test_keep(folio);
+	disable_delayed_work_sync(&hugepoison_release_dwork);
 	hugepoison_test_remember(folio, err.page);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	enable_delayed_work(&hugepoison_release_dwork);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
 }
 
@@ -276,8 +288,8 @@ static void hugepoison_test_accessed(struct kunit *test)
 			kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
 				      MAP_ANONYMOUS | MAP_PRIVATE, 0));
 	folio_set_hugetlb_migratable(folio);
+	disable_delayed_work_sync(&hugepoison_release_dwork);
 	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED), -EBUSY);
-	hugepoison_test_keep(folio);
 
 	/* it maps nothing of the kind: there is nobody to kill */
 	KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED |
@@ -292,6 +304,7 @@ static void hugepoison_test_accessed(struct kunit *test)
 	folio_put(folio);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(pfn, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	enable_delayed_work(&hugepoison_release_dwork);
 }
 
 /* What is read of a directory in sysfs. */
@@ -358,16 +371,18 @@ static void hugepoison_test_take_apart(struct kunit *test)
 	mutex_lock(&mf_mutex);
 	record = hugepoison_add(pfn, folio_order(folio));
 	KUNIT_EXPECT_NOT_NULL(test, record);
-	/* as after containment: all of it is marked and counted */
-	hugepoison_mark(folio, true);
-	record->marked = true;
-	hugepoison_account(record, pfn, folio_nr_pages(folio));
+	/* all of it is marked and counted */
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		hugepoison_account(record, pfn + at[i], 1);
+	hugepoison_become(record, HUGEPOISON_STATE_CONTAINED);
+	KUNIT_EXPECT_EQ(test, record->nr_bad, (long)folio_nr_pages(folio));
 	KUNIT_EXPECT_NE(test, hugepoison_leave_pool(record, folio),
 			HUGEPOISON_ISOLATED);
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
 		record = hugepoison_find(pfn + at[i]);
 		KUNIT_ASSERT_NOT_NULL(test, record);
-		KUNIT_EXPECT_TRUE(test, record->raw);
+		KUNIT_EXPECT_TRUE(test, hugepoison_is(record,
+						      HUGEPOISON_STATE_RELEASED));
 		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
 		KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + at[i])), 1);
 		KUNIT_EXPECT_EQ(test, pfn_to_page(pfn + at[i])->flags &
@@ -388,11 +403,12 @@ static void hugepoison_test_take_apart(struct kunit *test)
 
 static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
 {
-	lockdep_assert_held(&mf_mutex);
+	/* it takes that itself, after what may wait */
+	lockdep_assert_not_held(&mf_mutex);
 	return rt_task(current) ? ret + 1 : -EPERM;
 }
 
-/* A heal holds the handler's mutex at nobody's priority but the worker's. */
+/* A heal takes the handler's mutex at nobody's priority but the worker's. */
 static void hugepoison_test_heal_by_worker(struct kunit *test)
 {
 	struct hugepoison_heal heal = { };
@@ -401,6 +417,50 @@ static void hugepoison_test_heal_by_worker(struct kunit *test)
 							hugepoison_test_step,
 							1), 2);
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
+}
+
+/*
+ * Every step from one state to another, the legal ones marked: new, failed, narrowed,
+ * contained, pinned, isolated, leaving, released.
+ */
+static void hugepoison_test_steps(struct kunit *test)
+{
+	static const char * const legal[NR_HUGEPOISON_STATES] = {
+		[HUGEPOISON_STATE_NEW] =	".+++++++",
+		[HUGEPOISON_STATE_FAILED] =	".+++++++",
+		[HUGEPOISON_STATE_NARROWED] =	".++...+.",
+		[HUGEPOISON_STATE_CONTAINED] =	"......+.",
+		[HUGEPOISON_STATE_PINNED] =	"......+.",
+		[HUGEPOISON_STATE_ISOLATED] =	"......+.",
+		[HUGEPOISON_STATE_LEAVING] =	".......+",
+		[HUGEPOISON_STATE_RELEASED] =	"........",
+	};
+	int from, to;
+
+	for (from = 0; from < NR_HUGEPOISON_STATES; from++)
+		for (to = 0; to < NR_HUGEPOISON_STATES; to++)
+			KUNIT_EXPECT_EQ_MSG(test, hugepoison_is_step(from, to),
+					    legal[from][to] == '+',
+					    "from %d to %d", from, to);
+}
+
+/* A state is open, or all of the hugepage is out of use, or it is neither; not both. */
+static void hugepoison_test_states(struct kunit *test)
+{
+	struct hugepoison_record record = { };
+	int state, open = 0, whole = 0, used = 0;
+
+	for (state = 0; state < NR_HUGEPOISON_STATES; state++) {
+		record.state = state;
+		KUNIT_EXPECT_FALSE(test, hugepoison_is_open(&record) &&
+				   hugepoison_is_whole(state));
+		open += hugepoison_is_open(&record);
+		whole += hugepoison_is_whole(state);
+		used += hugepoison_is_used(&record);
+	}
+	KUNIT_EXPECT_EQ(test, open, 3);
+	KUNIT_EXPECT_EQ(test, whole, 3);
+	KUNIT_EXPECT_EQ(test, used, 5);
 }
 
 /* Every outcome has a file name of its own and something to say. */
@@ -419,6 +479,7 @@ static void hugepoison_test_actions(struct kunit *test)
 
 static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_mark),
+	KUNIT_CASE(hugepoison_test_fresh),
 	KUNIT_CASE(hugepoison_test_left),
 	KUNIT_CASE(hugepoison_test_forget),
 	KUNIT_CASE(hugepoison_test_records),
@@ -429,6 +490,8 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
 	KUNIT_CASE(hugepoison_test_heal_by_worker),
+	KUNIT_CASE(hugepoison_test_steps),
+	KUNIT_CASE(hugepoison_test_states),
 	KUNIT_CASE(hugepoison_test_actions),
 	{}
 };

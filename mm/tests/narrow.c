@@ -41,16 +41,21 @@ static void hugepoison_test_open(struct kunit *test,
 	f->pfn = folio_pfn(f->folio);
 }
 
-/* The last user goes: the healthy pages are released, the raw ones kept. */
-static void hugepoison_test_close(struct kunit *test,
-				  struct hugepoison_test_file *f,
-				  const unsigned int *raw, int nr)
+/* The last user goes. */
+static void hugepoison_test_leave(struct hugepoison_test_file *f)
 {
-	int i, ret;
-
 	vm_munmap(f->address, f->size);
 	fput(f->file);
 	flush_delayed_fput();
+}
+
+/* The healthy pages are released, the raw ones kept until their errors are undone. */
+static void hugepoison_test_undo(struct kunit *test,
+				 struct hugepoison_test_file *f,
+				 const unsigned int *raw, int nr)
+{
+	int i, ret;
+
 	for (i = 0; i < 100 && folio_test_hugetlb(f->folio); i++)
 		msleep(20);
 	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(f->folio));
@@ -63,6 +68,14 @@ static void hugepoison_test_close(struct kunit *test,
 	}
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f->corrupted);
+}
+
+static void hugepoison_test_close(struct kunit *test,
+				  struct hugepoison_test_file *f,
+				  const unsigned int *raw, int nr)
+{
+	hugepoison_test_leave(f);
+	hugepoison_test_undo(test, f, raw, nr);
 }
 
 static int hugepoison_test_read(unsigned long address, char *byte)
@@ -110,6 +123,14 @@ static short hugepoison_test_shift(unsigned long address, short shift)
 	return shift;
 }
 
+static void hugepoison_test_become(unsigned long pfn,
+				   enum hugepoison_state state)
+{
+	mutex_lock(&mf_mutex);
+	hugepoison_become(hugepoison_lookup(pfn), state);
+	mutex_unlock(&mf_mutex);
+}
+
 /* Without leave to drop mmap_lock a fault fails until the worker has narrowed. */
 static void hugepoison_test_no_retry(struct kunit *test)
 {
@@ -136,9 +157,9 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hugepoison_test_is_narrowed(f.address));
 	/* its entry is of the hugepage's size, and the raw page is all that is lost */
 	KUNIT_EXPECT_EQ(test, hugepoison_test_shift(at, shift), PAGE_SHIFT);
-	hugepoison_set_narrow(hugepoison_lookup(f.pfn), false);
+	hugepoison_test_become(f.pfn, HUGEPOISON_STATE_FAILED);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_shift(at, shift), shift);
-	hugepoison_set_narrow(hugepoison_lookup(f.pfn), true);
+	hugepoison_test_become(f.pfn, HUGEPOISON_STATE_NARROWED);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_fault(test, f.address, nowait),
 			(__force unsigned int)VM_FAULT_RETRY);
 	/* there is nothing to come back for */
@@ -204,15 +225,14 @@ static void hugepoison_test_widen(struct kunit *test)
 			-EFAULT);
 
 	/* never given back */
-	vm_munmap(f.address, f.size);
-	fput(f.file);
-	flush_delayed_fput();
+	hugepoison_test_leave(&f);
 	flush_delayed_work(&hugepoison_release_dwork);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(f.folio));
-	hugepoison_test_keep(f.folio);
+	disable_delayed_work_sync(&hugepoison_release_dwork);
 	hugepoison_test_remember(f.folio, folio_page(f.folio, 9));
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + 9, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	enable_delayed_work(&hugepoison_release_dwork);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f.corrupted);
 }
@@ -241,10 +261,30 @@ static void hugepoison_test_zero(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* Users may let go of poisoned hugepages all the time: what has no users is released. */
+static void hugepoison_test_soon(struct kunit *test)
+{
+	unsigned long end = jiffies + 2 * HZ;
+	static const unsigned int raw[] = { 7 };
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	hugepoison_test_leave(&f);
+	while (folio_test_hugetlb(f.folio) && time_before(jiffies, end)) {
+		hugepoison_deleted(f.folio);
+		usleep_range(500, 1000);
+	}
+	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(f.folio));
+	hugepoison_test_undo(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 static struct kunit_case hugepoison_narrow_cases[] = {
 	KUNIT_CASE(hugepoison_test_no_retry),
 	KUNIT_CASE(hugepoison_test_widen),
 	KUNIT_CASE(hugepoison_test_zero),
+	KUNIT_CASE(hugepoison_test_soon),
 	{}
 };
 

@@ -38,6 +38,7 @@
 #define WATCHED		512		/* base pages of each hugepage with a model */
 #define DOOMED		16		/* of them, those that errors may hit */
 #define WORDS		4		/* looked at in each page */
+#define MARKS		2	/* of a page that is written to: where and by whom */
 #define STEPS		4096		/* of a lane in a round, at most */
 #define INJECTED	4096		/* errors of a round, at most */
 
@@ -84,7 +85,7 @@ struct thing {
 };
 
 enum order { DO_NOTHING, DO_HIT, DO_UNPOISON, DO_SOFT, DO_HIT_FREE, DO_COMPACT, DO_POOL, DO_READ,
-	     DO_LIMIT, DO_POLICY };
+	     DO_LIMIT, DO_POLICY, DO_WHERE };
 
 /* What a lane asks of the hand. */
 struct request {
@@ -223,6 +224,7 @@ enum touch { FINE, LOST, LOST_WIDE, NO_PAGE, NO_ACCESS };
 
 enum touch touch_read(const char *page, unsigned long *words);
 enum touch touch_write(char *page, const unsigned long *words);
+enum touch touch_read_marks(const char *page, unsigned long *marks);
 enum touch touch_change_nothing(char *at);
 int touch_call(int (*act)(void *), void *arg);
 void catch_signals(void);

@@ -152,6 +152,14 @@ static int read_files(void)
 	return 0;
 }
 
+/* The page frame that a page is in now. */
+static int where(const struct request *request)
+{
+	unsigned long pfn = pfn_of(request->pid, request->addr);
+
+	return pfn == HP_NO_PFN ? -ENOENT : (int)pfn;
+}
+
 static int do_order(const struct request *request)
 {
 	switch (request->order) {
@@ -173,6 +181,8 @@ static int do_order(const struct request *request)
 		return change_policy(request->arg);
 	case DO_READ:
 		return read_files();
+	case DO_WHERE:
+		return where(request);
 	}
 	return -EINVAL;
 }

@@ -15,8 +15,13 @@
  * bits 16-39 sequence: counts all of them
  * bits 40-63 version: counts writers
  */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 #include "fuzz.h"
+
+/* What is no stamp, nor zero: of a read that read nothing. */
+#define NEVER_READ	0x5a5a5a5a5a5a5a5aUL
 
 #define BUSY(m)		((unsigned int)((m) & 0xff))
 #define CONTENT(m)	((enum content)((m) >> 8 & 0xff))
@@ -151,12 +156,30 @@ static void wrong_content(const struct slot *slot, unsigned int hugepage, unsign
 			  const unsigned long *words, unsigned long model, bool quiet)
 {
 	static const char *const contents[] = { "zero", "exact", "unsure", "the file's" };
-	char where[256];
+	const char *at = slot_page(slot, hugepage, watched);
+	char where[256], wanted[64], frames[128];
+	unsigned long again[WORDS] = { }, marks[MARKS] = { }, in_file = 0;
+	const struct thing *thing = slot_thing(slot);
+	off_t offset = (off_t)page_number(slot, hugepage, watched) * HP_BASE;
 
 	describe(where, sizeof(where), slot, hugepage, watched);
-	finding("wrong content: %s: %016lx %016lx %016lx %016lx; must be %s%s, version %u",
-		where, words[0], words[1], words[2], words[3], contents[CONTENT(model)],
-		quiet ? "" : " (others at work)", VERSION(model));
+	snprintf(wanted, sizeof(wanted), "%s%s, version %u", contents[CONTENT(model)],
+		 quiet ? "" : " (others at work)", VERSION(model));
+	/* those beside it tell whether the page is part of a hugepage */
+	snprintf(frames, sizeof(frames), "page frame %#x, first of its hugepage %#x, beside it %#x",
+		 ask_hand(DO_WHERE, at, 0, true),
+		 ask_hand(DO_WHERE, slot_page(slot, hugepage, 0), 0, true),
+		 ask_hand(DO_WHERE, at + (watched ? -HP_BASE : HP_BASE), 0, true));
+	touch_read(at, again);
+	/* the address of another page says that it was copied, or is mapped here */
+	touch_read_marks(at, marks);
+	/* by its offset, without a page table: other than what is mapped, or the same */
+	if (thing->fd >= 0 && pread(thing->fd, &in_file, sizeof(in_file), offset) < 0)
+		in_file = errno;
+	finding("wrong content: %s: %016lx %016lx %016lx %016lx; must be %s; read again %016lx;"
+		" written at %#lx by %ld as call %ld; in the file %016lx; %s",
+		where, words[0], words[1], words[2], words[3], wanted, again[0], marks[0],
+		marks[1] >> 32, marks[1] & 0xffffffff, in_file, frames);
 }
 
 static void is_lost(const struct slot *slot, unsigned int hugepage, unsigned int watched,
@@ -183,7 +206,7 @@ void check_page(const struct slot *slot, unsigned int hugepage, unsigned int wat
 	unsigned int page = page_number(slot, hugepage, watched);
 	unsigned long *model = slot_model(slot, hugepage, watched);
 	unsigned long before = load(model), after;
-	unsigned long words[WORDS];
+	unsigned long words[WORDS] = { NEVER_READ, NEVER_READ, NEVER_READ, NEVER_READ };
 	enum touch how;
 	bool quiet;
 

@@ -52,6 +52,8 @@ static enum touch why(void)
 }
 
 static const unsigned int word_at[WORDS] = { 0, 8, 2048, 4088 };
+/* Beside the words, nobody's content: where the last one that wrote them wrote to, and who. */
+static const unsigned int mark_at[MARKS] = { 16, 24 };
 
 enum touch touch_read(const char *page, unsigned long *words)
 {
@@ -75,6 +77,23 @@ enum touch touch_write(char *page, const unsigned long *words)
 	touch(true);
 	for (int i = 0; i < WORDS; i++)
 		__atomic_store_n((unsigned long *)(page + word_at[i]), words[i], __ATOMIC_SEQ_CST);
+	__atomic_store_n((unsigned long *)(page + mark_at[0]), (unsigned long)page,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n((unsigned long *)(page + mark_at[1]),
+			 (unsigned long)gettid() << 32 | fz->order, __ATOMIC_RELAXED);
+	touch(false);
+	return FINE;
+}
+
+enum touch touch_read_marks(const char *page, unsigned long *marks)
+{
+	if (sigsetjmp(back, 1)) {
+		touch(false);
+		return why();
+	}
+	touch(true);
+	for (int i = 0; i < MARKS; i++)
+		marks[i] = __atomic_load_n((unsigned long *)(page + mark_at[i]), __ATOMIC_RELAXED);
 	touch(false);
 	return FINE;
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "hp.h"
+#include "hp_complaints.h"
 
 #define STOCK_MS	3000	/* a stock kernel never gets right what it counted wrong */
 
@@ -708,24 +710,39 @@ const char *hp_log_find(struct hp_log *log, const char *fmt, ...)
 	return at ? at + strlen(phrase) : NULL;
 }
 
-static const char * const complaints[] = {
-	"BUG:", "kernel BUG at", "WARNING:", "Bad page", "Bad rss", "Oops",
-	"general protection", "INFO: task", "INFO: rcu", "refcount_t:",
-	"corruption", "Kernel panic", "suspicious RCU", "memory leak",
+#define MOST_COMPLAINTS	32
+
+struct patterns {
+	regex_t regex[MOST_COMPLAINTS];
+	size_t nr;
 };
+
+static void compile(struct patterns *patterns, const char * const *text, size_t nr)
+{
+	while (patterns->nr < nr) {
+		if (regcomp(&patterns->regex[patterns->nr], text[patterns->nr],
+			    REG_EXTENDED | REG_NOSUB))
+			abort();
+		patterns->nr++;
+	}
+}
+
+static bool matches(const char *line, const struct patterns *patterns)
+{
+	for (size_t i = 0; i < patterns->nr; i++)
+		if (!regexec(&patterns->regex[i], line, 0, NULL, 0))
+			return true;
+	return false;
+}
 
 static bool is_complaint(const char *line)
 {
-	/* This is how the handler reports each and every error. */
-	if (strstr(line, "due to hardware memory corruption"))
-		return false;
-	/* Stock has data races of its own: scripts/vm says which are ours. */
-	if (strstr(line, "BUG: KCSAN: "))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(complaints); i++)
-		if (strstr(line, complaints[i]))
-			return true;
-	return false;
+	static struct patterns yes, no;
+
+	_Static_assert(ARRAY_SIZE(hp_complaints) <= MOST_COMPLAINTS, "raise MOST_COMPLAINTS");
+	compile(&yes, hp_complaints, ARRAY_SIZE(hp_complaints));
+	compile(&no, hp_no_complaints, ARRAY_SIZE(hp_no_complaints));
+	return matches(line, &yes) && !matches(line, &no);
 }
 
 /* Prints and counts what should never be in the log. */

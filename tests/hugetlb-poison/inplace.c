@@ -4,8 +4,10 @@
  * short: each process keeps all but the raw page, in the hugepage that it had.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/memfd.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 
 #include "kselftest_harness.h"
@@ -83,9 +85,8 @@ static int map_file(struct hp_map *map, unsigned long size)
 
 	if (fd < 0 || ftruncate(fd, size))
 		return -errno;
-	*map = (struct hp_map){ .backing = HP_PRIVATE, .size = size, .nr = 1, .fd = -1 };
+	*map = (struct hp_map){ .backing = HP_PRIVATE, .size = size, .nr = 1, .fd = fd };
 	map->addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	close(fd);
 	return map->addr == MAP_FAILED ? -errno : 0;
 }
 
@@ -205,6 +206,21 @@ static void make(TEST_ARGS, bool pinned)
 	self->sharers = 0;
 }
 
+/*
+ * The end of a mapping, and of its error. The worker may release the hugepage before
+ * the error is undone: then the pool gets another one.
+ */
+static void free_map(META, struct hp_test *test, struct hp_map *map, int ring,
+		     unsigned long pfn)
+{
+	if (ring)
+		close(ring);
+	hp_map_free(map);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	hp_refill(&test->before);
+	EXPECT_EQ(0, hp_check(&test->before, HP_GAUGES));
+}
+
 static void one_case(TEST_ARGS, bool pinned, enum shortage shortage)
 {
 	char *shared;
@@ -241,11 +257,7 @@ static void one_case(TEST_ARGS, bool pinned, enum shortage shortage)
 	if (!pinned)
 		check_in_place(PASS_ARGS);
 
-	if (self->ring)
-		close(self->ring);
-	hp_map_free(&self->map);
-	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
-	EXPECT_EQ(0, hp_check(&self->test.before, HP_GAUGES));
+	free_map(_metadata, &self->test, &self->map, self->ring, self->pfn);
 }
 
 /*
@@ -308,6 +320,201 @@ TEST(fork_is_charged)
 	hp_map_free(&map);
 	leave_cgroup();
 	EXPECT_EQ(0, hp_test_end(&test));
+}
+
+/* --- the file lets go meanwhile ------------------------------------------------- */
+
+/*
+ * A hole is punched into the file of a private mapping, or it is truncated, while
+ * fork copies the hugepage, or faults copy or map it. Once that has returned nobody
+ * reads anything of before: a hole is zero, and behind the end is SIGBUS.
+ */
+enum meanwhile { FORK, WRITE, READ };
+
+#define PLACES		512	/* of a hugepage that are looked at, a page each */
+#define ROUNDS_2M	15
+#define ROUNDS_1G	3
+#define WRITTEN		100	/* the byte that is written in a page */
+
+FIXTURE(hole) {
+	struct hp_test test;
+	struct hp_map map;
+	struct hp_mapper sharer;
+	int ring;
+	char *raw;
+	unsigned long pfn;		/* of the raw page */
+	pthread_t thread;
+	pthread_barrier_t start;
+	long took_ms;			/* what goes on meanwhile, in the first round */
+	unsigned int wait_us;		/* until there is a hole, from its start */
+	bool truncates;			/* as the variant says, for the thread */
+	int error;			/* what making the hole said */
+};
+
+FIXTURE_VARIANT(hole) {
+	unsigned long size;
+	bool truncates;
+	enum meanwhile meanwhile;
+};
+
+#define HOLES(sz, name, id)							\
+	FIXTURE_VARIANT_ADD(hole, sz##_punched_while_##name) {			\
+		.size = HP_##sz, .meanwhile = id,				\
+	};									\
+	FIXTURE_VARIANT_ADD(hole, sz##_truncated_while_##name) {		\
+		.size = HP_##sz, .meanwhile = id, .truncates = true,		\
+	}
+
+HOLES(2M, forked, FORK);
+HOLES(2M, written, WRITE);
+HOLES(2M, read, READ);
+HOLES(1G, written, WRITE);
+HOLES(1G, read, READ);
+
+#define HOLE_ARGS	struct __test_metadata *_metadata __maybe_unused,	\
+			FIXTURE_DATA(hole) *self __maybe_unused,		\
+			const FIXTURE_VARIANT(hole) *variant __maybe_unused
+
+FIXTURE_SETUP(hole)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
+	ASSERT_EQ(0, pthread_barrier_init(&self->start, NULL, 2));
+	hp_catch_sigbus();
+	self->truncates = variant->truncates;
+	self->took_ms = 0;
+}
+
+FIXTURE_TEARDOWN(hole)
+{
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static void *make_hole(void *arg)
+{
+	FIXTURE_DATA(hole) *self = arg;
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	pthread_barrier_wait(&self->start);
+	usleep(self->wait_us);
+	self->error = said(self->truncates ? ftruncate(self->map.fd, 0) :
+			   fallocate(self->map.fd, punch, 0, self->map.size));
+	return NULL;
+}
+
+static char *place(HOLE_ARGS, int i)
+{
+	return self->map.addr + i * (variant->size / PLACES);
+}
+
+/* How many places are not as they are to be, but for the byte that was written. */
+static int count_stale(HOLE_ARGS)
+{
+	static const char zeros[HP_BASE];
+	int stale = 0;
+
+	for (int i = 0; i < PLACES; i++) {
+		char *page = place(PASS_ARGS, i);
+		int code = hp_touch(page + WRITTEN, HP_WRITE).code;
+
+		if (!code)
+			page[WRITTEN] = 0;
+		stale += variant->truncates ? code != BUS_ADRERR :
+			 code || memcmp(page, zeros, HP_BASE);
+	}
+	return stale;
+}
+
+static void join_thread(HOLE_ARGS, long began)
+{
+	if (!self->took_ms)
+		self->took_ms = 1 + hp_now_ms() - began;
+	pthread_join(self->thread, NULL);
+}
+
+/* The child looks once there is the hole. */
+static void fork_meanwhile(HOLE_ARGS)
+{
+	int tell[2], status = -1;
+	long began = hp_now_ms();
+	pid_t pid;
+	char byte;
+
+	EXPECT_EQ(0, pipe(tell));
+	pid = fork();
+	if (!pid) {
+		close(tell[1]);
+		/* the end of it, when the hole is there */
+		if (read(tell[0], &byte, 1))
+			_exit(1);
+		_exit(count_stale(PASS_ARGS) != 0);
+	}
+	join_thread(PASS_ARGS, began);
+	close(tell[0]);
+	close(tell[1]);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+static void fault_meanwhile(HOLE_ARGS, enum hp_access access)
+{
+	long began = hp_now_ms();
+
+	for (int i = 0; i < PLACES; i++)
+		hp_touch(place(PASS_ARGS, i) + WRITTEN, access);
+	join_thread(PASS_ARGS, began);
+}
+
+/* With a pin fork copies all; with a sharer a write copies a page. */
+static void make_narrowed(HOLE_ARGS)
+{
+	ASSERT_EQ(0, map_file(&self->map, variant->size));
+	for (int i = 0; i < PLACES; i++)
+		memset(place(PASS_ARGS, i), 0xee, HP_BASE);
+	self->raw = place(PASS_ARGS, PLACES / 2) + 7 * HP_BASE;
+	self->ring = variant->meanwhile == FORK ? pin(self->raw + PIN * HP_BASE) : 0;
+	ASSERT_LE(0, self->ring);
+	self->pfn = hp_pfn(self->raw);
+	ASSERT_EQ(0, hp_inject(self->pfn));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->raw, HP_READ).code);
+	if (variant->meanwhile == WRITE)
+		ASSERT_EQ(0, hp_mapper_start(&self->sharer, &self->map, false));
+}
+
+static void free_narrowed(HOLE_ARGS)
+{
+	if (variant->meanwhile == WRITE)
+		EXPECT_EQ(0, hp_mapper_stop(&self->sharer));
+	free_map(_metadata, &self->test, &self->map, self->ring, self->pfn);
+}
+
+static void one_hole(HOLE_ARGS)
+{
+	make_narrowed(PASS_ARGS);
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, make_hole, self));
+	pthread_barrier_wait(&self->start);
+	if (variant->meanwhile == FORK)
+		fork_meanwhile(PASS_ARGS);
+	else
+		fault_meanwhile(PASS_ARGS, variant->meanwhile == WRITE ? HP_WRITE : HP_READ);
+	EXPECT_EQ(0, self->error);
+	EXPECT_EQ(0, count_stale(PASS_ARGS));
+	if (variant->meanwhile == WRITE)
+		EXPECT_EQ(variant->truncates ? BUS_ADRERR : 0,
+			  hp_ask(&self->sharer, HP_OP_READ, self->map.addr, 0).bus.code);
+	free_narrowed(PASS_ARGS);
+}
+
+TEST_F_TIMEOUT(hole, is_one, 300)
+{
+	int rounds = variant->size == HP_2M ? ROUNDS_2M : ROUNDS_1G;
+
+	for (int i = 0; i < rounds; i++) {
+		self->wait_us = 1000 * self->took_ms * i / rounds;
+		one_hole(PASS_ARGS);
+		ASSERT_EQ(1, __test_passed(_metadata)) {
+			TH_LOG("in round %d", i);
+		}
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <mm/gup_test.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -125,47 +127,6 @@ FIXTURE_SETUP(locks)
 FIXTURE_TEARDOWN(locks)
 {
 	EXPECT_EQ(0, hp_narrowed_end(&self->n));
-}
-
-/* --- readers ------------------------------------------------------------------------ */
-
-static void read_file(void *path)
-{
-	static int fd = -1;
-	char text[4096];
-
-	if (fd < 0)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, text, sizeof(text), 0) < 0)
-		_exit(EXIT_FAILURE);
-}
-
-/* As long as they read something else there is the same load, and no lock. */
-static long with_readers(META, struct hp_narrowed *n, const char *path)
-{
-	struct crowd crowd;
-	long ms;
-
-	gather(_metadata, &crowd, MEMBERS, read_file, (void *)path);
-	ms = usual_error(_metadata, n->map.addr);
-	disperse(_metadata, &crowd);
-	TH_LOG("%d readers of %s: %ld ms for an error", MEMBERS, path, ms);
-	return ms;
-}
-
-TEST_F_TIMEOUT(locks, readers, 180)
-{
-	static const char * const files[] = {
-		HP_SYSFS "hugepages-2048kB/mce_bad_pages",
-		HP_SYSFS "hugepages-2048kB/poisoned_hugepages",
-		HP_SYSFS "node0/hugepages-2048kB/mce_bad_pages",
-		HP_SYSFS "containment",
-		"/proc/hugepoison/own",
-	};
-	long quiet = with_readers(_metadata, &self->n, HP_SYSFS "hugepages-2048kB/contained");
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(files); i++)
-		EXPECT_GE(2 * quiet + SLACK_MS, with_readers(_metadata, &self->n, files[i]));
 }
 
 /* --- healers -------------------------------------------------------------------------- */
@@ -482,6 +443,210 @@ TEST_F_TIMEOUT(locks, stuck_mapper, 60)
 		stuck = is_narrowed_beside_stuck(_metadata, n);
 	}
 	EXPECT_TRUE(stuck);
+}
+
+FIXTURE(zeroing) {
+	struct hp_narrowed n;
+	struct hp_map big;
+};
+
+FIXTURE_VARIANT(zeroing) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(zeroing, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(zeroing)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 3));
+	ASSERT_EQ(0, hp_map(&self->big, HP_MEMFD, variant->size, 2));
+}
+
+FIXTURE_TEARDOWN(zeroing)
+{
+	hp_map_free(&self->big);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+struct zeroed {
+	char *hugepage;
+	int done[2];
+};
+
+/* What is written to is zeroed before, which takes seconds for a GiB, emulated. */
+static void zero(void *what)
+{
+	struct zeroed *zeroed = what;
+
+	*zeroed->hugepage = 1;
+	if (write(zeroed->done[1], "", 1) != 1)
+		_exit(EXIT_FAILURE);
+	pause();
+}
+
+/*
+ * The worker does not wait for a page fault in a mapping that it is to narrow. It narrows
+ * for others meanwhile.
+ */
+TEST_F_TIMEOUT(zeroing, no_delay, 180)
+{
+	struct hp_narrowed *n = &self->n;
+	struct hp_map *big = &self->big;
+	struct zeroed zeroed = { .hugepage = big->addr + big->size };
+	struct pollfd done;
+	unsigned long pfn;
+	pid_t zeroer, other;
+
+	ASSERT_EQ(0, pipe(zeroed.done));
+	done = (struct pollfd){ .fd = zeroed.done[0], .events = POLLIN };
+	ASSERT_EQ(0, hp_touch(big->addr, HP_WRITE).code);
+	pfn = hp_pfn(big->addr + 3 * HP_BASE);
+	other = start_sharer(_metadata, idle, NULL);
+	zeroer = start_sharer(_metadata, zero, &zeroed);
+	usleep(200 * 1000);	/* until it is in the fault */
+	EXPECT_EQ(0, hp_inject(pfn));
+	usleep(200 * 1000);	/* until the worker is there */
+	EXPECT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, not_narrowed(&other, 1, hp_narrowed_victim(n)));
+	EXPECT_EQ(0, poll(&done, 1, 0)) {
+		TH_LOG("the worker waited, or the hugepage was zeroed too soon to tell");
+	}
+	end(&zeroer, 1);
+	close(zeroed.done[0]);
+	close(zeroed.done[1]);
+	end(&other, 1);
+	hp_map_free(big);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+}
+
+/* --- who maps a hugepage very often ---------------------------------------------------------- */
+
+#define MOST_MAPPINGS	60000UL	/* of one process: a few less than it may have */
+#define WALK_MS		40	/* long enough to be told from an error's own time */
+#define ROUNDS		9
+
+/* A file of two hugepages: one has errors, the other is mapped very often. */
+struct often_mapped {
+	struct hp_map map;
+	long walk_ms;	/* how long it takes to walk all the mappings, when known */
+};
+
+/* All the mappings are walked, with the lock held that keeps them. */
+static long punch_other(struct often_mapped *f)
+{
+	long start = now_ms();
+
+	if (fallocate(f->map.fd, HOLE, HP_2M, HP_2M))
+		_exit(EXIT_FAILURE);
+	return now_ms() - start;
+}
+
+/* A process maps the other hugepage until it takes long to walk. */
+static long map_often(struct often_mapped *f)
+{
+	char *at = mmap(NULL, (MOST_MAPPINGS + 1) * HP_2M, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long ms;
+
+	if (at == MAP_FAILED)
+		_exit(EXIT_FAILURE);
+	at += HP_2M - (unsigned long)at % HP_2M;
+	for (unsigned long i = 0; i < MOST_MAPPINGS; i++, at += HP_2M) {
+		if (mmap(at, HP_2M, PROT_READ, MAP_SHARED | MAP_FIXED, f->map.fd, HP_2M) != at)
+			_exit(EXIT_FAILURE);
+		if (i % 500)
+			continue;
+		ms = punch_other(f);
+		if (ms >= WALK_MS)
+			return ms;
+	}
+	_exit(EXIT_FAILURE);
+}
+
+static void map_and_punch(void *what)
+{
+	struct often_mapped *f = what;
+	long ms = f->walk_ms ? 0 : map_often(f);
+
+	if (!ms)
+		punch_other(f);
+	else
+		__atomic_store_n(&f->walk_ms, ms, __ATOMIC_RELEASE);
+}
+
+static bool is_mapped_often(struct often_mapped *f)
+{
+	return hp_await(__atomic_load_n(&f->walk_ms, __ATOMIC_ACQUIRE),
+			"a hugepage is mapped so often that it takes %d ms to walk", WALK_MS);
+}
+
+static void *report(void *pfn)
+{
+	return (void *)(long)hp_inject(*(unsigned long *)pfn);
+}
+
+/* How long an error takes, in ms, right after one at @theirs was reported. */
+static long error_behind(META, unsigned long theirs, unsigned long pfn)
+{
+	void *ret = NULL;
+	pthread_t other;
+	long start, ms;
+
+	EXPECT_EQ(0, pthread_create(&other, NULL, report, &theirs));
+	usleep(5 * 1000);	/* until it waits */
+	start = now_ms();
+	EXPECT_EQ(0, hp_inject(pfn));
+	ms = now_ms() - start;
+	EXPECT_EQ(0, pthread_join(other, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	return ms;
+}
+
+FIXTURE(often) {
+	struct often_mapped *theirs;	/* in memory that all processes of the test share */
+	struct hp_map ours;
+	unsigned long pfn;
+};
+
+FIXTURE_SETUP(often)
+{
+	self->theirs = mmap(NULL, sizeof(*self->theirs), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->theirs);
+	ASSERT_EQ(0, hp_map(&self->theirs->map, HP_MEMFD, HP_2M, 2));
+	ASSERT_EQ(0, hp_map(&self->ours, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_touch(self->ours.addr, HP_WRITE).code);
+	self->pfn = hp_pfn(self->ours.addr);
+}
+
+FIXTURE_TEARDOWN(often)
+{
+	hp_map_free(&self->theirs->map);
+	hp_map_free(&self->ours);
+	munmap(self->theirs, sizeof(*self->theirs));
+	hp_undo(0);
+}
+
+/* An error waits for the locks of its file; those in other files do not wait for it. */
+TEST_F_TIMEOUT(often, punched, 180)
+{
+	struct often_mapped *theirs = self->theirs;
+	struct crowd puncher;
+	unsigned long pfn;
+	long ms[ROUNDS];
+
+	ASSERT_EQ(0, hp_touch(theirs->map.addr, HP_WRITE).code);
+	pfn = hp_pfn(theirs->map.addr);
+	gather(_metadata, &puncher, 1, map_and_punch, theirs);
+	ASSERT_TRUE(is_mapped_often(theirs));
+
+	for (int i = 0; i < ROUNDS; i++)
+		ms[i] = error_behind(_metadata, pfn + 1 + i, self->pfn);
+	disperse(_metadata, &puncher);
+	TH_LOG("the lock is held for %ld ms: %ld ms for an error elsewhere", theirs->walk_ms,
+	       median(ms, ROUNDS));
+	EXPECT_GE(theirs->walk_ms / 4, median(ms, ROUNDS));
 }
 
 /* --- what concerns all ---------------------------------------------------------------------- */

@@ -5,11 +5,8 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "kselftest_harness.h"
@@ -17,8 +14,10 @@
 #include "hp_child.h"
 #include "hp_limits.h"
 #include "hp_proc.h"
+#include "hp_uffd.h"
 
 #define SEED	0x9417
+#define PROMOTE_SECONDS	10	/* the worker looks at the pool each 4 s */
 #define KB(len)	((long)((len) >> 10))
 
 /* --- one hugepage, with an error ------------------------------------------- */
@@ -67,6 +66,14 @@ static void expect_lost(META, struct one *o)
 	EXPECT_EQ(12, bus.lsb);
 	EXPECT_EQ(1, hp_lost(o->map.addr, o->size, SEED, &damage));
 	EXPECT_EQ(0, damage);
+}
+
+static void expect_lost_to(META, struct one *o, struct hp_mapper *who, unsigned int seed)
+{
+	struct hp_answer answer = hp_ask(who, HP_OP_LOST, o->map.addr, seed);
+
+	EXPECT_EQ(1, answer.value);
+	EXPECT_EQ(0, answer.damage);
 }
 
 /* All of it is lost. */
@@ -259,7 +266,34 @@ static void empty_pool(META)
 	EXPECT_EQ(0, *hp_at(&now, HP_FREE, HP_2M, HP_ALL));
 }
 
-/* Without a hugepage to spare the range stays as it is, and is all there. */
+/* The first page is in a pipe, and the raw page, which an error has hit, discarded. */
+static void discard_while_pinned(META, struct one *o, int fd[2])
+{
+	struct iovec page = { .iov_base = o->map.addr, .iov_len = HP_BASE };
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &page, 1, 0));
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+}
+
+/*
+ * Compute until a range is a hugepage, or the worker must have looked at the pool: it
+ * leaves the range to a task that does.
+ */
+static void compute(const char *addr)
+{
+	long until = hp_now_ms() + 1000 * PROMOTE_SECONDS;
+
+	while (!is_huge(addr) && hp_now_ms() < until)
+		;
+}
+
+/*
+ * Without a hugepage to spare the range stays as it is, and is all there. When the
+ * pool has one again the range becomes a hugepage by itself: nobody touches it.
+ */
 TEST_F(small, heals_without_a_spare)
 {
 	struct one *o = &self->o;
@@ -271,26 +305,104 @@ TEST_F(small, heals_without_a_spare)
 	expect_healed(_metadata, o);
 	EXPECT_FALSE(is_huge(o->raw));
 
-	/* later there is one, and a page to be found anew */
 	hp_refill(&o->test.before);
+	compute(o->raw);
+	EXPECT_TRUE(is_huge(o->raw));
+	expect_healed(_metadata, o);
+}
+
+/*
+ * What the file has by then is what a page shows that is discarded after that: the
+ * range is no hugepage of zeros then.
+ */
+TEST_F(small, sees_its_file_later)
+{
+	struct one *o = &self->o;
+	char *shared, *private, *late;
+	int fd = memfd_create("later", MFD_HUGETLB);
+	unsigned long pfn;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, HP_2M));
+	private = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	ASSERT_NE(MAP_FAILED, private);
+	memset(private, 0xee, HP_2M);
+	late = private + 300 * HP_BASE;
+	pfn = hp_pfn(private + 100 * HP_BASE);
+	ASSERT_EQ(0, hp_inject(pfn));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(private + 100 * HP_BASE, HP_READ).code);
+	empty_pool(_metadata);
+	EXPECT_EQ(0, madvise(private + 100 * HP_BASE, HP_BASE, MADV_DONTNEED));
+	EXPECT_TRUE(hp_all_zero(private + 100 * HP_BASE));
+
+	hp_refill(&o->test.before);
+	shared = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	memset(shared, 0x77, HP_2M);
+	EXPECT_EQ(0, madvise(late, HP_BASE, MADV_DONTNEED));
+	compute(private);
+	EXPECT_FALSE(is_huge(private));
+	EXPECT_EQ(0x77, *late);
+	EXPECT_EQ((char)0xee, late[HP_BASE]);
+
+	munmap(private, HP_2M);
+	munmap(shared, HP_2M);
+	close(fd);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+}
+
+/* A range waits for one chance. With a page pinned it cannot become a hugepage then. */
+TEST_F(small, waits_once)
+{
+	struct one *o = &self->o;
+	int fd[2];
+
+	discard_while_pinned(_metadata, o, fd);
+	empty_pool(_metadata);
+	expect_healed(_metadata, o);
+	hp_refill(&o->test.before);
+	compute(o->raw);
+	close(fd[0]);
+	close(fd[1]);
+	compute(o->raw);
+	EXPECT_FALSE(is_huge(o->raw));
 	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
 	expect_healed(_metadata, o);
 	EXPECT_TRUE(is_huge(o->raw));
+}
+
+/* A range that is gone by then waits no more: here those of 16 children. */
+TEST_F(small, ends_while_it_waits)
+{
+	struct one *o = &self->o;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	empty_pool(_metadata);
+	for (int i = 0; i < 16; i++) {
+		pid = fork();
+		if (!pid) {
+			madvise(o->raw, HP_BASE, MADV_DONTNEED);
+			_exit(!hp_all_zero(o->raw));
+		}
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+	}
+	hp_refill(&o->test.before);
+	sleep(PROMOTE_SECONDS);
+	expect_lost(_metadata, o);
 }
 
 /* A page that a driver holds stays where it is. */
 TEST_F(small, heals_while_pinned)
 {
 	struct one *o = &self->o;
-	struct iovec page = { .iov_base = o->map.addr, .iov_len = HP_BASE };
 	char got[HP_BASE];
 	int fd[2];
 
-	ASSERT_EQ(0, hp_inject(o->pfn));
-	expect_lost(_metadata, o);
-	ASSERT_EQ(0, pipe(fd));
-	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &page, 1, 0));
-	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	discard_while_pinned(_metadata, o, fd);
 	expect_healed(_metadata, o);
 	EXPECT_FALSE(is_huge(o->raw));
 	o->map.addr[100] = 42;
@@ -299,6 +411,21 @@ TEST_F(small, heals_while_pinned)
 	close(fd[0]);
 	close(fd[1]);
 	o->map.addr[100] = 0;
+}
+
+/* Nor does it keep mlock() waiting, whose faults do not say that they come again. */
+TEST_F(small, is_locked_while_pinned)
+{
+	struct one *o = &self->o;
+	int fd[2];
+
+	discard_while_pinned(_metadata, o, fd);
+	EXPECT_EQ(0, mlock(o->map.addr, HP_2M));
+	EXPECT_EQ(0, munlock(o->map.addr, HP_2M));
+	expect_healed(_metadata, o);
+	EXPECT_FALSE(is_huge(o->raw));
+	close(fd[0]);
+	close(fd[1]);
 }
 
 /* Strict overcommit has no room for 2 MiB of ordinary memory: none is needed. */
@@ -387,26 +514,6 @@ TEST_F(small, second_error)
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw, HP_READ).code);
 }
 
-/* What userfaultfd watches keeps its size: all is lost, and nothing else. */
-TEST_F(small, userfaultfd)
-{
-	struct one *o = &self->o;
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register watch = {
-		.range = { (unsigned long)o->map.addr, HP_2M },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
-	ASSERT_EQ(0, ioctl(fd, UFFDIO_REGISTER, &watch));
-	ASSERT_EQ(0, hp_inject(o->pfn));
-	expect_wide(_metadata, o);
-	close(fd);
-	expect_lost(_metadata, o);
-}
-
 TEST_F(small, mlocked)
 {
 	struct one *o = &self->o;
@@ -433,6 +540,116 @@ TEST_F(small, read_only)
 	EXPECT_GE(1024, hp_meminfo_kb("Committed_AS") - committed);
 	EXPECT_EQ(1, hp_stamp(o->map.addr, HP_2M, SEED));
 	expect_lost(_metadata, o);
+}
+
+/* --- userfaultfd ---------------------------------------------------------------- */
+
+/* A mapping that is watched before the error keeps its size: all is lost. */
+FIXTURE(watched) {
+	struct one o;
+};
+
+FIXTURE_VARIANT(watched) {
+	unsigned long features, mode;
+};
+
+FIXTURE_VARIANT_ADD(watched, missing) { .mode = UFFDIO_REGISTER_MODE_MISSING };
+FIXTURE_VARIANT_ADD(watched, writes) { .mode = UFFDIO_REGISTER_MODE_WP };
+FIXTURE_VARIANT_ADD(watched, tracked) {
+	.features = UFFD_FEATURE_WP_ASYNC, .mode = UFFDIO_REGISTER_MODE_WP,
+};
+
+FIXTURE_SETUP(watched)
+{
+	ASSERT_EQ(0, one_make(&self->o, HP_2M, HP_MIDDLE));
+}
+
+FIXTURE_TEARDOWN(watched)
+{
+	EXPECT_EQ(0, one_end(&self->o));
+}
+
+/*
+ * Nobody watches a child: it has lost the raw page and nothing else, and so has the
+ * parent when it is not watched any more. Both can write.
+ */
+TEST_F(watched, before_the_error)
+{
+	int fd = open_userfaultfd(variant->features);
+	struct one *o = &self->o;
+	struct hp_mapper child;
+	long damage;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, watch(fd, o->map.addr, HP_2M, variant->mode));
+	if (variant->mode == UFFDIO_REGISTER_MODE_WP)
+		ASSERT_EQ(0, track(fd, o->map.addr, HP_2M));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_wide(_metadata, o);
+	ASSERT_EQ(0, hp_mapper_start(&child, &o->map, false));
+	expect_lost_to(_metadata, o, &child, SEED);
+	expect_wide(_metadata, o);
+	EXPECT_EQ(0, unwatch(fd, o->map.addr, HP_2M));
+	close(fd);
+	expect_lost(_metadata, o);
+	EXPECT_EQ(1, hp_stamp(o->map.addr, HP_2M, SEED + 1));
+	EXPECT_EQ(1, hp_lost(o->map.addr, HP_2M, SEED + 1, &damage));
+	EXPECT_EQ(0, damage);
+	expect_lost_to(_metadata, o, &child, SEED);
+	EXPECT_EQ(0, hp_mapper_stop(&child));
+}
+
+/* What is narrowed cannot be watched: a clear answer, and nothing changes. */
+TEST_F_TIMEOUT(alone, cannot_be_watched, 120)
+{
+	static const unsigned long modes[] = {
+		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
+	};
+	const unsigned long features[] = { 0, UFFD_FEATURE_WP_ASYNC };
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	for (size_t i = 0; i < ARRAY_SIZE(modes) * ARRAY_SIZE(features); i++) {
+		int fd = open_userfaultfd(features[i / ARRAY_SIZE(modes)]);
+
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(EINVAL, watch(fd, o->map.addr, o->size, modes[i % ARRAY_SIZE(modes)]));
+		EXPECT_EQ(ENOENT, track(fd, o->map.addr, HP_BASE));
+		close(fd);
+	}
+	EXPECT_EQ(1, hp_stamp(o->map.addr, o->size, SEED));
+	expect_lost(_metadata, o);
+}
+
+/* As soon as it is a hugepage again its writes can be tracked, a child's apart. */
+TEST_F(small, is_tracked_when_healed)
+{
+	int fd = open_userfaultfd(UFFD_FEATURE_WP_ASYNC);
+	struct one *o = &self->o;
+	struct hp_mapper child;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost(_metadata, o);
+	EXPECT_EQ(EINVAL, watch(fd, o->map.addr, HP_2M, UFFDIO_REGISTER_MODE_WP));
+	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
+	expect_healed(_metadata, o);
+	ASSERT_TRUE(is_huge(o->raw));
+
+	ASSERT_EQ(0, watch(fd, o->map.addr, HP_2M, UFFDIO_REGISTER_MODE_WP));
+	ASSERT_EQ(0, track(fd, o->map.addr, HP_2M));
+	ASSERT_EQ(0, hp_mapper_start(&child, &o->map, false));
+	EXPECT_EQ(0, hp_ask(&child, HP_OP_STAMP, o->map.addr, SEED + 1).value);
+	expect_healed(_metadata, o);
+	EXPECT_TRUE(is_tracked(o->raw));
+	o->raw[100] = 42;
+	EXPECT_FALSE(is_tracked(o->raw));
+	EXPECT_EQ(0, hp_ask(&child, HP_OP_DAMAGE, o->map.addr, SEED + 1).value);
+	EXPECT_EQ(0, hp_mapper_stop(&child));
+	o->raw[100] = 0;
+	close(fd);
+	expect_healed(_metadata, o);
 }
 
 /* --- part of a reserved mapping -------------------------------------------- */
@@ -539,14 +756,6 @@ FIXTURE_TEARDOWN(family)
 	if (self->grandchild.pid)
 		hp_mapper_stop(&self->grandchild);
 	EXPECT_EQ(0, one_end(&self->o));
-}
-
-static void expect_lost_to(META, struct one *o, struct hp_mapper *who, unsigned int seed)
-{
-	struct hp_answer answer = hp_ask(who, HP_OP_LOST, o->map.addr, seed);
-
-	EXPECT_EQ(1, answer.value);
-	EXPECT_EQ(0, answer.damage);
 }
 
 /* Both keep what they saw, write to it, and neither sees what the other writes. */

@@ -271,14 +271,11 @@ static bool is_soft_dirty(const char *at)
 }
 
 /* Whoever checkpoints a process has to see what it wrote. */
-TEST_F(proc, soft_dirty)
+static void check_soft_dirty(META, struct hp_narrowed *n)
 {
-	struct hp_narrowed *n = &self->n;
 	char *near = hp_narrowed_raw(n) + HP_BASE;
 	char *far = hp_narrowed_victim(n) + n->map.size - HP_BASE;
 
-	if (!has_soft_dirty())
-		SKIP(return, "needs CONFIG_MEM_SOFT_DIRTY");
 	ASSERT_EQ(0, hp_narrowed_hit(n));
 	for (int round = 0; round < 2; round++) {
 		ASSERT_EQ(0, hp_narrowed_populate(n));
@@ -296,6 +293,41 @@ TEST_F(proc, soft_dirty)
 		EXPECT_TRUE(is_soft_dirty(far));
 		EXPECT_RIGHT(n);
 	}
+}
+
+TEST_F(proc, soft_dirty)
+{
+	if (!has_soft_dirty())
+		SKIP(return, "needs CONFIG_MEM_SOFT_DIRTY");
+	check_soft_dirty(_metadata, &self->n);
+}
+
+/* Of a private GiB the far page is in a block, which one entry maps. */
+FIXTURE(blocks) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_VARIANT(blocks) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(blocks, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(blocks)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_PRIVATE, variant->size, 1));
+}
+
+FIXTURE_TEARDOWN(blocks)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+TEST_F(blocks, soft_dirty)
+{
+	if (!has_soft_dirty())
+		SKIP(return, "needs CONFIG_MEM_SOFT_DIRTY");
+	check_soft_dirty(_metadata, &self->n);
 }
 
 /* --- core dumps ------------------------------------------------------------------ */

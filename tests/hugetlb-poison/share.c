@@ -11,12 +11,15 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 
 #include "hp.h"
+#include "hp_child.h"
 
 #define AT	((char *)0x10000000000UL)	/* an aligned GiB, nothing is there */
 #define LENGTH	HP_1G
@@ -135,6 +138,108 @@ TEST_F(share, both_lose_one)
 	hp_mapper_stop(&self->mapper[1]);
 	hp_map_free(&self->map);
 	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
+}
+
+/* --- an entry that a hole has passed by ---------------------------------------------- */
+
+#define BUSY		4	/* threads that fault in the mapping all the time */
+#define ROUNDS		100
+#define SECONDS		20	/* for one page fault */
+
+FIXTURE(stale) {
+	struct hp_test test;
+	struct hp_map map;
+	pthread_t busy[BUSY];
+	int nr_busy;
+	bool done;
+};
+
+FIXTURE_SETUP(stale)
+{
+	struct hp_map *map = &self->map;
+
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	hp_catch_sigbus();
+	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M, .nr = LENGTH / HP_2M };
+	map->fd = memfd_create("stale", MFD_HUGETLB | MFD_HUGE_2MB);
+	ASSERT_LE(0, map->fd);
+	ASSERT_EQ(0, ftruncate(map->fd, LENGTH));
+	map->addr = mmap(AT, LENGTH, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
+	ASSERT_EQ(AT, map->addr);
+	ASSERT_EQ(0, hp_set_containment("hugepage"));
+}
+
+FIXTURE_TEARDOWN(stale)
+{
+	hp_set_containment("page");
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* Holds the lock of the mapping, for reading, again and again. */
+static void *keep_faulting(void *arg)
+{
+	FIXTURE_DATA(stale) *self = arg;
+	char *own = AT + (VICTIM + 1 + __atomic_fetch_add(&self->nr_busy, 1, __ATOMIC_RELAXED)) *
+		    HP_2M;
+
+	while (!__atomic_load_n(&self->done, __ATOMIC_RELAXED)) {
+		__atomic_load_n(own, __ATOMIC_RELAXED);
+		madvise(own, HP_2M, MADV_DONTNEED);
+	}
+	return NULL;
+}
+
+/* Whether the mapping still has the entry of the hugepage that was in the hole. */
+static bool leaves_entry(META, unsigned long *pfn)
+{
+	char *victim = AT + VICTIM * HP_2M;
+	unsigned char there;
+
+	EXPECT_EQ(0, hp_touch(victim, HP_WRITE).code);
+	*pfn = hp_pfn(victim + RAW * HP_BASE);
+	EXPECT_EQ(0, hp_inject(*pfn));
+	EXPECT_EQ(0, madvise(victim, HP_2M, MADV_REMOVE));
+	EXPECT_EQ(0, mincore(victim, HP_BASE, &there));
+	return there;
+}
+
+/*
+ * Punching a hole passes by a mapping in which a thread faults. Whoever gets that mapping's
+ * page table by a fault finds a fresh hugepage in the hole, and does not fault for ever.
+ */
+TEST_F_TIMEOUT(stale, ends, 180)
+{
+	unsigned long pfn;
+	bool stale = false;
+	int status = -1;
+	pid_t pid;
+
+	for (int i = 0; i < BUSY; i++)
+		ASSERT_EQ(0, pthread_create(&self->busy[i], NULL, keep_faulting, self));
+	for (int i = 0; i < ROUNDS && !stale; i++) {
+		stale = leaves_entry(_metadata, &pfn);
+		if (!stale)
+			EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	}
+	__atomic_store_n(&self->done, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < BUSY; i++)
+		pthread_join(self->busy[i], NULL);
+	ASSERT_TRUE(stale) {
+		TH_LOG("no hole passed by the mapping");
+	}
+
+	pid = fork();
+	if (!pid) {
+		alarm(SECONDS);
+		_exit(hp_touch(AT + VICTIM * HP_2M, HP_READ).code);
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, hp_touch(AT + VICTIM * HP_2M, HP_READ).code);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
 }
 
 TEST_HARNESS_MAIN

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "kselftest_harness.h"
@@ -297,6 +298,79 @@ TEST_F_TIMEOUT(used, unheard, 120)
 	ASSERT_EQ(0, hp_write(EVENTS "enable", "0"));
 	EXPECT_EQ(0, hp_narrowed_hit(&l->n));
 	expect_no_more(_metadata, l, 0);
+}
+
+/* --- a private hugepage with a page that a pipe holds ------------------------------ */
+
+#define TOUCHED	16	/* pages that the owner discards and touches again */
+
+FIXTURE(held) {
+	struct listener l;
+};
+
+FIXTURE_SETUP(held)
+{
+	struct listener *l = &self->l;
+
+	ASSERT_EQ(0, hp_narrowed_make(&l->n, HP_PRIVATE, HP_2M, 3));
+	l->head = l->n.pfn & -(HP_2M / HP_BASE);
+	ASSERT_EQ(0, listen_on(l));
+}
+
+FIXTURE_TEARDOWN(held)
+{
+	listen_off();
+	hp_map_free(&self->l.n.map);
+	EXPECT_EQ(0, hp_test_end(&self->l.n.test));
+}
+
+static void discard_and_touch(META, char *raw)
+{
+	ASSERT_EQ(0, madvise(raw, TOUCHED * HP_BASE, MADV_DONTNEED));
+	for (int i = 0; i < TOUCHED; i++)
+		EXPECT_EQ(0, hp_touch(raw + i * HP_BASE, HP_WRITE).code);
+}
+
+static bool is_promoted(struct listener *l)
+{
+	hear(l);
+	for (int i = 0; i < l->nr; i++)
+		if (!strcmp(l->events[i].name, "promote") &&
+		    !strcmp(l->events[i].outcome, "promoted"))
+			return true;
+	return false;
+}
+
+/*
+ * The range cannot be a hugepage again, for which each try takes one out of the pool and
+ * waits for all CPUs: a fault tries once after a discard, however many there are, and a
+ * task that computes some seconds later.
+ */
+TEST_F_TIMEOUT(held, tried_once, 120)
+{
+	struct listener *l = &self->l;
+	struct iovec page = { .iov_base = hp_narrowed_victim(&l->n), .iov_len = HP_BASE };
+	char *raw = hp_narrowed_raw(&l->n);
+	double give_up;
+	int fd[2];
+
+	expect_narrowed(_metadata, l);
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &page, 1, 0));
+	discard_and_touch(_metadata, raw);
+	EXPECT_LE(1, await(l, "promote", 1));
+	EXPECT_GE(2, count(l, "promote"));
+	EXPECT_FALSE(is_promoted(l));
+
+	close(fd[0]);
+	close(fd[1]);
+	discard_and_touch(_metadata, raw);
+	give_up = now() + 60;
+	while (!is_promoted(l) && now() < give_up)
+		;
+	EXPECT_TRUE(is_promoted(l));
+	EXPECT_GE(4, count(l, "promote"));
+	expect_released(_metadata, l);
 }
 
 /* --- what fails, and what is gone ------------------------------------------------ */

@@ -10,7 +10,6 @@
 #include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <linux/mempolicy.h>
-#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -27,6 +26,7 @@
 #include "hp_child.h"
 #include "hp_narrowed.h"
 #include "hp_proc.h"
+#include "hp_uffd.h"
 
 #define NOBODY		65534
 #define CROWD		32	/* processes at once */
@@ -398,32 +398,6 @@ TEST_F(nobody, asks_proc)
 }
 
 /* --- userfaultfd ------------------------------------------------------------------ */
-
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	(1 << 15)
-#endif
-
-/* Returns -errno where the kernel has not all the features. */
-static int open_userfaultfd(unsigned long features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-	int error = said(ioctl(fd, UFFDIO_API, &api));
-
-	if (!error)
-		return fd;
-	close(fd);
-	return -error;
-}
-
-static int watch(int fd, char *at, unsigned long len, unsigned long mode)
-{
-	struct uffdio_register range = {
-		.range = { .start = (unsigned long)at, .len = len }, .mode = mode,
-	};
-
-	return said(ioctl(fd, UFFDIO_REGISTER, &range));
-}
 
 /* Missing pages and minor faults cannot be asked for: a clear answer. */
 static void ask_for_faults(META, struct hp_narrowed *n)

@@ -1,0 +1,16 @@
+// Stock finds the mappers of a private page with an error by its anon_vma. For an
+// error in a hugepage the handler may have locked it, see collect_procs_file.cocci.
+// file: mm/memory-failure.c
+// hunks: 2
+@@
+symbol folio, av;
+@@
+  collect_procs_anon(...)
+  {
+  ...
+- av = folio_lock_anon_vma_read(folio, NULL);
++ av = hugepage_lock_anon_mappers(folio);
+  ...
+- anon_vma_unlock_read(av);
++ hugepage_unlock_anon_mappers(av);
+  }

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: map the healthy pages.
+ *
+ * Included by hugepoison/hugetlb.c.
+ */
+
+/* Count mappings of pages of a hugepage, or one of a block. */
+static void hugepoison_count_mapped(struct vm_area_struct *vma,
+				    unsigned long address, struct page *page,
+				    int nr)
+{
+	struct folio *folio = page_folio(page);
+
+	/* another page of the hugepage would be somebody's data in the wrong place */
+	VM_WARN_ON_ONCE_FOLIO(folio_page_idx(folio, page) !=
+			      (linear_page_index(vma, address) &
+			       (folio_nr_pages(folio) - 1)), folio);
+	if (folio_test_anon(folio))
+		hugepage_add_anon_rmap(folio, page, nr, vma, address);
+	else
+		hugepage_add_file_rmap(folio, nr);
+}
+
+/*
+ * Whether an entry is to be writable at once. Of a private hugepage it is where
+ * the process writes in place, and no first write is to be noticed; of a file's
+ * where @wanted says so, as the protection of the mapping tells the rest.
+ */
+static bool hugepoison_may_write(struct vm_area_struct *vma,
+				 struct folio *folio, bool wanted)
+{
+	if (!folio_test_anon(folio))
+		return wanted && vma->vm_flags & VM_SHARED;
+	return vma->vm_flags & VM_WRITE && PageAnonExclusive(&folio->page) &&
+	       (wanted || !vma_soft_dirty_enabled(vma));
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* Whether a healthy block can be mapped by one entry. */
+static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
+{
+	return folio_order(folio) > HPAGE_PMD_ORDER &&
+	       pmd_none(pmdp_get_lockless(vmf->pmd)) &&
+	       !thp_disabled_by_hw() && !arch_needs_pgtable_deposit();
+}
+
+/*
+ * Map one healthy block of a 1 GiB page. With base pages 4096 mappers would
+ * come near the limit of a reference count, and the TLB would suffer.
+ */
+static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first,
+				       unsigned long *bad)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long address = vmf->address & HPAGE_PMD_MASK;
+	struct page *page = folio_page(folio, first);
+	pmd_t entry = mk_huge_pmd(page, vma->vm_page_prot);
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+
+	if (folio_test_anon(folio))
+		entry = pmd_mkdirty(entry);
+	if (hugepoison_may_write(vma, folio, write))
+		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
+
+	vmf->ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	hugepoison_leave_out(vma, folio, first, bad);
+	if (pmd_none(*vmf->pmd) && bitmap_empty(bad, PTRS_PER_PTE)) {
+		folio_get(folio);
+		hugepoison_count_mapped(vma, address, page, 1);
+		add_mm_counter(vma->vm_mm, mm_counter(folio), HPAGE_PMD_NR);
+		set_pmd_at(vma->vm_mm, address, vmf->pmd, entry);
+		update_mmu_cache_pmd(vma, address, vmf->pmd);
+	}
+	spin_unlock(vmf->ptl);
+	return VM_FAULT_NOPAGE;
+}
+#else
+static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
+{
+	return false;
+}
+
+static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first,
+				       unsigned long *bad)
+{
+	return VM_FAULT_SIGBUS;
+}
+#endif
+
+/*
+ * Map @nr healthy pages in a row; @vmf->pte is the first one's entry. They are
+ * as writable as the mapping is. Where each first write is to be noticed (soft
+ * dirty), the one that brought us here comes again as such.
+ */
+static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
+			       struct page *page, unsigned int nr,
+			       unsigned long address, bool uffd_wp)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pte_t entry = pte_sw_mkyoung(mk_pte(page, vma->vm_page_prot));
+
+	if (folio_test_anon(folio))
+		entry = pte_mkdirty(entry);
+	if (hugepoison_may_write(vma, folio, false))
+		entry = pte_mkwrite(entry, vma);
+	/* takes the right to write away: the first write is to be noticed */
+	if (uffd_wp)
+		entry = pte_mkuffd_wp(entry);
+	flush_icache_pages(vma, page, nr);
+	folio_ref_add(folio, nr);
+	hugepoison_count_mapped(vma, address, page, nr);
+	add_mm_counter(vma->vm_mm, mm_counter(folio), nr);
+	set_ptes(vma->vm_mm, address, vmf->pte, entry, nr);
+	update_mmu_cache_range(vmf, vma, address, vmf->pte, nr);
+}
+
+/*
+ * Map all the healthy pages that one page table takes. Those that have an entry
+ * keep it: userfaultfd's markers, NUMA hints.
+ */
+static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
+				   unsigned long first, pte_t *ptes,
+				   const unsigned long *bad)
+{
+	unsigned long address = vmf->address & PMD_MASK;
+	unsigned int i, end;
+
+	for (i = 0; i < PTRS_PER_PTE; i = end) {
+		i = find_next_zero_bit(bad, PTRS_PER_PTE, i);
+		end = find_next_bit(bad, PTRS_PER_PTE, i);
+		while (i < end && !pte_none(ptep_get(ptes + i)))
+			i++;
+		if (i == end)
+			continue;
+		vmf->pte = ptes + i;
+		while (vmf->pte < ptes + end && pte_none(ptep_get(vmf->pte)))
+			vmf->pte++;
+		end = vmf->pte - ptes;
+		vmf->pte = ptes + i;
+		hugepoison_map_run(vmf, folio, folio_page(folio, first + i),
+				   end - i, address + i * PAGE_SIZE, false);
+	}
+}
+
+/*
+ * Whether there is a page table for the fault, from here on as long as mmap_lock
+ * or the VMA's is held. What __do_fault() has allocated is used: it does so where
+ * there is no entry. Else somebody else changes the entry, and it comes again.
+ */
+static bool hugepoison_has_table(struct vm_fault *vmf)
+{
+	pmd_t entry;
+
+	if (pmd_none(pmdp_get_lockless(vmf->pmd)) && vmf->prealloc_pte)
+		pmd_install(vmf->vma->vm_mm, vmf->pmd, &vmf->prealloc_pte);
+	/* one look: a block that goes between two would pass for a table */
+	entry = pmdp_get_lockless(vmf->pmd);
+	return pmd_present(entry) && !pmd_leaf(entry);
+}
+
+/* Map what is healthy around the fault, by base pages. */
+static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
+				       struct folio *folio, unsigned long first,
+				       unsigned long *bad)
+{
+	unsigned int at = pte_index(vmf->address);
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	pte_t *ptes;
+
+	if (!hugepoison_has_table(vmf))
+		return VM_FAULT_NOPAGE;
+	ptes = pte_offset_map_lock(mm, vmf->pmd, vmf->address & PMD_MASK,
+				   &vmf->ptl);
+	if (!ptes)
+		return VM_FAULT_NOPAGE;
+	hugepoison_leave_out(vmf->vma, folio, first, bad);
+	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
+	    pte_marker_uffd_wp(vmf->orig_pte)) {
+		/* userfaultfd wants this page write-protected, and only this */
+		vmf->pte = ptes + at;
+		if (!test_bit(at, bad) &&
+		    pte_same(ptep_get(vmf->pte), vmf->orig_pte))
+			hugepoison_map_run(vmf, folio,
+					   folio_page(folio, first + at), 1,
+					   vmf->address & PAGE_MASK, true);
+	} else {
+		hugepoison_map_healthy(vmf, folio, first, ptes, bad);
+	}
+	vmf->pte = NULL;
+	pte_unmap_unlock(ptes, vmf->ptl);
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * Lock a hugepage in a fault, with preemption off.
+ *
+ * The error handler waits for that lock, and all other errors for the handler. A
+ * task that loses the CPU with it gets on after all that other users compute, and
+ * one that queues for it is handed it long before it runs. So the lock is tried,
+ * and the end of somebody's turn waited for, which is an event that comes soon: a
+ * turn without preemption, the handler's, or the copy of a heal. Spinlocks sleep
+ * with PREEMPT_RT, so preemption stays on there.
+ *
+ * Return: false when that was waited for.
+ */
+static bool hugepoison_trylock_briefly(struct folio *folio)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	if (folio_trylock(folio))
+		return true;
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+	folio_wait_locked(folio);
+	return false;
+}
+
+static void hugepoison_unlock_briefly(struct folio *folio)
+{
+	folio_unlock(folio);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+}
+
+/*
+ * The file's hugepage at a fault, with a reference and locked briefly; NULL where
+ * the file has none.
+ */
+static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	struct folio *folio;
+
+	for (;;) {
+		folio = filemap_get_folio(mapping, vmf->pgoff);
+		if (IS_ERR(folio))
+			return NULL;
+		if (hugepoison_trylock_briefly(folio)) {
+			if (folio->mapping == mapping)
+				return folio;
+			hugepoison_unlock_briefly(folio);
+		}
+		folio_put(folio);
+	}
+}
+
+/*
+ * Map the healthy pages around a fault. The folio lock, held from before the
+ * raw pages are looked up until after the mapping, keeps errors reported later
+ * from being missed: their handler waits for it, then unmaps.
+ */
+static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
+{
+	DECLARE_BITMAP(bad, PTRS_PER_PTE);
+	unsigned long at = vmf->pgoff & (folio_nr_pages(folio) - 1);
+	unsigned long first = round_down(at, PTRS_PER_PTE);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
+	if (test_bit(at - first, bad))
+		return VM_FAULT_HWPOISON;
+	hugepoison_leave_out(vmf->vma, folio, first, bad);
+	if (!hugepage_may_add_rmap(folio, PTRS_PER_PTE))
+		return VM_FAULT_SIGBUS;
+	if (hugepoison_may_map_block(vmf, folio) &&
+	    bitmap_empty(bad, PTRS_PER_PTE))
+		return hugepoison_map_block(vmf, folio, first, bad);
+	return hugepoison_map_table(vmf, folio, first, bad);
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: what a narrowed VMA is.
+ *
+ * Included by hugepoison/hugetlb.c. After an error in a file's hugepage every
+ * mapper has a hwpoison entry where it was. The next touch narrows: the range
+ * of that one hugepage becomes a VMA of its own that is no hugetlb VMA any more
+ * (no VM_HUGETLB), and an ordinary file fault maps the healthy pages, by 2 MiB
+ * blocks where all of a block is healthy, by base pages where it is not. The
+ * raw page stays unmapped, and touching it is SIGBUS. What is special with private
+ * mappings is in hugepoison/private.c.
+ *
+ * A narrowed VMA keeps its file, offset and operations. It covers exactly one
+ * hugepage for all its life: may_split() forbids less, VM_DONTEXPAND, which all
+ * hugetlb VMAs have, forbids merging and growing. When the hugepage is gone
+ * from the file, or healthy, the next touch promotes: the VMA is a hugetlb VMA
+ * again. So only poisoned hugepages are ever mapped below their size.
+ */
+
+/**
+ * hugepoison_vma_is_narrowed - whether a VMA maps a hugepage below its size
+ * @vma: any VMA
+ *
+ * Context: What keeps @vma's flags from changing: mmap_lock, its VMA lock, or
+ * i_mmap_rwsem of its file.
+ * Return: true for a narrowed VMA.
+ */
+bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma)
+{
+	return !is_vm_hugetlb_page(vma) && vma->vm_file &&
+	       is_file_hugepages(vma->vm_file);
+}
+
+/**
+ * hugepoison_vma_is_hugetlb - whether a VMA is one of hugetlb to its user
+ * @vma: any VMA
+ *
+ * For what user space may ask of a mapping: narrowing must not change the
+ * answer.
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: true for a hugetlb VMA, and for a narrowed one.
+ */
+bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma)
+{
+	return is_vm_hugetlb_page(vma) || hugepoison_vma_is_narrowed(vma);
+}
+
+/**
+ * hugepoison_vma_is_wide - whether a VMA loses all of a poisoned hugepage
+ * @vma: a mapping of it
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: the reason, for the log, NULL when it can be narrowed or is.
+ */
+const char *hugepoison_vma_is_wide(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma) && userfaultfd_armed(vma))
+		return "userfaultfd watches the mapping: unregister it";
+	return NULL;
+}
+
+/**
+ * hugepoison_vm_op_pagesize - by what size a VMA of a hugetlb file is mapped
+ * @vma: the VMA
+ *
+ * Context: As hugepoison_vma_is_narrowed().
+ * Return: bytes.
+ */
+unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma)
+{
+	return is_vm_hugetlb_page(vma) ? hugetlb_vm_op_pagesize(vma) :
+					 PAGE_SIZE;
+}
+
+/**
+ * hugepoison_entry_nr - how many base pages an entry above page tables maps
+ * @page: the first one
+ *
+ * For statistics of what is not a hugetlb VMA: in a narrowed one it is a block.
+ *
+ * Context: Page table lock held.
+ * Return: base pages.
+ */
+int hugepoison_entry_nr(struct page *page)
+{
+	return PageHuge(page) ? PTRS_PER_PTE : compound_nr(page);
+}
+
+/*
+ * The hugepage that the file has at an address of a mapping, or NULL. Takes no
+ * reference: the error handler would take it for a user.
+ */
+static struct folio *hugepoison_peek(struct vm_area_struct *vma,
+				     unsigned long address)
+{
+	struct folio *folio;
+
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep the folio");
+	address &= huge_page_mask(hstate_vma(vma));
+	folio = xa_load(&vma->vm_file->f_mapping->i_pages,
+			linear_page_index(vma, address));
+	return xa_is_value(folio) ? NULL : folio;
+}
+
+/* Page frame of the hugepage that the file has there, 0 for none. */
+static unsigned long hugepoison_file_pfn(struct vm_area_struct *vma,
+					 unsigned long address)
+{
+	struct folio *folio;
+	unsigned long pfn;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	pfn = folio ? folio_pfn(folio) : 0;
+	rcu_read_unlock();
+	return pfn;
+}
+
+/* What a mapping loses of the file's hugepage. */
+static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
+						 unsigned long address)
+{
+	enum hugepoison_fate fate = HUGEPOISON_HEALTHY;
+	struct folio *folio;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	if (folio)
+		fate = hugepoison_fate(folio);
+	rcu_read_unlock();
+	return fate;
+}
+
+/*
+ * Whether a page of the file's hugepage is lost. The folio lock is not taken: any
+ * user may ask as often as he likes, by /proc/hugepoison/own.
+ */
+static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
+				    unsigned long address)
+{
+	unsigned long size = huge_page_size(hstate_vma(vma));
+	unsigned long at = linear_page_index(vma, address) &
+			   ((size >> PAGE_SHIFT) - 1);
+	struct folio *folio;
+	bool lost;
+
+	rcu_read_lock();
+	folio = hugepoison_peek(vma, address);
+	lost = folio && hugepoison_peek_raw(folio, size, at);
+	rcu_read_unlock();
+	return lost;
+}
+
+/*
+ * A hugetlb VMA's entry for a hugepage, read under its lock; none where there is
+ * no page table. The caller keeps the page table: by mmap_lock or the VMA's lock,
+ * and one that may be shared by the hugetlb VMA lock or i_mmap_rwsem as well.
+ */
+static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
+				 unsigned long address)
+{
+	struct hstate *h = hstate_vma(vma);
+	spinlock_t *ptl = NULL;
+	pte_t *ptep, entry;
+
+	address &= huge_page_mask(h);
+	ptep = hugetlb_walk(vma, address, huge_page_size(h));
+	if (!ptep)
+		return __pte(0);
+	ptl = huge_pte_lock(h, vma->vm_mm, ptep);
+	entry = huge_ptep_get(vma->vm_mm, address, ptep);
+	spin_unlock(ptl);
+	return entry;
+}
+
+/*
+ * Whether it is user space that wants an error here (UFFDIO_POISON). Such an
+ * entry stays an error, whatever is in the file.
+ */
+static bool hugepoison_is_wanted(pte_t entry)
+{
+	return is_pte_marker(entry) &&
+	       pte_marker_get(pte_to_swp_entry(entry)) & PTE_MARKER_POISONED;
+}
+
+/* The same of what is at an address of a hugetlb VMA. */
+static bool hugepoison_wants_error(struct vm_area_struct *vma,
+				   unsigned long address)
+{
+	bool wanted;
+
+	hugetlb_vma_lock_read(vma);
+	wanted = hugepoison_is_wanted(hugepoison_entry_at(vma, address));
+	hugetlb_vma_unlock_read(vma);
+	return wanted;
+}

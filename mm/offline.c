@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: take a page out of use that is not broken yet.
+ *
+ * Included by hugepoison/memory-failure.c, for soft_offline_page().
+ */
+
+/* A free hugepage, isolated, one page of which is not to be used any more. */
+static int hugepoison_retire(struct page *page, struct folio *folio)
+{
+	unsigned int order = folio_order(folio);
+	struct hugepoison_record *record;
+	enum hugepoison_outcome outcome;
+
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_update_hwpoison(folio, page);
+	spin_unlock_irq(&hugetlb_lock);
+
+	record = hugepoison_add(folio_pfn(folio), order);
+	if (record) {
+		/* soft_offline_page() counts it in a moment */
+		record->nr_bad = 1;
+		outcome = hugepoison_leave_pool(record, folio);
+		if (outcome != HUGEPOISON_ISOLATED) {
+			hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
+			return 1;
+		}
+		hugepoison_erase(record);
+	}
+	hugepoison_forget_all(folio);
+	hugepoison_pool_put_back(folio);
+	return -EBUSY;
+}
+
+/**
+ * hugepoison_page_handle_poison - take a page out of use that is not broken yet
+ * @page: the page, free or in a free hugepage
+ *
+ * For soft_offline_page(): stock's __page_handle_poison(), but the pool of a
+ * hugepage is refilled, a reserved one goes as well, and the page never passes
+ * through the buddy allocator.
+ *
+ * Context: Process context, may sleep; mf_mutex held.
+ * Return: 1 when nobody can get @page, which has no reference; 0 when somebody
+ * got it first; -EBUSY when its hugepage is not free, or cannot be taken apart.
+ */
+int hugepoison_page_handle_poison(struct page *page)
+{
+	int ret;
+
+	lockdep_assert_held(&mf_mutex);
+	if (!PageHuge(page))
+		return __page_handle_poison(page);
+	if (!hugepoison_pool_isolate(page, false)) {
+		hugepoison_pool_flush();
+		if (!hugepoison_pool_isolate(page, false))
+			return folio_test_hwpoison(page_folio(page)) ?
+			       -EBUSY : __page_handle_poison(page);
+	}
+
+	hugepoison_begin();
+	ret = hugepoison_retire(page, page_folio(page));
+	hugepoison_end();
+	/* the caller takes the reference that a page out of use has */
+	if (ret > 0)
+		set_page_count(page, 0);
+	return ret;
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: release them when their last users have left.
+ *
+ * Included by hugepoison/memory-failure.c. The work that the handler and files queue,
+ * see queue.c. It is the handler as well of an error that could not be contained when
+ * it was reported.
+ */
+
+/*
+ * Nobody has the hugepage any more: what was lost of it by an error in another
+ * one does not matter now.
+ *
+ * Return: true when nothing of it is bad, and it is back in its pool.
+ */
+static bool hugepoison_release_lost(struct hugepoison_record *record,
+				    struct folio *folio)
+{
+	struct page *page;
+
+	if (!record->nr_lost)
+		return false;
+	while (record->nr_lost) {
+		page = folio_page(folio, record->lost[--record->nr_lost]);
+		spin_lock_irq(&hugetlb_lock);
+		hugepoison_forget(folio, page);
+		spin_unlock_irq(&hugetlb_lock);
+		hugepoison_unmark_raw(folio, page);
+		hugepoison_account(record, page_to_pfn(page), -1);
+	}
+	if (record->nr_bad)
+		return false;
+	hugepoison_erase(record);
+	hugepoison_forget_all(folio);
+	folio_put(folio);
+	return true;
+}
+
+/*
+ * The last user of a hugepage has left it; its pool gets another one.
+ *
+ * Return: true when it could not be done yet.
+ */
+static bool hugepoison_release(struct hugepoison_record *record)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+	unsigned int order = record->order;
+	unsigned long pfn = record->pfn;
+	enum hugepoison_outcome outcome;
+	long nr_raw;
+
+	hugepoison_tell(record);
+	if (hugepoison_release_lost(record, folio))
+		return false;
+	nr_raw = hugepoison_nr_raw(folio);
+	outcome = hugepoison_leave_pool(record, folio);
+	if (outcome == HUGEPOISON_ISOLATED)
+		return true;
+	if (outcome == HUGEPOISON_REPLACED)
+		hugepoison_count(pfn, order, HUGEPOISON_REPLACED);
+	hugepoison_outcome(pfn, order, HUGEPOISON_RELEASED, nr_raw);
+	return false;
+}
+
+/*
+ * Get hold of a poisoned hugepage that came into use after its error. Before it is
+ * mapped or in a file a page fault is filling it, and takes the folio lock as if
+ * nobody else could have it: leave it alone until then.
+ */
+static bool hugepoison_get_used(struct folio *folio)
+{
+	bool got;
+
+	spin_lock_irq(&hugetlb_lock);
+	got = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
+	      (folio_mapped(folio) || READ_ONCE(folio->mapping)) &&
+	      folio_try_get(folio);
+	if (got)
+		folio_clear_hugetlb_migratable(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	return got;
+}
+
+/*
+ * Contain an error that the handler could not. As if it was reported now, by
+ * nobody who needs an answer; but it is counted already.
+ *
+ * Return: true when the hugepage has to be looked at again.
+ */
+static bool hugepoison_contain_late(struct hugepoison_record *record,
+				    struct folio *folio)
+{
+	struct hugepoison_error err = {
+		.page = &folio->page,
+		.folio = folio,
+		.order = record->order,
+		.record = record,
+		.referenced = true,
+		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
+	};
+	const bool took = !record->referenced;
+	enum hugepoison_outcome outcome;
+	struct raw_hwp_page *raw;
+
+	lockdep_assert_held(&mf_mutex);
+	hugepoison_begin();
+	hugepoison_hold(&err);
+	/* mf_mutex may have been dropped, and the record be another's */
+	if (err.held != folio ||
+	    hugepoison_lookup(folio_pfn(folio)) != record ||
+	    !hugepoison_is_open(record) || record->referenced == took) {
+		hugepoison_let_go(&err);
+		hugepoison_end();
+		if (took)
+			folio_put(folio);
+		return true;
+	}
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
+		err.page = raw->page;
+		hugepoison_mark_raw(folio, raw->page);
+	}
+	err.pfn = page_to_pfn(err.page);
+	outcome = hugepoison_contain_used(&err);
+	hugepoison_conclude(&err, outcome);
+	hugepoison_end();
+	return hugepoison_actions[outcome].later;
+}
+
+/*
+ * Release a hugepage if its last user has left it: no file has it, and the
+ * handler's reference is the last one. One that was on its way between free and
+ * in use when it went bad, so that the handler got no reference, is free by now,
+ * or in use, or still neither.
+ *
+ * Return: true when it has to be looked at again. A file says when it lets go.
+ */
+static bool hugepoison_try_release(struct hugepoison_record *record)
+{
+	struct folio *folio = pfn_folio(record->pfn);
+	bool open = hugepoison_is_open(record);
+
+	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
+		record->referenced = true;
+	else if (open && (record->referenced || hugepoison_get_used(folio)))
+		return hugepoison_contain_late(record, folio);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return false;
+	if (record->referenced && folio_mapping(folio))
+		return false;
+	if (!record->referenced || folio_mapped(folio) ||
+	    folio_ref_count(folio) != 1)
+		return true;
+	return hugepoison_release(record);
+}
+
+/* A hugepage that had users and that this round has not looked at yet. */
+static struct hugepoison_record *hugepoison_next_used(unsigned int round)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	lockdep_assert_held(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (hugepoison_is_used(record) && record->round != round)
+			return record;
+	return NULL;
+}
+
+/*
+ * One of them; mf_mutex is dropped after each, as finding a fresh hugepage may
+ * take a while. @delay is when to look again, in jiffies, 0 for not at all.
+ *
+ * Return: false when this round has looked at all of them.
+ */
+static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
+{
+	struct hugepoison_record *record;
+	bool open;
+
+	hugepoison_begin_urgent();
+	mutex_lock(&mf_mutex);
+	hugepoison_collect_left();
+	record = hugepoison_next_used(round);
+	if (record) {
+		record->round = round;
+		open = hugepoison_is_open(record);
+		if (!hugepoison_stale(record) && hugepoison_try_release(record))
+			*delay = open || *delay == HUGEPOISON_CONTAIN_AGAIN ?
+				 HUGEPOISON_CONTAIN_AGAIN :
+				 HUGEPOISON_RELEASE_AGAIN;
+	}
+	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
+	return record;
+}
+
+static void hugepoison_release_work(struct work_struct *work)
+{
+	static unsigned int round;
+	unsigned long delay = 0;
+
+	round++;
+	while (hugepoison_release_next(round, &delay))
+		cond_resched();
+	if (delay)
+		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork, delay);
+}
+
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_release(void)
+{
+	INIT_DELAYED_WORK(&hugepoison_release_dwork, hugepoison_release_work);
+	return 0;
+}
+core_initcall(hugepoison_init_release);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory errors in hugepages: narrowed VMAs lose entries.
+ *
+ * Included by hugepoison/hugetlb.c.
+ */
+
+/* Return: false when @vma is a hugetlb VMA. */
+static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
+			   pgoff_t end, bool even_cows)
+{
+	struct zap_details details = { .even_cows = even_cows };
+	pgoff_t last = vma->vm_pgoff + vma_pages(vma);
+	unsigned long address, size;
+
+	if (is_vm_hugetlb_page(vma))
+		return false;
+	start = max(start, vma->vm_pgoff);
+	end = end ? min(end, last) : last;
+	if (start >= end)
+		return true;
+	address = vma->vm_start + ((start - vma->vm_pgoff) << PAGE_SHIFT);
+	size = (end - start) << PAGE_SHIFT;
+	if (even_cows)
+		hugepoison_discard(vma, address, address + size);
+	zap_page_range_single(vma, address, size, &details);
+	return true;
+}
+
+/**
+ * hugepoison_zap_narrowed - unmap part of a file from a narrowed VMA
+ * @vma: a VMA that maps some of it
+ * @start: offset in the file of the first page to unmap, in base pages
+ * @end: offset of the first one not to, 0 for all that follow
+ *
+ * For truncation and hole punching. It is what unmap_mapping_range() does to a
+ * VMA, and needs no lock of the address space either. A private mapping loses
+ * its own pages as well, as stock takes its hugepages.
+ *
+ * Context: Process context, may sleep; i_mmap_rwsem held.
+ * Return: false when @vma is a hugetlb VMA, for the caller to unmap.
+ */
+bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end)
+{
+	i_mmap_assert_locked(vma->vm_file->f_mapping);
+	return hugepoison_zap(vma, start, end, true);
+}
+
+/**
+ * hugepoison_zap_poisoned - unmap pages of a poisoned hugepage
+ * @vma: a VMA that maps some of it
+ * @start: offset in the file of the first page to unmap, in base pages
+ * @end: offset of the first one not to
+ *
+ * As hugepoison_zap_narrowed(), but pages that a private mapping has copied are
+ * no part of the hugepage, and nothing is discarded.
+ *
+ * Context: Process context, may sleep; i_mmap_rwsem or the anon_vma's lock held.
+ */
+void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end)
+{
+	hugepoison_zap(vma, start, end, false);
+}
