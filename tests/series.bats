@@ -26,41 +26,88 @@ assert_refused()
 	[ ! -e "$out" ]
 }
 
-@test "a step that names what is not there is refused" {
-	sed -i '0,/^names:/s//names: hugepoison_nowhere/' "$SERIES/05-accounting"
-	assert_refused "named by a step, but nowhere in our files: hugepoison_nowhere"
+# A copy of our code, which scripts then take for the repository.
+copy_of_our_code()
+{
+	export HUGEPOISON_TOP=$BATS_TEST_TMPDIR/top
+	mkdir "$HUGEPOISON_TOP"
+	cp -r mm include hooks Documentation tools tests "$HUGEPOISON_TOP"
 }
 
 @test "a name in two steps is refused" {
-	sed -i '0,/^names:/s//names: hugepoison_mark/' "$SERIES/05-accounting"
-	assert_refused "05-accounting: hugepoison_mark is in an earlier step already"
-}
-
-@test "a hook in no step is refused" {
-	sed -i 's/ split_huge_page$//' "$SERIES/07-detection"
-	assert_refused "the hook split_huge_page is in no step"
-}
-
-@test "a file in no step is refused" {
-	sed -i 's|^files: mm/hugepoison/heal.c||' "$SERIES/13-heal"
-	assert_refused "mm/hugepoison/heal.c is in no step"
-}
-
-@test "an edit that does not fit our file is refused" {
-	sed -i 's/^+	bool narrow = hugepoison_may_narrow(err);$/+	bool narrower;/' "$SERIES/09-narrow"
-	assert_refused "09-narrow: mm/hugepoison/memory-failure.c has 0 times, not once"
+	echo 'names: hugepoison_mark' >> "$SERIES/07-accounting"
+	assert_refused "07-accounting: hugepoison_mark is in an earlier step already"
 }
 
 @test "a word that is no directive is refused" {
-	echo 'hook: hugepoison_mark' >> "$SERIES/04-marks"
+	echo 'hook: hugepoison_mark' >> "$SERIES/06-marks"
 	assert_refused "what is this: hook: hugepoison_mark"
+}
+
+@test "a name that is nowhere: its new name is guessed" {
+	sed -i 's/hugepoison_log_loss/hugepoison_log_los/' "$SERIES/12-replace"
+	assert_refused "hugepoison_log_los, of $SERIES/12-replace, is nowhere in our code"
+	assert_says "remedy: write its new name there, hugepoison_log_loss?"
+}
+
+@test "a hook in no step, and one that is not there" {
+	sed -i 's/ split_huge_page$/ split_page/' "$SERIES/08-detection"
+	assert_refused "the hook split_huge_page is in no step"
+	assert_says "remedy: add it to the line hooks: of the step"
+	assert_says "the hook split_page, of $SERIES/08-detection, is not there"
+}
+
+@test "a file in no step, and one that is not there" {
+	sed -i 's|^files: Documentation/$|files: Documentation/mm/ mm/hugepoison/cure.c|' \
+		"$SERIES/19-docs"
+	assert_refused "Documentation/admin-guide/mm/hugepoison.rst is in no step"
+	assert_says "mm/hugepoison/cure.c, of $SERIES/19-docs, is not there"
+}
+
+@test "a function that is called before it comes: the step says what it does until then" {
+	sed -i '/^stub hugepoison_fate/d; s/^stubs: hugepoison_zap_poisoned /stubs: /' \
+		"$SERIES/05-containment"
+	assert_refused "hugepoison_fate is called from step 5 on and comes in step 10"
+	assert_says "remedy: say in $SERIES/05-containment what it returns until then"
+	assert_says "hugepoison_zap_poisoned is called from step 5 on and comes in step 10"
+	assert_says "remedy: add it to the line stubs: of $SERIES/05-containment if it may do nothing"
+}
+
+@test "what a step says in vain is an error" {
+	echo 'stub hugepoison_heal_hole return 0;' >> "$SERIES/06-marks"
+	sed -i 's/^names: hugepoison_narrow_again/& struct_hugepoison_record/' "$SERIES/10-narrow"
+	assert_refused "hugepoison_heal_hole has a stub in $SERIES/06-marks, and is never called"
+	assert_says "struct_hugepoison_record, of $SERIES/10-narrow, is no function, and is used"
+}
+
+@test "a renamed function, one in another file, a new file need no change" {
+	copy_of_our_code
+	cd "$HUGEPOISON_TOP"
+	sed -i 's/\<hugepoison_settle\>/hugepoison_mark_whole/' mm/*.c mm/tests/*.c
+	sed -n '/^static void hugepoison_log(/,/^}/p' mm/memory-failure.c > mm/log.c
+	sed -i '/^static void hugepoison_log(/,/^}/d; s/^\(struct hugepoison_error {\)$/#include "log.c"\n\n\1/' \
+		mm/memory-failure.c
+	cd "$OLDPWD"
+	run -0 scripts/series --check
+	run -0 scripts/series --why hugepoison_mark_whole
+	assert_says "from step 5 on, used by hugepoison_conclude"
+	run -0 scripts/series --why hugepoison_log
+}
+
+@test "why a function comes when it does" {
+	run -0 scripts/series --why hugepoison_owe
+	assert_says "from step 11 on, used by hugepoison_swap; a stub until step 12, which names it"
 }
 
 @test "what a step brings is not there before it, and all of it is there in the end" {
 	run -0 scripts/series --states --out "$out"
-	run -1 grep -rq hugepoison_heal_hole "$out/steps/12"
-	grep -rq hugepoison_heal_hole "$out/steps/13"
+	run -1 grep -rq hugepoison_heal_hole "$out/steps/13"
+	grep -rq hugepoison_heal_hole "$out/steps/14"
 	run -1 grep -q hugepoison "$out/steps/00/mm/memory-failure.c"
+	# a stub, then the function
+	grep -A1 -x 'static void hugepoison_owe(.*)' "$out/steps/11/mm/hugepoison/hugetlb.c" > /dev/null
+	run -1 grep -q hugepoison_forgive "$out/steps/11/mm/hugepoison/hugetlb.c"
+	grep -q hugepoison_forgive "$out/steps/12/mm/hugepoison/hugetlb.c"
 	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c MAINTAINERS; do
 		cmp "$out/steps/20/$file" "build/linux-hugepoison/$file"
 	done
