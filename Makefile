@@ -1,7 +1,14 @@
-# hugepoison: everything that can be done here. See README.md.
+# hugepoison: everything that can be done here. See README.md, HACKING.md.
+
+# kbuild's makefiles, as all makefiles, split names at spaces and colons.
+ifneq ($(words [$(CURDIR)])$(findstring :,$(CURDIR)),1)
+$(error the path '$(CURDIR)' has a space or a colon in it, where the kernel does not build: move it)
+endif
 
 export PATH := /usr/bin:$(PATH)
 SHELL := /bin/bash
+# A line every 20 seconds of what takes long
+say := . scripts/building.bash && with_progress
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -26,7 +33,7 @@ hostile-kernel: ## build/hostile/bzImage: ours, for make hostile
 mount: ## mount our files into build/linux-hugepoison (or LINUX=DIR) only
 	@scripts/build mount
 hook-count: ## how many lines of stock files change, hook by hook
-	@scripts/build mount > /dev/null
+	@scripts/build mount >&2
 	@scripts/mount --count build/linux-hugepoison
 off-check: ## with CONFIG_HUGEPOISON=n every hooked object is the stock one
 	@scripts/off-check
@@ -34,16 +41,23 @@ off-check: ## with CONFIG_HUGEPOISON=n every hooked object is the stock one
 .PHONY: tools session tests examples
 tools: ## the injector, in build/tools
 	@scripts/install-packages
-	@mkdir -p build && flock build/tools.lock $(MAKE) -s -C tools
-session: ## the injector at work in a guest, as the README shows it
+	@mkdir -p build
+	@$(say) 'the tool' flock build/tools.lock $(MAKE) -s -C tools
+session: ## the injector at work in a guest, as docs/injector.md shows it
 	@$(MAKE) -s -C tools
 	@scripts/vm --memory 2G --pool-2m 16 --pool-1g 0 -- tools/session
 tests: ## the programs that tests/hugetlb-poison/run runs in a guest
-	@scripts/build mount > /dev/null
-	@flock build/tests.lock $(MAKE) -s -C tests/hugetlb-poison KSRC=$(CURDIR)/build/source OUT=$(CURDIR)/build/tests
+	@scripts/build mount >&2
+	@$(say) 'test programs' flock build/tests.lock $(MAKE) -s -C tests/hugetlb-poison \
+		KSRC=$(CURDIR)/build/source OUT=$(CURDIR)/build/tests
 
 examples: ## programs that live with memory errors, in build/examples
 	@$(MAKE) -s -C examples OUT=$(CURDIR)/build/examples
+
+.PHONY: test
+test: ## one test: make test T=heal; KERNEL= HVO= FULL=1, without T= all names
+	@scripts/test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(HVO),--hvo $(HVO)) \
+		$(if $(FULL),--full) $(T)
 
 .PHONY: docs alerts walkers
 docs: ## build/docs/html: Documentation/, as the kernel builds its own
@@ -80,7 +94,7 @@ soak: tests ## 10000 errors under load on the debug kernel; SOAK_ERRORS=, KERNEL
 	@scripts/vm --kernel $(or $(KERNEL),debug) --no-kmemleak --timeout 7200 -- \
 		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) --seconds 7000
 fuzz: ## random calls and errors, all pages checked; SEED= KERNEL= HVO= SECONDS=
-	@flock build/tests.lock $(MAKE) -s -C tests/fuzz OUT=$(CURDIR)/build/tests
+	@$(say) 'the fuzzer' flock build/tests.lock $(MAKE) -s -C tests/fuzz OUT=$(CURDIR)/build/tests
 	@tests/fuzz/run --kernel $(or $(KERNEL),hugepoison) --hvo $(or $(HVO),off) -- \
 		$(if $(SEED),--seed $(SEED) --rounds 5) --seconds $(or $(SECONDS),120) $(FUZZ)
 mutants: ## break our kernel code on purpose: every test must notice (half an hour)
@@ -96,7 +110,7 @@ prove-%: ## one of them; QUICK=1 for its short version
 
 .PHONY: series check-series
 series: ## the patches for a maintainer, mail-ready, in build/series
-	@scripts/build mount > /dev/null
+	@scripts/build mount >&2
 	@scripts/series
 check-series: kernel stock tools series ## build and boot each of them, option on and off (half an hour)
 	@scripts/series-build --boot

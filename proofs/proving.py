@@ -17,7 +17,10 @@ import shutil
 import argparse
 import subprocess
 
-TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../scripts"))
+from guest import TOP, Guest
+
 STOCK, OURS = "stock", "hugepoison"
 KERNELS = (STOCK, OURS)
 
@@ -61,7 +64,7 @@ class Proof:
         scratch = self.scratch(kernel, what)
         shutil.rmtree(scratch, ignore_errors=True)
         os.makedirs(scratch)
-        command = [os.path.join(TOP, "scripts/vm"), "--kernel", kernel, "--scratch", scratch]
+        command = ["--scratch", scratch]
         for option, value in options.items():
             option = "--" + option.replace("_", "-")
             for one in value if isinstance(value, (list, tuple)) else [value]:
@@ -70,10 +73,9 @@ class Proof:
             words += ("--quick",)
         begin = time.monotonic()
         print(f"# {self.name}: {kernel} {what} ...", flush=True)
-        run = subprocess.run(command + ["--", os.path.join("proofs", self.name + "-guest"),
-                                        *words], cwd=TOP, check=False, text=True,
-                             stderr=subprocess.PIPE if dies else None)
-        status = run.returncode
+        guest = Guest(kernel, command, os.path.join("proofs", self.name + "-guest"), *words)
+        run = guest.run(text=True, stderr=subprocess.PIPE if dies else None)
+        status = guest.status
         print(f"# {self.name}: {kernel} {what}: {time.monotonic() - begin:.0f} s", flush=True)
         if dies:
             self.expect(f"{kernel} {what}: the kernel dies of it",

@@ -46,7 +46,7 @@ assert_says()
 @test "without the rights to install, the command is printed" {
 	[ "$(id -u)" = 0 ] || skip "not root"
 	echo 'no-such-package-anywhere' >> "$LIST"
-	cp "$scripts/install-packages" "$BATS_TEST_TMPDIR/"
+	cp "$scripts"/{install-packages,building.bash} "$BATS_TEST_TMPDIR/"
 	run -1 setpriv --reuid 65534 --clear-groups "$BATS_TEST_TMPDIR/install-packages"
 	assert_says 'as root run: apt-get install --no-install-recommends no-such-package-anywhere'
 }
@@ -73,6 +73,23 @@ assert_says()
 	run -1 "$top/scripts/build" stock
 	umount "$top/build"
 	assert_says 'disk full: the kernel source needs 2500 MB'
+}
+
+@test "a path that kbuild cannot deal with is refused, with the remedy" {
+	local place="$BATS_TEST_TMPDIR/a b"
+
+	copy_top
+	mv "$top" "$place"
+	for words in 'build stock' 'deb tools'; do
+		# shellcheck disable=SC2086 # words
+		run -1 "$place/scripts/"$words
+		assert_says "the path '$place' has a space or a colon in it"
+		assert_says 'move it'
+	done
+	[ ! -e "$place/build" ]
+	cp "$BATS_TEST_DIRNAME/../Makefile" "$place"
+	run -2 make -C "$place" kernel
+	assert_says "the path '$place' has a space or a colon in it"
 }
 
 @test "a tree of the user's that is none" {

@@ -86,6 +86,12 @@ assert_result()
 	END
 }
 
+@test "a plan of no test is a failure" {
+	assert_result 1 '0 passed, 1 failed, 0 skipped' <<-'END'
+		one    echo 1..0
+	END
+}
+
 @test "subtests count with the test they are part of" {
 	assert_result 0 '2 passed, 0 failed, 0 skipped' <<-'END'
 		one    printf 'TAP version 13\n1..1\n    1..2\n    ok 1 a\n    ok 2 b\nok 1 suite\n'
@@ -119,4 +125,9 @@ assert_result()
 		one    printf 'ok 1 shown\n3 passed, 1 failed, 0 skipped\n5 passed, 1 failed, 0 skipped\n'; exit 1
 		two    printf '3 passed, 0 failed, 0 skipped\n'; exit 1
 	END
+}
+
+@test "scripts/test: a name that it does not know is answered with those that it knows" {
+	run -2 "$BATS_TEST_DIRNAME/../scripts/test" no-such-test
+	[[ $output == *'no test named no-such-test; there are:'*' heal '*' check.bats '*kunit* ]]
 }

@@ -90,7 +90,7 @@ assert_line()
 names_in_code()
 {
 	sed -n '/hugepoison_actions\[\] = {/,/^};/s/^\t*"\([a-z]*\)".*/\1/p' \
-		"$BATS_TEST_DIRNAME/../mm/memory-failure.c"
+		"$BATS_TEST_DIRNAME/../mm/record.c"
 }
 
 @test "each outcome has its counter described, and no other is" {
@@ -201,12 +201,76 @@ run_trigger()
 	done < "$BATS_TEST_TMPDIR/texts"
 }
 
+documents=(README.md HACKING.md docs/*.md examples/*.md tests/*.md tests/fuzz/*.md)
+
 @test "links in our documents lead somewhere" {
 	cd "$BATS_TEST_DIRNAME/.." || return
 	links=0
+	# shellcheck disable=SC2068 # patterns
 	while IFS=: read -r file link; do
 		links=$((links + 1))
 		[ -e "$(dirname "$file")/${link%%#*}" ] || { echo "$file: $link"; return 1; }
-	done < <(grep -oHE '\]\([^):]+\)' README.md docs/*.md examples/*.md | sed 's/\](\(.*\))/\1/')
-	[ $links -ge 8 ]
+	done < <(grep -oHE '\]\([^):]+\)' ${documents[@]} | sed 's/\](\(.*\))/\1/')
+	[ $links -ge 60 ]
+}
+
+@test "each page of docs/ is in its list" {
+	cd "$BATS_TEST_DIRNAME/../docs" || return
+	for page in *.md; do
+		[ "$page" = README.md ] || grep -qF "]($page)" README.md ||
+			{ echo "docs/README.md has no link to $page: say what it is for"; return 1; }
+	done
+}
+
+@test "the map in HACKING.md has each script, and nothing that is not there" {
+	cd "$BATS_TEST_DIRNAME/.." || return
+	for script in scripts/*; do
+		[ -d "$script" ] || grep -qF "\`$script\`" HACKING.md ||
+			{ echo "HACKING.md has no $script: say what it is for"; return 1; }
+	done
+	names=0
+	# shellcheck disable=SC2016 # Markdown's
+	while read -r name; do
+		names=$((names + 1))
+		compgen -G "$name" > /dev/null || { echo "HACKING.md names $name, which is not there"; return 1; }
+	done < <(cut -d '|' -f 2 <<< "$(grep '^|' HACKING.md)" | grep -oE '`(mm|include|hooks|tests|tools|series|docs|scripts|configs|proofs|demo|examples|debian|Documentation)/[^` ]*`' |
+		tr -d '`')
+	[ $names -ge 40 ]
+}
+
+# What README.md says in figures is what these say.
+
+@test "the README's figures of the demo are the demo's" {
+	cd "$BATS_TEST_DIRNAME/.." || return
+	rows=0
+	while IFS=$'\t' read -r what stock ours; do
+		rows=$((rows + 1))
+		grep -qE "^ +$what +$stock +$ours\$" docs/demo.md || { echo "docs/demo.md has no line $what $stock $ours"; return 1; }
+	done < <(sed -nE 's/^\| ([a-z].*) \| ([0-9].*) \| ([0-9].*) \|$/\1\t\2\t\3/p' README.md)
+	[ $rows = 4 ]
+}
+
+@test "the README's figures of cost, time and memory are those that checks keep to" {
+	cd "$BATS_TEST_DIRNAME/.." || return
+	run -0 scripts/size
+	run -0 python3 -B - <<-'EOF'
+		import re, sys
+		sys.path.insert(0, "scripts")
+		from loading import load
+		bench, text = load("bench"), " ".join(open("README.md").read().split())
+		limits = []
+		for row in bench.ROWS:
+		    if row[0].startswith("an error"):
+		        break
+		    limits += [row[2]] if len(row) > 1 else []
+		most = f"{(max(limits) - 1) * 100:.1f} % more instructions"
+		assert most in text, most
+		hostile = open("docs/hostile.md").read().partition("<!-- after")[2]
+		worst = max(float(row.split()[-6]) for row in re.findall(r"^ +(?:error|\.\.\.) .* x  \w+$", hostile, re.M))
+		assert f"{worst:.0f} ms was seen" in text, worst
+		memory = lambda text: max(map(int, re.findall(r"memory'?,? '?(\d+)G", text)))
+		demo, check = memory(open("scripts/demo").read()), memory(open("tests/checks").read())
+		wants = f"`make demo` wants {demo} GiB of free memory, `make check` {check} GiB"
+		assert wants in text, wants
+	EOF
 }

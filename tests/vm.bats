@@ -20,12 +20,14 @@ assert_says()
 	[[ $output == *"$1"* ]] || { echo "no '$1' in: $output"; return 1; }
 }
 
+# bats test_tags=short
 @test "the command's exit status comes back" {
 	run -0 vm -- true
 	run -3 vm -- sh -c 'exit 3'
 	run -127 vm -- no-such-program
 }
 
+# bats test_tags=short
 @test "stdout and stderr come back on their own, whole and unmixed" {
 	run -0 --separate-stderr vm -- sh -c 'echo to-stdout; echo to-stderr >&2; seq 20000'
 	[ "${lines[0]}" = to-stdout ]
@@ -35,6 +37,7 @@ assert_says()
 	[ "$stderr" = to-stderr ]
 }
 
+# bats test_tags=short
 @test "arguments and the working directory pass through unharmed" {
 	mkdir "a b'c"
 	cd "a b'c"
@@ -50,6 +53,7 @@ assert_says()
 	assert_says $'<two\nlines>'
 }
 
+# bats test_tags=short
 @test "the host's files are read and never changed, except in the scratch directory" {
 	echo from-host > file
 	mkdir scratch
@@ -64,6 +68,7 @@ assert_says()
 	[ ! -e /usr/lib/new-file ]
 }
 
+# bats test_tags=short
 @test "two nodes, both pools, and the file systems of a running system" {
 	# shellcheck disable=SC2016
 	run -0 vm --cpus 2 -- sh -c 'cd /sys/devices/system/node
@@ -102,6 +107,7 @@ assert_says()
 }
 
 # The command itself ends well in all of these.
+# bats test_tags=short
 @test "a kernel warning is a failure" {
 	run -1 vm -- sh -c "echo WARNING > $crash"
 	assert_says 'vm: FAILED: the kernel reported:'
@@ -110,6 +116,7 @@ assert_says()
 	assert_says 'WARNING: CPU:'
 }
 
+# bats test_tags=short
 @test "a warning that is expected by name is none, another one still is" {
 	run -0 vm --allow 'WARNING: CPU: .* lkdtm_WARNING' --allow 'cut here' -- \
 		sh -c "echo WARNING > $crash"
@@ -137,6 +144,7 @@ assert_says()
 	assert_says 'not done after 15 s'
 }
 
+# bats test_tags=short
 @test "silence ends the guest if asked for, and says where the kernel was" {
 	run -124 vm --silence 12 -- sh -c "echo HARDLOCKUP > $crash"
 	assert_says 'silent for 12 s'
@@ -157,10 +165,56 @@ assert_says()
 	run -1 vm -- sh -c 'echo "<3>BUG: KCSAN: data-race in hugepoison_contain_used+0x12/0x40" > /dev/kmsg'
 }
 
+# bats test_tags=short
 @test "words of failure in a program's own output are none" {
 	run -0 vm -- sh -c 'echo "WARNING: CPU: 0 Kernel panic - not syncing BUG: "'
 }
 
+# As C has it, so has Python: the list is of POSIX's regular expressions.
+# bats test_tags=short
+@test "the one list of complaints: what is one, and what is none" {
+	tests=$BATS_TEST_DIRNAME/hugetlb-poison
+	cat > bad <<-'EOF'
+		------------[ cut here ]------------
+		WARNING: CPU: 0 PID: 1 at mm/rmap.c:1 f+0x1/0x2
+		WARNING: suspicious RCU usage
+		BUG: KASAN: slab-use-after-free in f+0x1/0x2
+		watchdog: BUG: soft lockup - CPU#0 stuck for 22s!
+		watchdog: Watchdog detected hard LOCKUP on cpu 0
+		BUG kmalloc-64 (Not tainted): Poison overwritten
+		BUG: Bad page state in process cat  pfn:00001
+		kernel BUG at mm/rmap.c:1!
+		Oops: general protection fault, probably for non-canonical address
+		traps: PANIC: double fault, error_code: 0x0
+		Kernel panic - not syncing: Attempted to kill init!
+		UBSAN: array-index-out-of-bounds in mm/rmap.c:1:2
+		INFO: task cat:1 blocked for more than 120 seconds.
+		rcu: INFO: rcu_preempt self-detected stall on CPU
+		kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
+		list_del corruption. prev->next should be 1, but was 2
+		refcount_t: underflow; use-after-free.
+		vm-init: FAILED: no virtio port named status
+	EOF
+	cat > good <<-'EOF'
+		Memory failure: 0x8000: Sending SIGBUS to cat:1 due to hardware memory corruption
+		MCE: Killing cat:1 due to hardware memory corruption fault at 7f0000000000
+		Memory failure: 0x8000: recovery action for huge page: Recovered
+		cat: WARNING: not at the beginning
+		DEBUG: nothing
+	EOF
+	list() { sed -n "/$1\[\]/,/^};/s/^\t\"\(.*\)\",.*/\1/p" "$tests/hp_complaints.h"; }
+	list hp_complaints > yes
+	list hp_no_complaints > no
+	[ "$(wc -l < yes)" -ge 20 ]
+	[ "$(grep -Ef yes bad | grep -vcEf no)" = "$(wc -l < bad)" ]
+	run -1 grep -vEf no <(grep -Ef yes good)
+	PYTHONPATH=$tests run -0 python3 -B -c '
+from complaints import is_complaint
+assert all(is_complaint(line) for line in open("bad"))
+assert not any(is_complaint(line) for line in open("good"))'
+}
+
+# bats test_tags=short
 @test "stale code of the emulator is told from what the command did" {
 	cat > "$BATS_TEST_TMPDIR/stale" <<-'EOF'
 		import sys
@@ -183,6 +237,7 @@ assert_says()
 	run -0 python3 "$BATS_TEST_TMPDIR/stale" "$BATS_TEST_DIRNAME/../scripts"
 }
 
+# bats test_tags=short
 @test "an emulator that dies of a signal says nothing about the kernel: once more" {
 	mkdir scratch
 	# shellcheck disable=SC2016
@@ -229,6 +284,7 @@ assert_says()
 	run -1 kill -0 "$qemu"
 }
 
+# bats test_tags=short
 @test "wrong usage is told before anything happens" {
 	run -2 vm --memory much -- true
 	assert_says 'is no size'

@@ -1,0 +1,114 @@
+"""What the scripts that boot guests have in common: what they build before, what they
+run in a guest, and how they say what failed."""
+
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+# The kernels that scripts/vm knows by name, and what makes them.
+TARGETS = {"stock": "stock", "hugepoison": "kernel", "debug": "debug", "kcsan": "kcsan",
+           "hostile": "hostile-kernel"}
+# What a kernel is made of here.
+STOCK_SOURCES = ["configs"]
+SOURCES = ["configs", "mm", "include", "hooks"]
+
+
+def fail(message):
+    """Ends the program with what is wrong."""
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def need_place(directory):
+    """As building.bash has it."""
+    if re.search(r"[\s:]", directory):
+        fail(f"the path '{directory}' has a space or a colon in it, where the kernel does not"
+             " build: move it")
+
+
+def run(what, *words):
+    """Runs a command in the repository's top directory; it has to succeed."""
+    print(f"--- {what}", flush=True)
+    status = subprocess.run(words, cwd=TOP, check=False).returncode
+    if status:
+        fail(f"{what}: {' '.join(words)} failed with status {status}")
+
+
+class Table:
+    """The place of a table in a document, between two comments."""
+
+    END = "<!-- end -->\n"
+
+    def __init__(self, document, name):
+        self.path = os.path.join(TOP, document)
+        begin = f"<!-- {name} -->\n"
+        with open(self.path, encoding="utf-8") as file:
+            before, found, rest = file.read().partition(begin)
+        if not found:
+            fail(f"{document} has no line {begin}")
+        self.before = before + begin
+        self.text, _, self.after = rest.partition(self.END)
+
+    def write(self, text):
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(self.before + text + self.END + self.after)
+
+
+def indented(text):
+    """As Markdown has what is to stay as it is."""
+    return "\n" + "".join(f"    {line}\n" for line in text.splitlines()) + "\n"
+
+
+def image_of(kernel):
+    return os.path.join(TOP, "build", kernel, "bzImage")
+
+
+def newest(directories):
+    """When a file below one of the directories was last changed."""
+    return max(os.stat(os.path.join(place, name)).st_mtime for directory in directories
+               for place, _, names in os.walk(os.path.join(TOP, directory)) for name in names)
+
+
+def is_current(kernel):
+    """Whether a kernel is built, of the files as they are now."""
+    sources = STOCK_SOURCES if kernel == "stock" else SOURCES
+    return os.path.exists(image_of(kernel)) and \
+        os.stat(image_of(kernel)).st_mtime >= newest(sources)
+
+
+def build(kernels, *targets):
+    """Makes those of the kernels that are not there or older than what they are made of,
+    then the other targets of the Makefile."""
+    for kernel in dict.fromkeys(kernels):
+        if kernel in TARGETS and not is_current(kernel):
+            run(f"kernel: {kernel}", "make", TARGETS[kernel])
+    for target in targets:
+        run(target, "make", "-s", target)
+
+
+def name_of(kernel):
+    """What scripts/vm calls the kernel of an image."""
+    return os.path.basename(os.path.dirname(os.path.abspath(kernel))) if "/" in kernel else kernel
+
+
+class Guest:
+    """A command in a guest. The options are those of scripts/vm. Its lines come one by
+    one; then there is its exit status."""
+
+    def __init__(self, kernel, options, *command):
+        self.words = [os.path.join(TOP, "scripts/vm"), "--kernel", kernel, *options, "--", *command]
+        self.status = None
+
+    def __iter__(self):
+        with subprocess.Popen(self.words, cwd=TOP, stdout=subprocess.PIPE, text=True,
+                              errors="replace") as process:
+            yield from process.stdout
+        self.status = process.returncode
+
+    def run(self, **more):
+        """Without a look at what it says, unless subprocess.run() is asked for that."""
+        done = subprocess.run(self.words, cwd=TOP, check=False, **more)
+        self.status = done.returncode
+        return done
