@@ -102,8 +102,12 @@ class Guest:
         self.status = None
 
     def __iter__(self):
+        return self.lines()
+
+    def lines(self, **more):
+        """What it says, with what subprocess.Popen() takes besides."""
         with subprocess.Popen(self.words, cwd=TOP, stdout=subprocess.PIPE, text=True,
-                              errors="replace") as process:
+                              errors="replace", **more) as process:
             yield from process.stdout
         self.status = process.returncode
 
