@@ -37,10 +37,14 @@ static bool hugepoison_may_write(struct vm_area_struct *vma,
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-/* Whether a healthy block can be mapped by one entry. */
+/*
+ * Whether a healthy block can be mapped by one entry. Unsharing needs base pages: it
+ * has just split such an entry, to copy one, and would find it again for ever.
+ */
 static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
 {
 	return folio_order(folio) > HPAGE_PMD_ORDER &&
+	       !(vmf->flags & FAULT_FLAG_UNSHARE) &&
 	       pmd_none(pmdp_get_lockless(vmf->pmd)) &&
 	       !thp_disabled_by_hw() && !arch_needs_pgtable_deposit();
 }
