@@ -679,8 +679,9 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  *
  * Context: Process context, may sleep and allocate: for a gigantic one that may
  * mean migrating a GiB, so nothing that others need should be locked.
- * Return: a hugepage with one reference, for folio_put() to give back, its
- * contents undefined; NULL if there is none.
+ * Return: a hugepage with one reference, for folio_put() to give back; NULL if
+ * there is none. It is zeroed: memfd_pin_folios() takes what the file has without a
+ * lock, and would show what its former owner left there.
  */
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
@@ -699,6 +700,8 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 	else if (!ret)
 		mem_cgroup_cancel_charge(memcg, pages_per_huge_page(h));
 	mem_cgroup_put(memcg);
+	if (spare)
+		folio_zero_user(spare, 0);
 	return spare;
 }
 
