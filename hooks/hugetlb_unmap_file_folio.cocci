@@ -1,4 +1,5 @@
-// The same for the hugepage that was mapped again behind the truncation.
+// The same for the hugepage that was mapped again behind the truncation. A private
+// page that was written since stays, as stock passes by a hugepage that was copied.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@
@@ -9,7 +10,7 @@ expression E1, E2;
   hugetlb_unmap_file_folio(...)
   {
   <...
-+ if (hugepoison_zap_narrowed(vma, start, end))
++ if (hugepoison_zap_hugepage(vma, start, end))
 + 	continue;
   if (!hugetlb_vma_maps_page(vma, E1, E2))
   	continue;

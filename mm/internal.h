@@ -223,10 +223,6 @@ bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
 enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
 					 unsigned long address);
 
-/* zap.c: narrowed VMAs lose entries */
-void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
-			     pgoff_t end);
-
 /* unmap.c: take a poisoned hugepage away from every mapper */
 bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
 			bool wait);

@@ -115,6 +115,10 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 			folio_put(folio);
 		return true;
 	}
+	/* a fault may have marked it after hugepoison_get_used() */
+	spin_lock_irq(&hugetlb_lock);
+	folio_clear_hugetlb_migratable(folio);
+	spin_unlock_irq(&hugetlb_lock);
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
 		err.page = raw->page;
 		hugepoison_mark_raw(folio, raw->page);
@@ -124,6 +128,17 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	hugepoison_conclude(&err, outcome);
 	hugepoison_end();
 	return hugepoison_actions[outcome].later;
+}
+
+/*
+ * Whether a file has let go of the hugepage, and only the handler has it. A fault that
+ * fills a hugepage looks the same, but then the handler has no reference.
+ */
+static bool hugepoison_is_left(const struct hugepoison_record *record,
+			       struct folio *folio)
+{
+	return record->referenced && !READ_ONCE(folio->mapping) &&
+	       !folio_mapped(folio) && folio_ref_count(folio) == 1;
 }
 
 /*
@@ -137,7 +152,8 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 static bool hugepoison_try_release(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
-	bool open = hugepoison_is_open(record);
+	bool open = hugepoison_is_open(record) &&
+		    !hugepoison_is_left(record, folio);
 
 	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
 		record->referenced = true;

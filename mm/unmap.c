@@ -210,7 +210,7 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 	if (!is_vm_hugetlb_page(vma)) {
 		/* a private one that was unpoisoned is still narrowed */
 		if (folio_test_anon(folio))
-			hugepoison_zap_poisoned(vma, folio->index, folio->index +
+			hugepoison_zap_hugepage(vma, folio->index, folio->index +
 						folio_nr_pages(folio));
 		return true;
 	}
@@ -285,7 +285,7 @@ static bool hugepage_unmap_small_one(struct folio *folio,
 	const pgoff_t *pages = arg;
 
 	if (!is_vm_hugetlb_page(vma))
-		hugepoison_zap_poisoned(vma, pages[0], pages[1]);
+		hugepoison_zap_hugepage(vma, pages[0], pages[1]);
 	return true;
 }
 
@@ -337,6 +337,31 @@ void hugepage_unmap_small(struct folio *folio, struct page *page,
 	hugepage_lock_file_mappers(mapping);
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
 				  first + nr_pages - 1)
-		hugepoison_zap_poisoned(vma, first, first + nr_pages);
+		hugepoison_zap_hugepage(vma, first, first + nr_pages);
 	hugepage_unlock_file_mappers(mapping);
+}
+
+/**
+ * hugepoison_cannot_move - whether migration has to leave a hugepage alone
+ * @folio: the hugepage, which migration has isolated
+ *
+ * Migration isolates many hugepages and then moves one by one. An error may come in
+ * between, and its hugepage be narrowed before its turn. try_to_migrate_one() and
+ * remove_migration_pte() know entries of a hugepage's size only: they would map the
+ * head page at the address of each healthy page, without a warning.
+ *
+ * The rest is stock's condition: a hugepage that is being freed has no mapping, and
+ * would be moved without its subpool.
+ *
+ * Context: @folio locked. Healthy pages are mapped, and an error is narrowed, with
+ * that lock held: the answer lasts until it is dropped.
+ * Return: true when @folio is narrowed, or on its way to the pool.
+ */
+bool hugepoison_cannot_move(struct folio *folio)
+{
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (hugetlb_folio_subpool(folio) && !folio_mapping(folio))
+		return true;
+	return folio_mapcount(folio) != folio_entire_mapcount(folio) ||
+	       hugepoison_fate(folio) == HUGEPOISON_NARROW;
 }

@@ -48,18 +48,21 @@ bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 }
 
 /**
- * hugepoison_zap_poisoned - unmap pages of a poisoned hugepage
+ * hugepoison_zap_hugepage - unmap pages of one hugepage from a narrowed VMA
  * @vma: a VMA that maps some of it
  * @start: offset in the file of the first page to unmap, in base pages
  * @end: offset of the first one not to
  *
- * As hugepoison_zap_narrowed(), but pages that a private mapping has copied are
- * no part of the hugepage, and nothing is discarded.
+ * For the handler, and for a hole whose hugepage was mapped again after
+ * hugepoison_zap_narrowed(). Pages that a private mapping has copied are no part of
+ * the hugepage, and nothing is discarded: a private page that was written after the
+ * hole would be lost.
  *
  * Context: Process context, may sleep; i_mmap_rwsem or the anon_vma's lock held.
+ * Return: false when @vma is a hugetlb VMA, for the caller to unmap.
  */
-void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
+bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end)
 {
-	hugepoison_zap(vma, start, end, false);
+	return hugepoison_zap(vma, start, end, false);
 }

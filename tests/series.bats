@@ -65,8 +65,8 @@ copy_of_our_code()
 }
 
 @test "a function that is called before it comes: the step says what it does until then" {
-	sed -i 's/^stubs: hugepoison_zap_poisoned /stubs: /' "$SERIES/05-containment"
-	assert_refused "hugepoison_zap_poisoned is called from step 5 on and comes in step 10"
+	sed -i 's/^stubs: hugepoison_zap_hugepage /stubs: /' "$SERIES/05-containment"
+	assert_refused "hugepoison_zap_hugepage is called from step 5 on and comes in step 10"
 	assert_says "remedy: add it to the line stubs: of $SERIES/05-containment if it may do nothing"
 }
 

@@ -73,6 +73,8 @@ bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
 /* mm/hugepoison/zap.c: narrowed VMAs lose entries */
 bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
+bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
+			     pgoff_t end);
 
 /* mm/hugepoison/narrow.c: a hugetlb VMA becomes a narrowed one, and one again */
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
@@ -110,6 +112,7 @@ void hugepage_unlock_file_mappers(struct address_space *mapping);
 struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio);
 void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma);
 bool hugepage_unmap_poisoned(struct folio *folio);
+bool hugepoison_cannot_move(struct folio *folio);
 
 /* mm/hugepoison/small-rmap.c: count the mappings of a hugepage below its size */
 int hugepage_mapcount(struct folio *folio);
@@ -406,6 +409,9 @@ void hugepoison_reset_vmemmap(struct page *to);
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
 #define hugepoison_stays_behind(folio, page)				\
 	((void)(folio), PageHWPoison(page))
+/* a macro: hugetlb_folio_subpool() is of linux/hugetlb.h, which may come later */
+#define hugepoison_cannot_move(folio)					\
+	(hugetlb_folio_subpool(folio) && !folio_mapping(folio))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false
@@ -419,6 +425,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_vm_op(op)			hugetlb_vm_op_##op
 #define hugepoison_vma_is_hugetlb(vma)		is_vm_hugetlb_page(vma)
 #define hugepoison_zap_narrowed(...)		false
+#define hugepoison_zap_hugepage(...)		false
 #define hugepoison_zero_segment(folio, start, end)			\
 	folio_zero_segment(folio, start, end)
 #define hugepoison_heal_hole(...)		0

@@ -203,4 +203,71 @@ TEST_F_TIMEOUT(moved, raw_page_at_most, 120)
 	}
 }
 
+/* --- narrowed before its turn ---------------------------------------------------- */
+
+static void survive(int number)
+{
+	(void)number;
+}
+
+/* The handler is given a reference, so does not ask whether the hugepage is isolated. */
+static int inject_held(char *addr)
+{
+	struct sigaction action = { .sa_handler = survive }, before;
+	int ret;
+
+	sigaction(SIGBUS, &action, &before);
+	ret = madvise(addr, HP_BASE, MADV_HWPOISON) ? -errno : 0;
+	sigaction(SIGBUS, &before, NULL);
+	return ret;
+}
+
+/* Touches the healthy pages of the last hugepage for as long as others are moved. */
+static void touch_while_moving(FIXTURE_DATA(moved) *self, char *last)
+{
+	do {
+		for (unsigned long i = 0; i < HP_2M / HP_BASE; i++)
+			if (i != RAW)
+				hp_touch(last + i * HP_BASE, HP_READ);
+	} while (!__atomic_load_n(&self->done, __ATOMIC_SEQ_CST));
+}
+
+/* To the other node, whoever has it mapped besides. */
+static int move_page(char *addr)
+{
+	int status = -1, node = !hp_pfn_node(hp_pfn(addr));
+	void *page = addr;
+
+	if (syscall(__NR_move_pages, 0, 1, &page, &node, &status, 4 /* MPOL_MF_MOVE_ALL */))
+		return -errno;
+	return status;
+}
+
+/*
+ * The last hugepage waits to be moved, and is narrowed before its turn. It is left
+ * where it is, then and whenever somebody asks again.
+ */
+TEST_F_TIMEOUT(moved, stays_once_narrowed, 120)
+{
+	char *last = self->map.addr + (MOVED - 1) * HP_2M;
+	unsigned long pfn;
+	pthread_t thread;
+	long damage;
+
+	for (int i = 0; i < TIMES; i++) {
+		move_first(self, &thread);
+		ASSERT_EQ(0, inject_held(last + RAW * HP_BASE));
+		touch_while_moving(self, last);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(1, hp_lost(last, HP_2M, MOVED - 1, &damage));
+		EXPECT_EQ(0, damage);
+		EXPECT_EQ(-EBUSY, move_page(last));
+		EXPECT_EQ(1, hp_lost(last, HP_2M, MOVED - 1, &damage));
+		EXPECT_EQ(0, damage);
+		pfn = hp_pfn(last) + RAW;
+		ASSERT_EQ(0, hp_unpoison_soon(pfn));
+		ASSERT_EQ(0, hp_stamp(last, HP_2M, MOVED - 1));
+	}
+}
+
 TEST_HARNESS_MAIN
