@@ -1,9 +1,9 @@
-"""What the proofs with a database have in common, in the guest.
+"""Parts that the proofs with a database share, in the guest.
 
-A trial is one kind of raw page: the server runs under load, errors are reported
-in raw pages of that kind at a steady rate, and what became of it is written down.
-A database (proofs/NAME-guest) says how its server is started and asked, and where
-in its memory the raw pages of a kind are.
+A trial is one kind of raw page: the server runs under load, the trial reports errors in raw
+pages of that kind at a steady rate, and writes down the results. A database
+(proofs/NAME-guest) starts and queries its server, and finds raw pages of a kind in the
+server's memory.
 """
 
 import argparse
@@ -27,7 +27,7 @@ now = time.monotonic
 
 
 class Lost(Exception):
-    """The connection is gone, or there was none to be had."""
+    """The connection is gone, or could not be made."""
 
 
 class Refused(Exception):
@@ -69,7 +69,7 @@ def mappings(pid, pattern):
 
 
 def mapping(pid, pattern):
-    """The same of all of them: a mapping that was narrowed is several."""
+    """The same for all lines: a mapping that was narrowed has several."""
     ranges = mappings(pid, pattern)
     if not ranges:
         raise NoPage(f"process {pid} has no mapping that matches {pattern}: is it on hugepages?")
@@ -77,7 +77,7 @@ def mapping(pid, pattern):
 
 
 def frame(pid, address):
-    """The page frame that the process has there; none if it has not touched it."""
+    """The process's page frame at the address; none if the process has not touched it."""
     try:
         with of_process(pid, "pagemap") as file:
             file.seek(address // PAGE * 8)
@@ -88,7 +88,7 @@ def frame(pid, address):
 
 
 def memory(pid, address, length):
-    """What is there; None if it cannot be read. Faults it in, raises no signal."""
+    """The contents; None if they cannot be read. Faults the page in, raises no signal."""
     with of_process(pid, "mem") as file:
         try:
             file.seek(address)
@@ -98,7 +98,8 @@ def memory(pid, address, length):
 
 
 def report_error(pfn):
-    """As a memory scrubber does, action optional: what the kernel said, or ''."""
+    """Reports an error as a memory scrubber does, action optional; the kernel's answer, or
+    ''."""
     try:
         with open(OFFLINE, "w", encoding="ascii") as file:
             file.write(hex(pfn * PAGE))
@@ -176,8 +177,8 @@ class Probe(threading.Thread):
 
 
 class Load(threading.Thread):
-    """A load generator, which is started again when it has ended, as a pool of
-    connections would connect again; what it got done."""
+    """A load generator and its results. It starts again when it has ended, as a pool of
+    connections would connect again."""
 
     def __init__(self, command, progress, failed, done, log, **options):
         super().__init__(daemon=True)
@@ -188,7 +189,7 @@ class Load(threading.Thread):
         self.process = None
         self.seconds = []       # (when, seconds, transactions)
         self.lost = 0           # transactions that were begun, and failed
-        self.processed = 0      # and that were told to be committed
+        self.processed = 0      # and that the server reported as committed
 
     def run(self):
         while not self.over.is_set():
@@ -375,13 +376,13 @@ class Trial:
         return row, self.course(zero)
 
     def toll(self):
-        """What died since this was asked last, and what the server said of it."""
+        """Processes that died since the last call, and the server's messages about them."""
         dead, self.dead = self.dead, killed()
         restarts, self.restarts = self.restarts, 0
         return {"killed": len(self.dead - dead), "restarts": restarts, **self.database.toll()}
 
     def verify(self):
-        """What the checks of the database found: name, and '' if it is right."""
+        """Results of the database's checks: name, and '' if it is right."""
         return {name: self.insist(check, self) for name, check in self.database.checks()}
 
     def course(self, zero):
@@ -423,7 +424,7 @@ def pack(place, data):
 
 
 def must(result):
-    """What a program printed; ends this one if that has failed."""
+    """A program's output; ends this program if that one failed."""
     if result.returncode:
         sys.exit(f"{' '.join(result.args)}: exit status {result.returncode}\n{result.stdout}")
     return result.stdout
@@ -437,7 +438,7 @@ def as_user(user, *words):
 
 
 def arguments(doc):
-    """Those of a guest's program."""
+    """The arguments of a guest's program."""
     parser = argparse.ArgumentParser(description=doc,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--create", action="store_true",
@@ -448,7 +449,7 @@ def arguments(doc):
 
 
 def run(name, trials, **more):
-    """All trials (database, kind, plan); leaves what came of them, and more, in
+    """Runs all trials (database, kind, plan); leaves their results, and more, in
     $SCRATCH."""
     scratch = os.environ["SCRATCH"]
     result = {"plan": vars(trials[0][2]), "rows": [], "course": [], **more}

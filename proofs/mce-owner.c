@@ -3,8 +3,8 @@
  * usage: mce-owner FILE|- SIZE early|late|plain
  *
  * A process that has one hugepage of SIZE bytes, of a file on hugetlbfs or (-)
- * private, for proofs/mce-guest. It does what it is told on stdin and answers
- * each word by one line:
+ * private, for proofs/mce-guest. It reads commands from stdin and answers each
+ * by one line:
  *
  *   where    the page frame and the address of the raw page to be, and where the
  *            code of spin is
@@ -25,8 +25,8 @@
  *   twin's   the same of the other thread, which has ended
  *   discard  give up the raw page's contents
  *
- * With early it asks to be told of errors that it has not touched; with plain it
- * has no handler for SIGBUS, as most programs.
+ * With early it asks for signals of errors that it has not touched; with plain it has
+ * no handler for SIGBUS, as most programs.
  *
  * exit status: 0 at the end of stdin, 1 something failed, 2 wrong usage
  */
@@ -104,7 +104,7 @@ static void catch_signals(bool early)
 		fail("PR_MCE_KILL");
 }
 
-/* Who comes first fills it: each page begins with its number. */
+/* The first process fills the hugepage: each page begins with its number. */
 static void map(const char *path)
 {
 	int flags = MAP_SHARED;
@@ -149,7 +149,9 @@ static bool is_called(void)
 	return __atomic_load_n(&called, __ATOMIC_ACQUIRE);
 }
 
-/* Only machine code of its own runs here, so that a machine check hits that. */
+/*
+ * Only this function's machine code runs here, so that a machine check hits it.
+ */
 __attribute__((noinline)) static void read_raw(void)
 {
 	code = 0;
@@ -162,8 +164,8 @@ __attribute__((noinline)) static void read_raw(void)
 }
 
 /*
- * The same, but what it reads is there. Hardware reports an error on a load of the
- * raw page, which is done again unless there is a signal: that is the last one here.
+ * The same, but on a healthy page. Hardware reports an error on a load of the raw
+ * page, which is done again unless there is a signal: that is the last one here.
  */
 __attribute__((noinline)) static void read_other(void)
 {

@@ -1,5 +1,5 @@
-"""What the proofs with a database have in common, on the host: their expectations
-of what databases.py left, their table, and the course of the throughput.
+"""Parts that the proofs with a database share, on the host: their expectations of
+databases.py's results, their table, and the course of the throughput.
 """
 
 import csv
@@ -23,7 +23,7 @@ def create(proof):
 
 
 def live(proof, **options):
-    """The same on each kernel: what came of it."""
+    """Runs the same on each kernel; returns the results."""
     data = create(proof)
     found = {kernel: proof.guest(kernel, data, **options) for kernel in KERNELS}
     os.unlink(data)
@@ -31,7 +31,7 @@ def live(proof, **options):
 
 
 def wrong(row):
-    """What the checks found that is not right."""
+    """The failed checks."""
     if row["gone"]:
         return "the server is down"
     return "; ".join(f"{name}: {found}" for name, found in row["verified"].items() if found != "")
@@ -44,7 +44,8 @@ def quiet(row):
 
 
 def expect(proof, found, untouched):
-    """What holds on our kernel whatever the load does, and where stock must differ."""
+    """Expectations that hold on our kernel under any load, and differences that stock must
+    show."""
     for row in found[OURS]["rows"]:
         name = f"{row['variant']}, {row['kind']}: "
         if row["kind"] in untouched:
@@ -58,7 +59,7 @@ def expect(proof, found, untouched):
         if "2M" in row["variant"]:
             proof.expect(name + "the pool is as large as before", row["missing"] == 0, row)
     ours = touched(found[OURS])
-    proof.expect("who touches a raw page dies by it", ours, found[OURS]["rows"])
+    proof.expect("a process that touches a raw page dies by it", ours, found[OURS]["rows"])
     lost = [row for row in found["stock"]["rows"] if row["kind"] in untouched and not quiet(row)]
     proof.expect("on stock an error that nobody touches is noticed", lost, found["stock"]["rows"])
 
@@ -89,7 +90,7 @@ def lines(found, kinds):
 
 
 def messages(found):
-    """What the servers' logs have as errors, by kernel."""
+    """Errors in the servers' logs, by kernel."""
     lists = []
     for kernel in KERNELS:
         said = sorted({message for row in found[kernel]["rows"]

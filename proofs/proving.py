@@ -1,11 +1,10 @@
-"""What the proofs have in common: arguments, guests, expectations, tables.
+"""Parts that all proofs share: arguments, guests, expectations, tables.
 
 A proof NAME is a program proofs/NAME, run by scripts/prove. It boots guests of
-the stock kernel and of ours with the same script, proofs/NAME-guest, which leaves
-what it saw in $SCRATCH/NAME.json. The proof says as TAP what it expects of that,
-so scripts/check counts it, and writes docs/proofs/NAME.md; with --quick, the
-short version, build/proofs/NAME.md. What else a guest leaves (logs) is kept in
-build/proofs/NAME/KERNEL.
+the stock kernel and of ours with the same script, proofs/NAME-guest, which leaves its
+results in $SCRATCH/NAME.json. The proof checks them as TAP, so scripts/check counts them,
+and writes docs/proofs/NAME.md; with --quick, the short version, build/proofs/NAME.md. Other
+files of a guest (logs) stay in build/proofs/NAME/KERNEL.
 """
 
 import re
@@ -26,7 +25,7 @@ KERNELS = (STOCK, OURS)
 
 
 class Proof:
-    """One proof: what was asked for, what was expected, what is written."""
+    """One proof: its options, its expectations, its page."""
 
     def __init__(self, name, doc):
         parser = argparse.ArgumentParser(prog="proofs/" + name, description=doc,
@@ -52,15 +51,14 @@ class Proof:
             print(f"# {detail}", flush=True)
 
     def scratch(self, kernel, what=""):
-        """Where a guest leaves what it saw."""
+        """Where a guest leaves its results."""
         name = os.path.basename(kernel)
         return os.path.join(self.place, "-".join(filter(None, (name, what))))
 
     def guest(self, kernel, *words, what="", dies=None, **options):
-        """Boots a kernel and runs proofs/NAME-guest there with these words; what it
-        left in NAME.json. The options are those of scripts/vm: pool_2m=8 is
-        --pool-2m 8. With dies, a pattern of the console's, the kernel is to die of
-        it, and there is nothing to be returned."""
+        """Boots a kernel and runs proofs/NAME-guest there with these words; returns
+        NAME.json. The options are those of scripts/vm: pool_2m=8 is --pool-2m 8. With dies,
+        a pattern in the console, the kernel has to die, and nothing is returned."""
         scratch = self.scratch(kernel, what)
         shutil.rmtree(scratch, ignore_errors=True)
         os.makedirs(scratch)
@@ -89,7 +87,7 @@ class Proof:
             return json.load(file)
 
     def write(self, text):
-        """What is to be read, with the command that made it."""
+        """Writes the page, with the command that made it."""
         directory = os.path.join(TOP, "build/proofs" if self.quick else "docs/proofs")
         os.makedirs(directory, exist_ok=True)
         command = f"scripts/prove {'--quick ' if self.quick else ''}{self.name}"
@@ -104,7 +102,7 @@ class Proof:
 
 
 def versions(*packages):
-    """What it ran on: the kernel, QEMU and Debian packages."""
+    """Versions: the kernel, QEMU and Debian packages."""
     with open(os.path.join(TOP, "build/hugepoison/config"), encoding="utf-8") as file:
         kernel = next(line for line in file if line.startswith("# Linux/")).split()[2]
     return [f"Linux {kernel}"] + [

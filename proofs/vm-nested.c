@@ -2,8 +2,8 @@
 /*
  * The only program of the nested virtual machine that proofs/vm-guest runs: its
  * first process, and all of its user space. It fills most of the machine's memory
- * with a pattern and does what it is told over the second console, a command
- * and an answer of one line each:
+ * with a pattern and reads commands from the second console, a command and an
+ * answer of one line each:
  *
  *   blocks             the 2 MiB of guest physical memory that are all its own
  *   read GPA           reads the page there: good, wrong, or bus CODE LSB
@@ -55,7 +55,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-/* What page i says: another word in each page and after each write. */
+/* The word in page i: another one in each page and after each write. */
 static unsigned long pattern(unsigned long i)
 {
 	return (i << 20 | generation[i]) * 0x9e3779b97f4a7c15UL;
@@ -152,7 +152,7 @@ static void say_blocks(void)
 	puts("");
 }
 
-/* One visit to a page: what it says is checked, before and after a new write. */
+/* One visit to a page: checks its word, before and after a new write. */
 static enum outcome visit(unsigned long i, bool write)
 {
 	if (sigsetjmp(back, 1))
@@ -203,7 +203,7 @@ static void sweep(unsigned long gpa, unsigned long bytes)
 	printf("good %lu wrong %lu bus %lu\n", nr[GOOD], nr[WRONG], nr[BUS]);
 }
 
-/* What a program that knows nothing of memory errors lives to see. */
+/* The end of a program that knows nothing of memory errors. */
 static void victim(unsigned long gpa)
 {
 	int status = 0;

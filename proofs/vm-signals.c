@@ -2,16 +2,16 @@
 /*
  * Preloaded into QEMU by proofs/vm-guest.
  *
- * Each SIGBUS that the kernel sends QEMU is written to the file $VM_SIGNALS, with its
- * address and how much of it is lost, and then given to QEMU's own handler. While
- * there is a file $VM_SIGNALS.late an action-optional one is not: QEMU then learns of
- * the error only when its machine touches it.
+ * It writes each SIGBUS that the kernel sends QEMU to the file $VM_SIGNALS, with its
+ * address and lsb, and then calls QEMU's own handler. While there is a file
+ * $VM_SIGNALS.late it drops action-optional ones: QEMU then learns of the error only
+ * when its machine touches it.
  *
  * QEMU 7.2 reports memory errors as Intel's processors do, to machines with AMD's
- * processors too. Linux does not recover from that there, whatever the model. Later
- * versions of QEMU report them as AMD's processors do, and so does this with $VM_AMD:
- * CPUID says that the processor contains errors (SUCCOR), an error that has been run
- * into is marked as poison, and one that has not is deferred instead of uncorrected.
+ * processors too. An AMD model's Linux does not recover from that. Later versions of
+ * QEMU report them as AMD's processors do, and so does this library with $VM_AMD:
+ * CPUID says that the processor contains errors (SUCCOR), an error that a load ran
+ * into is marked as poison, and every other error is deferred instead of uncorrected.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
