@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What rowstore and rowload say to each other: rows, and requests for them. */
+/* The protocol of rowstore and rowload: rows, and requests for them. */
 #ifndef ROW_H
 #define ROW_H
 
@@ -21,7 +21,7 @@ struct row {
 
 enum op { ROW_GET = 1, ROW_PUT = 2 };
 
-/* Answered by the row as it is then; of a GET only id counts. */
+/* The answer is the row as it is then; a GET only uses id. */
 struct request {
 	unsigned long op;
 	struct row row;
@@ -47,7 +47,7 @@ static inline void row_make(struct row *row, unsigned long id, unsigned long ver
 	row->sum = row_sum(row);
 }
 
-/* All of it, or false where the other side is gone. */
+/* Reads or writes all of it; false if the other side is gone. */
 static inline bool read_all(int fd, void *to, size_t len)
 {
 	for (ssize_t n; len; to = (char *)to + n, len -= n) {

@@ -3,11 +3,12 @@
  * Clients of rowstore: each asks for a row fifty times a second, changes one now and
  * then, and checks what it gets. A client that gets no answer connects again.
  *
- * Of all requests half go to the few hot rows that everybody wants, the rest to any
- * other, but for the COLD ones, for which nobody asks.
+ * Half of all requests go to the few hot rows, the rest to any other row, except the
+ * COLD ones, for which nobody asks.
  *
- * What happened goes to standard output: when no client got an answer, then for each
- * tenth of a second how many did and did not, and how many answers were wrong.
+ * The report goes to standard output: when no client got an answer, then for each
+ * tenth of a second how many clients did and did not, and how many answers were
+ * wrong.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -38,7 +39,9 @@ static unsigned long answered[STEPS_MOST], failed[STEPS_MOST], wrong;
 static pthread_mutex_t answer_lock = PTHREAD_MUTEX_INITIALIZER;
 static double last_answer;
 
-/* The newest version of each row that was answered to who changed it. */
+/*
+ * The newest version of each row for which the changing client has an answer.
+ */
 static unsigned long *versions;
 
 static void count(unsigned long *steps, double at)
@@ -87,7 +90,7 @@ static unsigned long choose_row(unsigned int *seed)
 	return id;
 }
 
-/* A client changes its own rows only, so it knows what they have to say. */
+/* A client changes its own rows only, so it knows their contents. */
 static bool is_mine(unsigned long id, unsigned long me)
 {
 	return (id ^ id >> 8) % clients == me;
@@ -123,7 +126,7 @@ static bool ask(int fd, unsigned int *seed, unsigned long me)
 	return true;
 }
 
-/* What was late is made up for, but not what was down. */
+/* Catch up late requests, but not those of a downtime. */
 static double wait_for_next(double last)
 {
 	double at = now(), next = last + PERIOD;

@@ -2,12 +2,11 @@
 /*
  * A small database: rows of 1 KiB in a shared memory of hugepages, a log on disk.
  *
- * It knows nothing of memory errors, as most programs do. Like many databases it
- * has a process for each client, which copies rows from and to the shared memory,
- * and writes each change into the log before. When a worker dies, the memory may be
- * in any state: then the first process ends the other workers and itself, and
- * whoever started it (systemd, say) starts it again, and it reads all rows from the
- * log.
+ * Like most programs it knows nothing of memory errors. Like many databases it has
+ * a process for each client, which copies rows from and to the shared memory, and
+ * writes each change into the log before. When a worker dies, the memory may be in
+ * any state: then the first process ends the other workers and itself. Its
+ * supervisor (systemd, say) starts it again, and it reads all rows from the log.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -55,7 +54,7 @@ static void get_row(unsigned long id, struct row *to)
 	unlock_row(id);
 }
 
-/* The log first: what is answered is on the disk. */
+/* The log first: an answered change is on the disk. */
 static void put_row(const struct row *row)
 {
 	lock_row(row->id);
@@ -65,7 +64,7 @@ static void put_row(const struct row *row)
 	unlock_row(row->id);
 }
 
-/* Rows are in the log in the order of their changes: the last one is the one. */
+/* Rows are in the log in the order of their changes: the last one is valid. */
 static void load_rows(void)
 {
 	static struct row batch[BATCH];
@@ -170,7 +169,7 @@ static int open_door(const char *path)
 	return door;
 }
 
-/* Until a worker dies; then all of it ends. */
+/* Waits until a worker dies; then ends all processes. */
 static void serve(const char *path, unsigned long workers)
 {
 	pid_t pid[WORKERS_MOST], dead;

@@ -2,14 +2,14 @@
 /*
  * A small page cache on hugetlb shared memory that survives memory errors.
  *
- * Several server processes share a cache of 4 KiB objects in hugepages; what is
- * not in it comes from a file. When the kernel reports an error in a page of the
- * cache (SIGBUS, BUS_MCEERR_AO, sent to who asked for it with PR_MCE_KILL), or a
- * server runs into it (BUS_MCEERR_AR), that one object is dropped, its 4 KiB are
- * punched out of the hugepage, which heals it, and the object is read again from
- * the file. Nobody else notices.
+ * Several server processes share a cache of 4 KiB objects in hugepages; other
+ * objects come from a file. When the kernel reports an error in a page of the
+ * cache (SIGBUS, BUS_MCEERR_AO, sent to a thread that asked for it with
+ * PR_MCE_KILL), or a server runs into it (BUS_MCEERR_AR), the cache drops that
+ * one object, punches its 4 KiB out of the hugepage, which heals it, and reads
+ * the object again from the file. The other processes do not notice.
  *
- * All there is to it: the address in the signal says which object it was.
+ * The address in the signal says which object to drop.
  *
  * To show it, and to test it, the servers also are their own clients, who know
  * what each object must say, and --errors injects errors (root, debugfs).
@@ -44,7 +44,7 @@
 enum what { ANSWERS, WRONG, HITS, LOADS, UNCACHED, AO, AR, HEALS, NOT_HEALED, ERRORS, WHATS };
 static const char * const names[WHATS] = {
 	"answers", "wrong answers", "from the cache", "read from the file",
-	"served past the cache", "told of an error (AO)", "ran into an error (AR)",
+	"served past the cache", "signals of an error (AO)", "ran into an error (AR)",
 	"pages healed", "not healed at once", "errors injected",
 };
 
@@ -54,7 +54,7 @@ struct slot {
 	long object;
 };
 
-/* What all processes share, but for the cache itself. */
+/* Memory that all processes share, besides the cache itself. */
 static struct shared {
 	bool stop;
 	unsigned long count[WHATS];
@@ -143,8 +143,8 @@ static char *page_of(unsigned long slot)
 }
 
 /*
- * An error that nobody has run into (AO) is the janitor's. Whoever runs into one
- * (AR) and expects that goes on where it says.
+ * The janitor handles an error that nobody has run into (AO). A server that runs
+ * into one (AR) in a guarded copy jumps to its recovery point.
  */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
@@ -158,7 +158,10 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	raise(sig);
 }
 
-/* From here on, or from here on no more. The compiler is not to know better. */
+/*
+ * Guards from here on, or no longer. The barrier keeps the compiler from moving
+ * it.
+ */
 static void guard(bool on)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -180,9 +183,10 @@ static bool copy_page(void *to, const void *from)
 }
 
 /*
- * The heart of it: what was in the page is gone, so give the page away. It comes
- * back as good memory. The lock is held; the slot is empty afterwards. Where that
- * cannot be (somebody holds the hugepage, no memory) the next one tries again.
+ * The heart of the cache: the page's contents are gone, so punch out the page. It
+ * comes back as good memory. The lock is held; the slot is empty afterwards. When
+ * the punch fails (somebody holds the hugepage, no memory) the next request tries
+ * again.
  */
 static bool heal(unsigned long slot)
 {
@@ -196,7 +200,10 @@ static bool heal(unsigned long slot)
 	return false;
 }
 
-/* A server may have run into the error before, and healed it: then all is well. */
+/*
+ * A server may have run into the error before, and healed it: then nothing is
+ * left to do.
+ */
 static void look_at(unsigned long slot)
 {
 	unsigned long copy[WORDS];
@@ -207,7 +214,9 @@ static void look_at(unsigned long slot)
 	pthread_mutex_unlock(&shared->slot[slot].lock);
 }
 
-/* The one thread that asks to be told of errors before anybody runs into them. */
+/*
+ * The one thread that asks for signals of errors before anybody runs into them.
+ */
 static void *janitor(void *unused)
 {
 	struct pollfd report = { .fd = reports[0], .events = POLLIN };
