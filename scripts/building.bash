@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts that build have in common: what they refuse, and what they say of it.
+# Functions that all building scripts share: refusals, and their messages.
 
 fail()
 {
@@ -51,7 +51,8 @@ explain_failure()
 }
 
 # every SECONDS COMMAND...: runs the command again and again, until it is killed. The last
-# sleep outlives it, so it keeps no lock of its caller's open, nor what bats waits for.
+# sleep outlives the caller, so it must not keep the caller's locks open, nor descriptors
+# that bats waits for.
 every()
 {
 	local seconds=$1

@@ -1,6 +1,6 @@
-# The demo's picture: what clients got of the service, on stock and on ours.
-# Run by scripts/demo, which defines: out, title, seconds, top and, for
-# each panel, its title, data, and marks: a file that gnuplot loads.
+# The demo's picture: requests answered by the service, on stock and on ours. Run by
+# scripts/demo, which defines: out, title, seconds, top and, for each panel, its title,
+# data, and marks: a file that gnuplot loads.
 set terminal pngcairo size 1280,560 font 'DejaVu Sans,12' background '#ffffff'
 set output out
 blue = '#3b6ea5'

@@ -1,5 +1,5 @@
-"""What the scripts that boot guests have in common: what they build before, what they
-run in a guest, and how they say what failed."""
+"""Functions that all scripts that boot guests share: building kernels, running commands in
+a guest, reporting failures."""
 
 import os
 import re
@@ -7,16 +7,16 @@ import subprocess
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-# The kernels that scripts/vm knows by name, and what makes them.
+# The kernels that scripts/vm knows by name, and their make targets.
 TARGETS = {"stock": "stock", "hugepoison": "kernel", "debug": "debug", "kcsan": "kcsan",
            "hostile": "hostile-kernel"}
-# What a kernel is made of here.
+# Files that a kernel is made of.
 STOCK_SOURCES = ["configs"]
 SOURCES = ["configs", "mm", "include", "hooks"]
 
 
 def fail(message):
-    """Ends the program with what is wrong."""
+    """Ends the program with a message."""
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     sys.exit(1)
 
@@ -57,7 +57,7 @@ class Table:
 
 
 def indented(text):
-    """As Markdown has what is to stay as it is."""
+    """As a literal block of Markdown."""
     return "\n" + "".join(f"    {line}\n" for line in text.splitlines()) + "\n"
 
 
@@ -79,8 +79,8 @@ def is_current(kernel):
 
 
 def build(kernels, *targets):
-    """Makes those of the kernels that are not there or older than what they are made of,
-    then the other targets of the Makefile."""
+    """Makes kernels that are missing or older than their files, then the other targets of
+    the Makefile."""
     for kernel in dict.fromkeys(kernels):
         if kernel in TARGETS and not is_current(kernel):
             run(f"kernel: {kernel}", "make", TARGETS[kernel])
@@ -89,7 +89,7 @@ def build(kernels, *targets):
 
 
 def name_of(kernel):
-    """What scripts/vm calls the kernel of an image."""
+    """The name that scripts/vm has for an image's kernel."""
     return os.path.basename(os.path.dirname(os.path.abspath(kernel))) if "/" in kernel else kernel
 
 
@@ -112,7 +112,7 @@ class Guest:
         self.status = process.returncode
 
     def run(self, **more):
-        """Without a look at what it says, unless subprocess.run() is asked for that."""
+        """Its output is not read, unless the caller asks subprocess.run() for that."""
         done = subprocess.run(self.words, cwd=TOP, check=False, **more)
         self.status = done.returncode
         return done

@@ -1,4 +1,4 @@
-"""The scripts of this directory have no suffix; here one gets another as a module."""
+"""The scripts of this directory have no suffix; this loads one as a module."""
 
 import importlib.machinery
 import importlib.util

@@ -1,14 +1,14 @@
-"""Our kernel code, piece by piece: what of it a step of the series has.
+"""Our kernel code, piece by piece, and the pieces that a step of the series has.
 
 A piece is a function, a type, a variable, a macro, with the comment before it.
 When it comes follows from the code, so a rename or a move changes nothing here:
 
- - A piece comes with the first step whose hooks need it: by their calls, by the
-   calls of what they call, and so on.
+ - A piece comes with the first step whose hooks need it: by their calls, by the calls of
+   those functions, and so on.
  - A function does not come before the step that a cut names: of the function
    itself, or of its file. Called earlier it is there as a stub, with its comment
    and arguments; the body says what it returns until then.
- - What nothing uses (an initcall, the tests) comes with its file.
+ - A piece without users (an initcall, a test) comes with its file.
 """
 
 import difflib
@@ -18,7 +18,7 @@ import os
 import re
 
 
-# Words before a parenthesis that are no names of what is defined.
+# Words before a parenthesis that do not name a defined thing.
 NOT_NAMES = {"IS_ENABLED", "sizeof", "defined"}
 DEFINES_ITS_ARGUMENT = re.compile(
     r"(?:static\s+)?(?:DEFINE_\w+|DECLARE_\w+|LLIST_HEAD|LIST_HEAD|\w+_initcall"
@@ -26,7 +26,7 @@ DEFINES_ITS_ARGUMENT = re.compile(
 
 
 class Misfit(Exception):
-    """What is wrong, in words for the user."""
+    """A misfit, in words for the user."""
 
 
 # --- our files, piece by piece ---------------------------------------------------
@@ -38,7 +38,7 @@ class Piece:
 
     def __init__(self, lines, children=None, end=None):
         self.lines, self.children, self.end = lines, children, end
-        self.other = False      # what is there without the option, after an #else
+        self.other = False      # the pieces without the option, after an #else
         self.name = None if children is not None else name_of("".join(lines))
 
 
@@ -47,7 +47,7 @@ def without_comments(text):
 
 
 def name_of(text):
-    """What a piece defines or declares, None if it is only a comment."""
+    """The name that a piece defines or declares, None if it is only a comment."""
     code = without_comments(text).strip()
     if not code:
         return None
@@ -132,7 +132,7 @@ class Reader:
             self.at += 1
 
     def group(self, before):
-        """From #if on; what is before it is its comment."""
+        """From #if on; lines before it are its comment."""
         begin = before + [self.lines[self.at]]
         self.at += 1
         children = self.pieces()
@@ -160,12 +160,12 @@ def has_code(line):
 
 
 def tidy(lines):
-    """What was left out leaves the empty line before it where there is to be one."""
+    """Omitted pieces leave the empty line before them where one belongs."""
     text = "".join(lines).replace(GONE, "")
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
 
 
-# --- what a piece is, and what it uses -------------------------------------------
+# --- pieces, and the names they use ----------------------------------------------
 
 CODE = re.compile(r"mm/hugepoison/.*\.[ch]|include/linux/hugepoison\.h")
 
@@ -205,7 +205,7 @@ def is_static(piece):
 
 
 def default_body(piece):
-    """What a stub does where its step does not say it; None for what has to be said."""
+    """The default body of a stub; None if its step has to give one."""
     returns = head_of(piece)
     if "*" in returns:
         return None if re.search(r"\bchar\b", returns) else "return NULL;"
@@ -250,7 +250,7 @@ class Thing:
         self.pieces.append((file, piece))
 
     def body(self):
-        """File and piece of the function, None for what is none."""
+        """File and piece of the function, None for other names."""
         return next(((file, piece) for file, piece in self.pieces
                      if is_function(piece) and not piece.other), None)
 
@@ -263,8 +263,8 @@ class Thing:
 
 
 class Code:
-    """Which pieces there are after which step. A step has a number, files, names (what
-    does not come before it) and stubs (names with what they do until they come)."""
+    """Which pieces there are after which step. A step has a number, files, names (pieces
+    that do not come before it) and stubs (names with their bodies until they come)."""
 
     def __init__(self, texts, steps, hook_words):
         """Our code by path; the steps; the words that hooks add, step by step."""
@@ -285,7 +285,7 @@ class Code:
         self.states = [self.reach(number) for number in range(self.last + 1)]
 
     def collect(self, file, pieces, other):
-        """Notes what has a name; other for what is there without the option."""
+        """Notes pieces that have a name; other for pieces without the option."""
         for piece in pieces:
             if piece.end == []:
                 other = True
@@ -301,7 +301,7 @@ class Code:
         return [path for path in (os.path.join(os.path.dirname(file), part) for part in parts)
                 if path in self.pieces]
 
-    # --- what the steps say
+    # --- the steps' lines
 
     def floor_of(self, file):
         """The step that a file of code is listed in, 0 for one that is not."""
@@ -321,7 +321,7 @@ class Code:
                 self.stubs.setdefault(name, []).append((step.number, body))
 
     def names_of(self, step):
-        """What the step names, of what there is; * is for any letters."""
+        """The existing names that the step gives; * is for any letters."""
         return {name for pattern in step.names
                 for name in fnmatch.filter(self.things, pattern)}
 
@@ -351,7 +351,7 @@ class Code:
                 self.check_named(name, thing, first)
 
     def check_unused(self):
-        """What never comes: first of all what nothing uses, as an initcall."""
+        """Pieces that never come: above all pieces without users, as an initcall."""
         never = {name for name in self.things
                  if self.first_step(name) is None and not self.is_with_file(name)}
         for name in sorted(never & self.unused or never):
@@ -371,10 +371,11 @@ class Code:
             self.problem(f"{name}, of {where}, is no function, and is used from step {first} on",
                          "delete it there, or name the function that uses it instead")
 
-    # --- what uses what
+    # --- users
 
     def inner_names(self):
-        """What a type defines besides itself -> its name: enumerators, inner types."""
+        """Names that a type defines besides itself -> its name: enumerators, inner
+        types."""
         found = {}
         for name, thing in self.things.items():
             if name.startswith(("struct_", "enum_")):
@@ -398,7 +399,7 @@ class Code:
         return found
 
     def find_unused(self):
-        """What no other thing and no hook uses."""
+        """Things that no other thing and no hook uses."""
         used = set()
         for thing in self.things.values():
             for _, piece in thing.pieces:
@@ -408,7 +409,7 @@ class Code:
         return set(self.things) - used
 
     def why(self, name):
-        """When a name comes, and what brings it, for who asks."""
+        """When a name comes, and by which user, for --why."""
         if name not in self.things:
             return f"{name} is nowhere in our code"
         thing, first = self.things[name], self.first_step(name)
@@ -422,10 +423,10 @@ class Code:
                 ("which names it" if thing.named else f"which lists {thing.body()[0]}")
         return text
 
-    # --- what there is after a step
+    # --- the code after a step
 
     def uses(self, thing, number):
-        """What a thing that is there after a step uses."""
+        """The names that a thing uses after a step."""
         return {name for _, piece in thing.pieces
                 for name in self.used("".join(self.lines_of(thing, piece, number)))}
 
@@ -446,7 +447,7 @@ class Code:
         self.stubbed.add(thing.name)
         told = [body for step, body in self.stubs.get(thing.name, []) if step <= number]
         body = told[-1] if told else None
-        # the step that names a function has the say, as well as a line stub
+        # a step's line names: wins, and so does its line stub
         if body is None and (told or thing.named):
             body = default_body(piece)
         if body is None:
@@ -464,17 +465,17 @@ class Code:
         return nothing + "; if it is to come there, add it to the line names:"
 
     def problem(self, what, remedy):
-        """What is missing, and what to do about it: a line each; each is said once."""
+        """Missing pieces, and their remedies: a line each, without repetition."""
         if all(what.split(" ")[0] != other.split(" ")[0] for other, _ in self.problems):
             self.problems.append((what, remedy))
 
     def is_with_file(self, name):
-        """A directive that nothing uses, as pr_fmt, comes with any code of its file."""
+        """A directive without users, as pr_fmt, comes with any code of its file."""
         thing = self.things[name]
         return name in self.unused and not thing.named and thing.is_directive()
 
     def reach(self, number):
-        """The names of all that is there after a step."""
+        """The names of all things after a step."""
         there, todo = set(), []
 
         def need(names):
@@ -499,7 +500,7 @@ class Code:
         return thing.files() if thing.floor <= number else set()
 
     def is_root(self, name, thing, number):
-        """What is there from a step on though nothing there uses it."""
+        """Things that are there from a step on without a user."""
         if thing.named:
             body = thing.body()
             return thing.named <= number and (name in self.unused or
@@ -543,7 +544,7 @@ class Code:
         return "".join(lines) if number == self.last else tidy(lines)
 
     def kept(self, file, pieces, number):
-        """The lines of what is there; a group without code goes as a whole."""
+        """The lines of the pieces that are there; a group without code goes as a whole."""
         lines = []
         for piece in pieces:
             stays, inside = True, []
