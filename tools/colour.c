@@ -14,7 +14,7 @@ static bool wanted(FILE *f)
 }
 
 /**
- * colour - what turns a colour on, or ends it
+ * colour - the sequence that turns a colour on, or ends it
  * @f: where it is printed to
  * @colour: which one
  */

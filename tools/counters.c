@@ -109,7 +109,7 @@ void counters_finish(struct counters *c, const struct page *page)
 }
 
 /**
- * counters_free - let go of the counters
+ * counters_free - free the counters
  * @c: what counters_start() filled in
  */
 void counters_free(struct counters *c)

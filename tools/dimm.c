@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: on which memory module a page frame is. Three know something of it:
+ * hugepoison-inject: on which memory module a page frame is. Three sources:
  *
- *	rasdaemon	has, for errors it was told of, address and label: the best there is
+ *	rasdaemon	address and label of the errors it recorded: the best source
  *	DMI		which modules an address may be on: one, without interleaving
  *	EDAC		how many errors each module had: one of them, if no other had any
  *
@@ -23,7 +23,7 @@
 #define EDAC_DIR	"/sys/devices/system/edac/mc"
 
 static struct dmi dmi;
-static struct dimm *known;	/* of rasdaemon; a later one of a page frame counts */
+static struct dimm *known;	/* of rasdaemon; the last one of a page frame counts */
 static size_t nr_known;
 static char edac[64];		/* the only module with uncorrected errors */
 
@@ -173,7 +173,7 @@ static void ask_edac(void)
 }
 
 /**
- * dimm_open - ask those who know
+ * dimm_open - ask the three sources
  * @list: the pages in question
  * @count: how many they are
  */

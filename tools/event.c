@@ -3,7 +3,7 @@
  * hugepoison-inject: events about memory errors, from a line of trace_pipe to one of ours.
  *
  * A line ends in what the kernel wrote; before that there is the name of a process, which
- * may be anything. So what counts is the last place in the line that looks like an event.
+ * may be anything. So the last place in the line that looks like an event counts.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -80,7 +80,7 @@ static bool parse_ours(const char *line, struct event *event)
 		      &event->pfn, &event->kb, &event->node, event->outcome, &event->ns) == 5;
 }
 
-/* What the kernel tells of every page, hugepage or not: "pfn 0x1: recovery action for X: Y" */
+/* The kernel's event for any page, hugepage or not: "pfn 0x1: recovery action for X: Y" */
 static bool parse_page(const char *line, struct event *event)
 {
 	static const char name[] = " memory_failure_event: pfn ";
@@ -95,7 +95,7 @@ static bool parse_page(const char *line, struct event *event)
 	if (sscanf(at + strlen(name), "0x%" SCNx64 ": recovery action for %39[^:]", &event->pfn,
 		   event->type) != 2)
 		return false;
-	/* how large the hugepage is the kernel does not say here */
+	/* here the kernel does not say how large the hugepage is */
 	if (strstr(event->type, "huge page"))
 		event->kb = 0;
 	result = find_last(at, ": ");
@@ -136,7 +136,7 @@ bool event_parse(const char *line, struct event *event)
  * @event: the event
  *
  * Return: 2 (critical) where an error may still be reached, 3 where a pool or an owner lost
- * more than the raw page, 5 for other errors, 6 for what follows them.
+ * more than the raw page, 5 for other errors, 6 for later steps.
  */
 int event_severity(const struct event *event)
 {
@@ -155,7 +155,7 @@ int event_severity(const struct event *event)
 }
 
 /**
- * event_is_error - is it the end of an error, or what followed one
+ * event_is_error - is it the end of an error, or a later step
  * @event: the event
  */
 bool event_is_error(const struct event *event)
@@ -194,7 +194,7 @@ const char *event_words(const struct event *event)
 	}
 }
 
-/* ---- what the event does not say ---- */
+/* ---- state and owner ---- */
 
 static bool is_in(const struct bad *bad, const struct event *event)
 {
@@ -211,7 +211,7 @@ static bool is_in(const struct bad *bad, const struct event *event)
  * @list: what is bad now
  * @count: how much that is
  *
- * Return: false if it is the kernel's own word on a page of which ours has one as well.
+ * Return: false if it is the kernel's own event on a page that ours reports as well.
  */
 bool event_look_up(struct event *event, const struct bad *list, size_t count)
 {
@@ -227,7 +227,7 @@ bool event_look_up(struct event *event, const struct bad *list, size_t count)
 	       !strstr(event->type, "huge page");
 }
 
-/* ---- how it is told ---- */
+/* ---- output ---- */
 
 /**
  * event_time - when it was, in words
@@ -255,7 +255,7 @@ void event_time(const struct event *event, char *buf, size_t len)
  * @buf: where to put them, "-" if it is nobody's, or not known
  * @len: how much fits there
  *
- * What would break a line or a field is escaped, as the kernel has it.
+ * Escapes bytes that would break a line or a field, as the kernel does.
  */
 void event_owner(const struct event *event, char *buf, size_t len)
 {

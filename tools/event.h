@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* hugepoison-inject: what is bad, and what happens, as it happens. */
+/* hugepoison-inject: bad pages and their owners, and events as they happen. */
 #ifndef HUGEPOISON_EVENT_H
 #define HUGEPOISON_EVENT_H
 
@@ -59,11 +59,11 @@ enum event_kind {
  * @kb: the size of the hugepage, 4 where it is none
  * @node: the NUMA node, ANY_NODE where that is not known
  * @outcome: in a word
- * @type: what the kernel takes the page for, of its own events
+ * @type: the kernel's type for the page, in its own events
  * @ns: how long it took
  * @lost: how many events, of EVENT_LOST
  * @injected: it was no real error
- * @bad: what the kernel has of it; without a state if it has nothing
+ * @bad: the kernel's record of it; without a state if it has none
  */
 struct event {
 	enum event_kind kind;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hugepoison-inject: what this kernel has, and why not what it has not. */
+/* hugepoison-inject: features of this kernel, and why others are missing. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 #include "inject.h"
 
 /*
- * Each look says NULL for yes, else why not. What takes root to be seen says so rather
- * than no.
+ * Each check returns NULL for yes, else why not. A check that needs root says so
+ * instead of no.
  */
 struct feature {
 	const char *name, *what;
@@ -100,10 +100,10 @@ static const struct feature features[] = {
 	  OURS },
 	{ "bad_pages", "each bad page, its state and owner", look_path,
 	  "/proc/hugepoison/bad_pages", OURS },
-	{ "own", "what a process has lost itself", look_path, "/proc/hugepoison/own", OURS },
+	{ "own", "a process's own losses", look_path, "/proc/hugepoison/own", OURS },
 	{ "kpageflags", "from a PFN to its hugepage", look_path, "/proc/kpageflags",
 	  "CONFIG_PROC_PAGE_MONITOR" },
-	{ "minor-faults", "what a file has at an offset, without touching it", look_minor_faults,
+	{ "minor-faults", "a file's page at an offset, without touching it", look_minor_faults,
 	  NULL, "CONFIG_USERFAULTFD with minor faults on hugetlbfs" },
 	{ "corrupt-pfn", "inject by page frame, as a scrubber does", look_debugfs,
 	  "hwpoison/corrupt-pfn", "modprobe hwpoison-inject, or CONFIG_HWPOISON_INJECT" },

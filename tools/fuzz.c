@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Fuzzes what hugepoison-inject reads: its command line, and what the kernel says. For
+ * Fuzzes the inputs of hugepoison-inject: its command line, and the kernel's files. For
  * libFuzzer, with ASan and UBSan: make -C tools fuzz. The first byte chooses the parser.
  *
- * The tool's files are included, so that what they keep to themselves can be reached:
+ * It includes the tool's files, so that it reaches their static functions:
  * /proc/kpageflags and kpagecount become a file that holds the input.
  */
 #define _GNU_SOURCE
@@ -65,7 +65,7 @@ static void fuzz_numbers(const uint8_t *data, size_t size)
 	free(text);
 }
 
-/* What the kernel says, line by line; and what a soak wrote. */
+/* The kernel's lines, one by one; and a soak's report. */
 static void fuzz_lines(const uint8_t *data, size_t size)
 {
 	const struct options opt = { .kind = TARGET_PID, .pid = 1, .everywhere = true };
@@ -106,7 +106,7 @@ static void fuzz_lines(const uint8_t *data, size_t size)
 	free(text);
 }
 
-/* The tables of SMBIOS: a module that covers an address is one of those that are there. */
+/* The tables of SMBIOS: a module that covers an address must be one of the table. */
 static void fuzz_dmi(const uint8_t *data, size_t size)
 {
 	static const struct module *module[MAX_MODULES];
@@ -124,7 +124,10 @@ static void fuzz_dmi(const uint8_t *data, size_t size)
 	}
 }
 
-/* Flags and counts of page frames: no hugepage may reach beyond what there is. */
+/*
+ * Flags and counts of page frames: no hugepage may reach beyond the end of
+ * memory.
+ */
 static void fuzz_pageflags(const uint8_t *data, size_t size)
 {
 	struct page page, found[8];

@@ -109,7 +109,7 @@ int hugepage_sizes(uint64_t *bytes, int max)
 }
 
 /**
- * hugepage_open - open what the rest of this file reads
+ * hugepage_open - open the files that the rest of this file reads
  *
  * Return: DONE, or an exit status after a message.
  */
@@ -322,7 +322,7 @@ void page_assume(uint64_t pfn, uint64_t pages, struct page *page)
 }
 
 /**
- * page_lookup - what is at a PFN
+ * page_lookup - look up the page and hugepage at a PFN
  * @pfn: the raw page
  * @page: the page and the hugepage around it; page->huge is false if there is none
  *
@@ -356,9 +356,9 @@ int page_lookup(uint64_t pfn, struct page *page)
  * Free or not? hugetlb marks every hugepage dirty when it enters the page cache
  * and clears that when it leaves; a private one keeps an anonymous mapping until
  * it is freed, even while only a pin holds it. So neither flag and no mapper
- * means free, but for the instant between allocation and insertion: the kernel's
- * "free huge page" afterwards tells. No mapper alone would not do: a file's
- * hugepage nobody maps has none either.
+ * means free, except between allocation and insertion; the kernel's "free huge
+ * page" afterwards says which it was. No mapper alone is not enough: a file's
+ * hugepage may be unmapped as well.
  */
 static bool looks_free(uint64_t head, uint64_t flags)
 {
@@ -396,7 +396,7 @@ static const char *const state_names[] = {
 };
 
 /**
- * state_name - what a state is called in options and reports
+ * state_name - the name of a state in options and reports
  * @state: the state, up to STATE_PINNED
  */
 const char *state_name(enum state state)
@@ -405,10 +405,10 @@ const char *state_name(enum state state)
 }
 
 /**
- * page_state - what a hugepage is used for
+ * page_state - how a hugepage is used
  * @page: the hugepage
  *
- * Return: STATE_FREE, STATE_PRIVATE, STATE_SHARED, or STATE_ANY if it is none (any more).
+ * Return: STATE_FREE, STATE_PRIVATE, STATE_SHARED, or STATE_ANY if it is not a hugepage.
  */
 enum state page_state(const struct page *page)
 {

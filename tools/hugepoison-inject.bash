@@ -45,7 +45,7 @@ _hugepoison_inject_sizes()
 	done 2> /dev/null
 }
 
-# The tool itself says which commands there are, and which options each takes.
+# The tool's --help lists its commands, and the options of each.
 _hugepoison_inject_commands()
 {
 	"$1" --help 2> /dev/null | sed -n 's/^  \([a-z]*\)  .*/\1/p'
@@ -92,7 +92,7 @@ _hugepoison_inject()
 			list=$(_hugepoison_inject_options "$tool" "$command")
 		fi ;;
 	esac
-	# not compgen -W, which would run what a file's name has in $()
+	# not compgen -W, which would run $() in a file's name
 	COMPREPLY=()
 	while read -r item; do
 		[[ -z $item || $item != "$word"* ]] || COMPREPLY+=("$(printf '%q' "$item")")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject - memory errors in hugepages: inject them, and tell what came
- * of them. Here are the commands; each is in a file of its name.
+ * hugepoison-inject - inject memory errors into hugepages, and show their
+ * outcomes. Here are the commands; each is in a file of its name.
  *
- * The same program is installed as hugepoisonctl, for what is done on hosts that work:
- * under that name it has no command that makes an error.
+ * The same program is installed as hugepoisonctl, for hosts at work: under that name
+ * it has no command that makes an error.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -26,23 +26,24 @@ static const struct entry {
 	  "Nothing is changed. Without root a stock kernel does not say how many hugepages are "
 	  "poisoned.",
 	  run_status },
-	{ "list", CMD_LIST, "what is bad, and whose it is",
+	{ "list", CMD_LIST, "bad pages and their owners",
 	  "List the hugepages with errors: size, node, state, the page frames that are bad, owner.\v"
-	  "Without --file and --shmid it takes root. With one of them it lists what is lost to "
-	  "those who map it, and takes no more than the right to do so. Nothing is changed.",
+	  "Without --file and --shmid it takes root. With one of them it lists the losses of its "
+	  "mappers, and takes only the right to map it. Nothing is changed.",
 	  run_list },
-	{ "monitor", CMD_MONITOR, "what happens, as it happens",
-	  "Tell of errors in hugepages, and of what follows them, a line for each event.\v"
-	  "It takes root. Ended by a signal it leaves nothing behind. On a stock kernel there are "
-	  "the errors alone, in whatever page.",
+	{ "monitor", CMD_MONITOR, "events as they happen",
+	  "Report errors in hugepages, and later steps, a line for each event.\v"
+	  "It takes root. When a signal ends it, it leaves nothing behind. A stock kernel reports "
+	  "errors only, in any page.",
 	  run_monitor },
 	{ "remember", CMD_REMEMBER, "bad pages over reboots",
 	  "Remember which pages are bad, and take them out of use after a reboot.\v"
-	  "Injected errors are never remembered, and a page whose memory module was exchanged is "
-	  "left in use. What is in use is moved, and no process is hurt.",
+	  "It never remembers injected errors, and leaves a page in use whose memory module was "
+	  "exchanged. The kernel moves pages in use, and no process is hurt.",
 	  run_remember },
 	{ "features", CMD_FEATURES, "what this kernel has, and what it lacks",
-	  "Show what this kernel has to inject, to find and to contain errors, and why not.",
+	  "Show the kernel's means to inject, to find and to contain errors, and why some are "
+	  "missing.",
 	  run_features },
 	{ "inject", CMD_INJECT, "put an error into a raw page of a hugepage",
 	  "Put a simulated memory error into one raw page of a hugepage, or into each of several, "
@@ -62,12 +63,12 @@ static const struct entry {
 	  "or segment is found if it is the only poisoned one of its size. --free: a poisoned "
 	  "hugepage in the pool.",
 	  run_inject },
-	{ "verify", CMD_VERIFY, "read all of a target: what should be readable is, what not is not",
-	  "Read every page of a file, a segment or a process's hugepages, and compare what cannot "
-	  "be read with what the kernel says is lost.\v"
-	  "A file or segment is mapped here, and the SIGBUS is caught and shown; a process is read "
-	  "through /proc/PID/mem, and gets no signal. Holes are left out, and stay holes. Whatever "
-	  "is read gets mapped, as any access would do.",
+	{ "verify", CMD_VERIFY, "read all of a target: healthy pages can be read, raw ones cannot",
+	  "Read every page of a file, a segment or a process's hugepages, and compare the "
+	  "unreadable pages with the kernel's list of lost ones.\v"
+	  "The tool maps a file or segment, and shows the SIGBUS; it reads a process through "
+	  "/proc/PID/mem, without a signal. It leaves out holes, which stay holes. Reading maps "
+	  "the pages, as any access would.",
 	  run_verify },
 	{ "soak", CMD_SOAK, "many errors, at random, for a while",
 	  "Inject errors at random raw pages of a target's hugepages until a limit is reached.\v"
@@ -92,8 +93,8 @@ static void print_help(FILE *f)
 {
 	fprintf(f, "Usage: %s [COMMAND] [OPTION...]\n"
 		"Memory errors in hugepages: %s.\n\n", program,
-		everyday ? "what they did, and what is left" :
-			   "inject them, and tell what came of them");
+		everyday ? "show them, and keep bad pages out of use" :
+			   "inject them, and show their outcomes");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (command_known(&commands[i]))
 			fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].summary);
@@ -112,7 +113,7 @@ static const struct entry *find_command(const char *name)
 	return NULL;
 }
 
-/* Whatever follows the name, as in hugepoisonctl.static, does not count. */
+/* A suffix of the name, as in hugepoisonctl.static, does not count. */
 static void take_name(const char *path)
 {
 	everyday = !strncmp(basename(path), EVERYDAY_NAME, strlen(EVERYDAY_NAME));

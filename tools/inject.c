@@ -2,9 +2,9 @@
 /*
  * hugepoison-inject: inject and unpoison.
  *
- * The order of events: find the raw pages, see whether the kernel has the way to poison
- * them; then for each take the counters, look at the page once more, inject, take the
- * counters again, judge, report. Everything before the first injection only reads.
+ * The order of events: find the raw pages, see whether the kernel can poison them; then
+ * for each take the counters, look at the page once more, inject, take the counters
+ * again, judge, report. Everything before the first injection only reads.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,7 +14,10 @@
 
 #include "inject.h"
 
-/* The kernel chose: its log says what, and /proc/kpageflags has to agree. */
+/*
+ * The kernel chose the hugepage: its log names it, and /proc/kpageflags has to
+ * agree.
+ */
 static const char *find_choice(const struct log *log, struct page *page)
 {
 	struct page hit;
@@ -74,7 +77,7 @@ static const char *judge(const struct options *opt, const struct outcome *out,
 	return wrong;
 }
 
-/* Notes that it is no real error, before it happens where the page is known by then. */
+/* Notes an injected error, before the injection if the page is known by then. */
 static void apply(const struct options *opt, struct hit *hit, const struct mapping *map,
 		  struct log *log, struct outcome *out)
 {
@@ -99,7 +102,7 @@ static void strike(const struct options *opt, struct hit *hit, const struct mapp
 {
 	struct options here = *opt;
 
-	/* the kernel chooses once only: then it is that one again */
+	/* the kernel chooses once only: later errors hit that page again */
 	if (opt->way == WAY_CORRUPT_FREE && hit->repeat != FIRST)
 		here.way = way_choose(&(struct options) { .kind = TARGET_PFN });
 	if (here.way != opt->way && way_check(here.way)) {
@@ -125,7 +128,7 @@ static void strike(const struct options *opt, struct hit *hit, const struct mapp
  * @hit: what to hit; filled in where the kernel chooses
  * @out: what came of it
  *
- * Return: DONE if it was hit, whatever came of it; else an exit status after a message.
+ * Return: DONE if it was hit, with any outcome; else an exit status after a message.
  */
 int inject_one(const struct options *opt, struct hit *hit, struct outcome *out)
 {
@@ -156,7 +159,7 @@ static bool in_full(const struct options *opt, const struct plan *plan)
 	return plan->hits == 1 || opt->json;
 }
 
-/* Of some errors our kernel tells a moment later, by its worker. */
+/* Our kernel's worker logs some errors a moment later. */
 static void wait_for_log(const struct options *opt, const struct page *page,
 			 const struct outcome *out, struct log *log)
 {
@@ -202,7 +205,7 @@ static int hit_and_report(const struct options *opt, const struct plan *plan, st
 	return status;
 }
 
-/* --again and --second: where the one before went. */
+/* --again and --second: to the page of the error before. */
 static void follow(const struct plan *plan, size_t i)
 {
 	struct hit *hit = &plan->hit[i];
@@ -214,7 +217,7 @@ static void follow(const struct plan *plan, size_t i)
 			hit->page.head + (hit->page.pfn - hit->page.head + 1) % hit->page.pages;
 }
 
-/* A free hugepage is none any more once it is hit, and its other pages are anybody's. */
+/* An error dissolves a free hugepage, and then anybody may have its other pages. */
 static int check_follow(const struct options *opt, const struct hit *hit)
 {
 	struct page now;
@@ -233,7 +236,7 @@ static int check_follow(const struct options *opt, const struct hit *hit)
 	return status;
 }
 
-/* One that failed does not keep the others from being hit. */
+/* A failed error does not stop the others. */
 static int hit_all(const struct options *opt, const struct plan *plan)
 {
 	int worst = DONE, status;

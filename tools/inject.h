@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the commands of hugepoison-inject share, and a list of all parts. A part includes
- * the lowest header that it can do with: util.h, options.h, page.h (raw pages, and how they
- * are found), event.h (what is bad, and what happens), memory.h (memory modules), this one.
+ * Declarations that the commands of hugepoison-inject share, and a list of all parts. A
+ * part includes the lowest header that is enough: util.h, options.h, page.h (raw pages, and
+ * how they are found), event.h (bad pages, and events), memory.h (memory modules), this
+ * one.
  *
  *	hugepoison-inject.c	the commands, by table
  *	options.c		what may follow a command, and what goes with what
@@ -39,7 +40,7 @@
 #include "page.h"
 #include "util.h"
 
-/* What became of the one call that changes something. */
+/* The result of the one call that changes something. */
 struct outcome {
 	int err;		/* the errno of the call, 0 if it succeeded */
 	struct signal_seen sig;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: which errors are no real ones.
+ * hugepoison-inject: injected errors, as opposed to real ones.
  *
- * The kernel does not mark a page whose error was injected. So this tool notes below /run
- * what it injects, before it does, and others leave a line in the kernel's log: the
- * injector's files and madvise() say "Injecting memory failure". Both are gone with the
- * next boot, as the errors are. What is in neither counts as real: hard_offline_page is
- * what a program uses that has found bad memory.
+ * The kernel does not mark a page whose error was injected. So this tool notes each
+ * injection below /run, before it injects, and others leave a line in the kernel's log:
+ * the injector's files and madvise() say "Injecting memory failure". Both are gone with
+ * the next boot, as the errors are. An error in neither counts as real: a program that
+ * has found bad memory uses hard_offline_page.
  *
- * Where the kernel chooses the page it is not known before. The lock of the file is held
- * meanwhile; readers wait for it, not for long.
+ * Where the kernel chooses the page the tool notes it afterwards. It holds the lock of
+ * the file meanwhile, so readers wait, not for long.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +52,7 @@ static void unlearn(uint64_t pfn)
 }
 
 /**
- * injected_line - what a line of the kernel's log says of an injected error
+ * injected_line - parse a line of the kernel's log about an injected error
  * @text: the line
  * @pfn: the page frame
  */
@@ -96,7 +96,7 @@ static void load_log(void)
 	}
 }
 
-/* Somebody may be about to note what the kernel chose. */
+/* Another tool may be about to note the kernel's choice. */
 static void lock_shared(int fd)
 {
 	double end = now() + WAIT_SECONDS;
@@ -148,7 +148,8 @@ bool was_injected(uint64_t pfn)
 /**
  * injected_begin - an error is about to be injected, or a page to be forgotten
  *
- * Return: what to note it with; -1 if there is nowhere to note it, as on a rescue system.
+ * Return: a descriptor to note it with; -1 if there is nowhere to note it, as on a rescue
+ * system.
  */
 int injected_begin(void)
 {

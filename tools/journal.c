@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * hugepoison-inject: the report of a soak, a line of JSON for each error, and one for
- * the soak before them. It is written line by line to the disk: the machine may not
- * live to see the end. What a crash has left of a line is cut off by --resume.
+ * the soak before them. Each line goes to the disk at once: the machine may die
+ * before the end. --resume cuts off an incomplete last line.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -144,7 +144,7 @@ int journal_open(const struct options *opt, struct soak *s, FILE **f)
 	if (!opt->report)
 		return DONE;
 	fd = open(opt->report, flags | O_CLOEXEC, 0644);
-	/* a device or a pipe is there before, and is not gone on with */
+	/* a device or a pipe exists before, and cannot be resumed */
 	if (fd < 0 && errno == EEXIST && !access(opt->report, W_OK)) {
 		fd = open(opt->report, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 		if (fd >= 0 && lseek(fd, 0, SEEK_END) > 0) {

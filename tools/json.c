@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hugepoison-inject: what all JSON objects have in common. */
+/* hugepoison-inject: keys and functions that all JSON objects share. */
 #include <json-c/json.h>
 #include <stdlib.h>
 
@@ -37,7 +37,7 @@ static void put_place(struct json_object *o, const char *key, const struct optio
 }
 
 /**
- * put_target - what the command line named
+ * put_target - add the command line's target
  * @o: the object that gets a "target"
  * @opt: the options
  */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: what is bad, and whose it is.
+ * hugepoison-inject: bad pages and their owners.
  *
- * On our kernel root reads /proc/hugepoison/bad_pages. Who names a file or a segment
- * has it mapped here, and /proc/hugepoison/own tells what is lost of it. A stock kernel
- * has marks on hugepages, and tells neither which pages are raw nor whose they are.
+ * On our kernel root reads /proc/hugepoison/bad_pages. For a file or a segment the tool
+ * maps it, and reads its losses from /proc/hugepoison/own. A stock kernel has marks on
+ * hugepages, and says neither which pages are raw nor who owns them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,9 +120,9 @@ static struct json_object *json_pids(const struct bad *bad)
 }
 
 /**
- * json_owner - whose a bad page is
+ * json_owner - the owner of a bad page
  * @bad: the page
- * @pids: with the processes that map it, which takes a look at all there are
+ * @pids: with the processes that map it, which takes a look at all processes
  *
  * Return: the object, NULL if it is nobody's.
  */
@@ -259,7 +259,7 @@ static int list_marks(const struct options *opt)
 	return finish_output(stdout, "standard output");
 }
 
-/* ---- what is lost of a file or a segment ---- */
+/* ---- losses of a file or a segment ---- */
 
 static void add_lost(struct json_object *array, uint64_t offset, uint64_t kb, const char *state)
 {

@@ -7,8 +7,9 @@
  * takes a reservation that would stay with the file, and without PROT_WRITE, lest it
  * extends the file.
  *
- * A poisoned page's PFN is shown nowhere to user space. It can be told only if it
- * is the one poisoned hugepage of its size; otherwise the candidates are listed.
+ * The kernel shows a poisoned page's PFN nowhere to user space. The tool can tell it
+ * only if it is the one poisoned hugepage of its size; otherwise it lists the
+ * candidates.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,7 +60,7 @@ int find_poisoned(enum scan what, uint64_t size, int node, struct page *page)
 }
 
 /*
- * A narrowed hugepage can be told by any of its healthy pages: once touched, they are in
+ * Any healthy page of a narrowed hugepage identifies it: once touched, the page is in
  * our page table. False where all of it is lost, or the first ones are.
  */
 static bool find_by_neighbour(const struct mapping *map, size_t size, struct page *page)
@@ -169,7 +170,7 @@ int map_file(int fd, const char *name, uint64_t start, size_t len, struct mappin
 }
 
 /**
- * place_of - where --offset, or --hugepage, leads to
+ * place_of - the place that --offset, or --hugepage, names
  * @opt: for --hugepage
  * @offset: that of --offset
  * @size: of the file's hugepages, in bytes

@@ -23,7 +23,7 @@ static const char *const prefixes[] = {
 
 /**
  * log_start - look at the kernel's log from now on
- * @log: what to read it with; log->fd stays -1 if there is no reading it
+ * @log: the descriptor to read it with; log->fd stays -1 if it cannot be read
  */
 void log_start(struct log *log)
 {
@@ -120,8 +120,8 @@ void log_wait(struct log *log, const char *prefix, const struct page *page)
 }
 
 /**
- * log_free - let go of the log
- * @log: what log_start() was given
+ * log_free - close the log
+ * @log: the argument of log_start()
  */
 void log_free(struct log *log)
 {
@@ -171,8 +171,8 @@ bool log_names(const char *line, const struct page *page)
  * @node: the node asked for, or ANY_NODE
  * @page: the hugepage
  *
- * The log alone could be about somebody else's error, so a PFN counts only if it
- * is on the node and poisoned now, and only if all the lines agree.
+ * Another program's error could be in the log, so a PFN counts only if it is on
+ * the node and poisoned now, and only if all the lines agree.
  *
  * Return: how many hugepages qualify; @page is the last of them.
  */

@@ -2,11 +2,11 @@
 /*
  * hugepoison-inject: an error through the machine check code, by debugfs mce-inject/.
  *
- * Type "sw" would call the decoders only, and never the error handler. So the registers
- * of a bank are written (type "hw") with a deferred error, one that nobody has run into:
- * it raises no fatal machine check on any processor, and the kernel finds it when it
- * polls its banks. It is told to do that every second until it has. AMD only: for others
- * the kernel's mce-inject writes a register that they do not have.
+ * Type "sw" would call the decoders only, and never the error handler. So the tool
+ * writes a deferred error, one that nobody has run into, to the registers of a bank
+ * (type "hw"): it raises no fatal machine check on any processor, and the kernel finds
+ * it when it polls its banks. The tool makes the kernel poll every second until it has.
+ * AMD only: on others the kernel's mce-inject writes a register that they lack.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,7 +39,7 @@ static bool amd(void)
 }
 
 /**
- * mce_check - does the kernel have what it takes
+ * mce_check - can the kernel inject this way
  * @debugfs: where debugfs is mounted
  *
  * Return: DONE, or an exit status after a message.
@@ -94,7 +94,7 @@ static int write_registers(const char *debugfs, uint64_t pfn)
  * @debugfs: where debugfs is mounted
  * @pfn: the page
  *
- * Return: 0, or an errno; ETIMEDOUT if nothing came of it.
+ * Return: 0, or an errno; ETIMEDOUT if the kernel did not handle it.
  */
 int mce_inject(const char *debugfs, uint64_t pfn)
 {
@@ -110,7 +110,7 @@ int mce_inject(const char *debugfs, uint64_t pfn)
 	err = write_registers(debugfs, pfn);
 	while (!err && page_poisoned(pfn) == before && now() < end)
 		sleep_until(now() + 0.1);
-	/* the mark comes first, and then what the handler does about it */
+	/* the kernel sets the mark first, then the handler runs */
 	sleep_until(now() + 0.5);
 	write_text(CHECK_INTERVAL, interval);
 	if (!err && !before && !page_poisoned(pfn))

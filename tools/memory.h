@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* hugepoison-inject: memory modules, and what is remembered of them. */
+/* hugepoison-inject: memory modules, and remembered pages. */
 #ifndef HUGEPOISON_MEMORY_H
 #define HUGEPOISON_MEMORY_H
 
@@ -48,7 +48,7 @@ struct store {
 	struct remembered *page;
 	size_t pages;
 	char machine[40];	/* "" where the firmware does not name it */
-	bool damaged;		/* what could be read of the file is here */
+	bool damaged;		/* the readable lines of the file are here */
 	bool other;		/* another machine's */
 };
 

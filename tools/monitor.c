@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: the command monitor: what happens, as it happens.
+ * hugepoison-inject: the command monitor: events as they happen.
  *
- * Events come from a tracefs instance of our own, or a file with what one said. Each is
- * looked up in the kernel's list of what is bad, and told: as a line, as an entry of the
- * journal, to triggers. Errors are remembered, where that is asked for.
+ * Events come from our own tracefs instance, or a file with its output. The monitor
+ * looks up each in the kernel's list of bad pages, and reports it: as a line, as an
+ * entry of the journal, to triggers. On request it remembers errors.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "inject.h"
 
 #define LOOK_MS		1000	/* if poll() of the trace should ever miss something */
-#define BATCH		256	/* events for one look at what is bad */
+#define BATCH		256	/* events for one look at the list of bad pages */
 
 struct monitor {
 	const struct options *opt;
@@ -28,7 +28,7 @@ struct monitor {
 	int signals;
 };
 
-/* What is to be remembered of a batch: errors, of which some are in no list of ours. */
+/* Errors of a batch to remember: some are in no list of ours. */
 struct errors {
 	bool any;
 	uint64_t page[BATCH];
@@ -60,7 +60,7 @@ static bool enough(const struct monitor *m)
 	return m->opt->count && m->told >= m->opt->count;
 }
 
-/* The list is read once for all that came together: it may be long. */
+/* Reads the list once for a whole batch: it may be long. */
 static void tell_all(struct monitor *m, struct event *event, size_t events)
 {
 	size_t count = 0;
@@ -82,7 +82,7 @@ static void tell_all(struct monitor *m, struct event *event, size_t events)
 		remember_errors(errors.page, errors.pages);
 }
 
-/* Return: DONE, or FAILED when there is nobody left to tell. */
+/* Return: DONE, or FAILED when no reader is left. */
 static int drain(struct monitor *m)
 {
 	static struct event event[BATCH];
@@ -122,7 +122,7 @@ static int listen_on(struct monitor *m)
 	return status;
 }
 
-/* They end the monitor between two events, and never in one. */
+/* These signals end the monitor between two events, never within one. */
 static int take_signals(void)
 {
 	sigset_t set;
@@ -152,7 +152,10 @@ static int begin(struct monitor *m)
 	if (!status)
 		status = opt->from ? trace_open_file(&m->trace, opt->from) :
 				     trace_open(&m->trace, opt->mappings);
-	/* what came before we listened; what comes now is told and remembered later */
+	/*
+	 * errors from before we listened; later ones are reported and
+	 * remembered below
+	 */
 	if (!status && opt->remember)
 		remember_errors(NULL, 0);
 	return status;

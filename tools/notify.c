@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * hugepoison-inject: to systemd. An entry of its journal is a datagram of lines
- * KEY=value (https://systemd.io/JOURNAL_NATIVE_PROTOCOL); that we are ready is one as
- * well. That takes no library.
+ * KEY=value (https://systemd.io/JOURNAL_NATIVE_PROTOCOL); the message that we are
+ * ready is one as well. Both take no library.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #define JOURNAL	"/run/systemd/journal/socket"
 
-/* What kind of message it is: docs/operations.md and the catalog have them. */
+/* The kinds of messages: docs/operations.md and the catalog have them. */
 static const char *message_id(const struct event *event)
 {
 	if (event->kind == EVENT_LOST)
@@ -118,8 +118,8 @@ static int send_to(const char *path, const char *text, size_t len)
  * journal_event - an event as an entry of systemd's journal
  * @event: the event
  *
- * The journal never makes us wait. Where it does not take the entry, standard output gets
- * the message.
+ * The monitor never waits for the journal. If the journal does not take the entry, the
+ * message goes to standard output.
  *
  * Return: DONE, or FAILED after a message.
  */
@@ -143,7 +143,7 @@ int journal_event(const struct event *event)
 }
 
 /**
- * notify_ready - tell systemd, if it waits for that, that we have begun
+ * notify_ready - report to systemd, if it waits for that, that we have begun
  */
 void notify_ready(void)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: what may follow a command, and what goes with what.
+ * hugepoison-inject: the options of each command, and their combinations.
  *
  * There is one table of options for all commands; each option says which commands
  * take it. --help of a command shows those.
@@ -85,8 +85,8 @@ static const struct row {
 	  { "via", KEY_VIA, "WAY", 0,
 	    "corrupt-pfn (default) or hard-offline: as a memory scrubber reports an error, "
 	    "\"action optional\": mappers that asked for early kill get SIGBUS now, others on "
-	    "access. mce-inject: the same through the machine check code (AMD only), for which the "
-	    "kernel is told to poll its banks. madvise: as an access that hit the error, \"action "
+	    "access. mce-inject: the same through the machine check code (AMD only): this tool makes "
+	    "the kernel poll its banks. madvise: as an access that hit the error, \"action "
 	    "required\": this tool maps the page and gets the SIGBUS itself; with --file and "
 	    "--shmid only. soft-offline: as many corrected errors, the page is moved and nothing is "
 	    "lost",
@@ -103,7 +103,7 @@ static const struct row {
 	    "with --pid or --pfn: take a page that is in no hugepage, too", 3 } },
 	{ HITTING,
 	  { "delay", KEY_DELAY, "SECONDS", 0,
-	    "wait between the look and the hit; what moved meanwhile is not hit", 3 } },
+	    "wait between the look and the hit; skip a page that moved meanwhile", 3 } },
 	{ CMD_SOAK, { NULL, 0, NULL, 0, "Until when, how fast:", 4 } },
 	{ CMD_SOAK, { "count", KEY_COUNT, "N", 0, "this many errors in all", 4 } },
 	{ CMD_SOAK, { "duration", KEY_DURATION, "SECONDS", 0, "this long", 4 } },
@@ -113,7 +113,7 @@ static const struct row {
 	{ CMD_SOAK,
 	  { "rate", KEY_RATE, "N", 0, "errors in a minute (default: as fast as it goes)", 4 } },
 	{ CMD_SOAK,
-	  { "seed", KEY_SEED, "N", 0, "of the random numbers (default: any; it is told)", 4 } },
+	  { "seed", KEY_SEED, "N", 0, "of the random numbers (default: any; it is shown)", 4 } },
 	{ CMD_SOAK,
 	  { "report", KEY_REPORT, "FILE", 0, "write a line of JSON for each error to a new file",
 	    4 } },
@@ -123,10 +123,10 @@ static const struct row {
 	{ CMD_MONITOR, { "count", KEY_COUNT, "N", 0, "end after so many events", 4 } },
 	{ CMD_MONITOR,
 	  { "mappings", KEY_MAPPINGS, NULL, 0,
-	    "with what becomes of each mapping: many events, which any user can cause", 4 } },
+	    "with an event for each mapping: many, and any user can cause them", 4 } },
 	{ CMD_MONITOR,
 	  { "from", KEY_FROM, "FILE", 0,
-	    "of a trace that FILE has, as trace_pipe says it (- for standard input)", 4 } },
+	    "read a trace from FILE, as trace_pipe prints it (- for standard input)", 4 } },
 	{ CMD_MONITOR,
 	  { "journal", KEY_JOURNAL, NULL, 0, "to systemd's journal, with fields", 4 } },
 	{ CMD_MONITOR,
@@ -135,10 +135,10 @@ static const struct row {
 	{ CMD_MONITOR,
 	  { "remember", KEY_REMEMBER, NULL, 0,
 	    "remember real errors over reboots, see the command remember", 4 } },
-	{ CMD_REMEMBER, { NULL, 0, NULL, 0, "What to do (without: show what is remembered):", 4 } },
+	{ CMD_REMEMBER, { NULL, 0, NULL, 0, "What to do (without: show remembered pages):", 4 } },
 	{ CMD_REMEMBER, { "now", KEY_NOW, NULL, 0, "remember all that is bad now", 4 } },
 	{ CMD_REMEMBER,
-	  { "replay", KEY_REPLAY, NULL, 0, "take what is remembered out of use", 4 } },
+	  { "replay", KEY_REPLAY, NULL, 0, "take remembered pages out of use", 4 } },
 	{ CMD_REMEMBER,
 	  { "forget", KEY_FORGET, "PFN", 0, "remember that page frame no longer", 4 } },
 	{ CMD_REMEMBER, { "forget-all", KEY_FORGET_ALL, NULL, 0, "remember nothing", 4 } },
@@ -147,7 +147,7 @@ static const struct row {
 	    5 } },
 	{ ALL,
 	  { "dry-run", KEY_DRY_RUN, NULL, 0,
-	    "check everything, show what would be done, change nothing", 5 } },
+	    "check everything, show the plan, change nothing", 5 } },
 	{ ALL, { "json", KEY_JSON, NULL, 0, "print the report as JSON", 5 } },
 	{ CMD_LIST,
 	  { "dimm", KEY_DIMM, NULL, 0,
@@ -162,7 +162,7 @@ static const struct row {
 	  { "output", KEY_OUTPUT, "FILE", 0, "put the report into FILE, all at once", 5 } },
 };
 
-/* What was seen of the command line, beside the options themselves. */
+/* The parser's notes on the command line, beside the options themselves. */
 struct parsed {
 	struct options *opt;
 	bool seen[KEY_END - KEY_FILE];
@@ -192,7 +192,7 @@ static uint64_t number(struct argp_state *state, int key, const char *text, bool
 	return value;
 }
 
-/* A number that has to be there if the option is: 0 would mean no limit. */
+/* A number that must not be 0: 0 would mean no limit. */
 static uint64_t limit(struct argp_state *state, int key, const char *text, bool suffixes,
 		      uint64_t max)
 {
@@ -410,7 +410,9 @@ static void parse_memory(struct argp_state *state, int key, char *arg, struct op
 		opt->at = number(state, key, arg, false, PFN_MAX);
 }
 
-/* What each way to name a target needs, and what goes with no other. */
+/*
+ * Options that each kind of target needs, and options that exclude each other.
+ */
 static const char *check_target(const struct parsed *p)
 {
 	const struct options *opt = p->opt;
@@ -527,8 +529,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
  * @command: which one
  * @argc: how many words
  * @argv: the words, from the name to use in messages on
- * @doc: what --help says above and below the options
- * @flags: of argp_parse(); 0: what is wrong ends the program, with USAGE
+ * @doc: the text of --help above and below the options
+ * @flags: of argp_parse(); 0: a mistake ends the program, with USAGE
  * @opt: the options
  *
  * Return: DONE or USAGE.

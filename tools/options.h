@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* hugepoison-inject: what the command line says. */
+/* hugepoison-inject: the command line's options. */
 #ifndef HUGEPOISON_OPTIONS_H
 #define HUGEPOISON_OPTIONS_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hugepoison-inject: the kernel's lists of what is bad, and whose it is. */
+/* hugepoison-inject: the kernel's lists of bad pages and their owners. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
@@ -35,7 +35,7 @@ bool parse_bad(const char *line, struct bad *bad)
 /**
  * parse_own - a line of /proc/hugepoison/own
  * @line: the line
- * @start: where what is lost begins
+ * @start: where the lost range begins
  * @end: where it ends
  * @kb: the size of it
  * @state: why it is lost

@@ -9,7 +9,7 @@
 #include "page.h"
 
 /**
- * read_pagemap - what a page table has
+ * read_pagemap - read entries of a page table
  * @dirfd: where @path begins
  * @path: the pagemap
  * @addr: the first address

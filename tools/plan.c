@@ -2,8 +2,8 @@
 /*
  * hugepoison-inject: which raw pages a call is going to hit.
  *
- * All of them are found, and checked, before the first one is hit; each is looked at
- * once more right before its turn.
+ * The tool finds and checks all of them before it hits the first one, and looks at
+ * each once more right before its turn.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ static int find_at(const struct options *opt, uint64_t at, struct page *page,
 	return target_find(&here, page, map);
 }
 
-/* What of a range is in the hugepage at @at; moves @at behind it. */
+/* The part of a range in the hugepage at @at; moves @at behind it. */
 static int add_hugepage(const struct options *opt, struct plan *plan, uint64_t *at, uint64_t end)
 {
 	uint64_t unit = opt->kind == TARGET_PFN ? 1 : PAGE_BYTES, next;
@@ -125,7 +125,10 @@ static bool planned(const struct plan *plan, uint64_t head)
 	return false;
 }
 
-/* A hugepage that is mapped twice gets one error; those in another state none. */
+/*
+ * A hugepage that is mapped twice gets one error; hugepages in another state
+ * get none.
+ */
 static int plan_all_of(const struct options *opt, struct plan *plan)
 {
 	struct mapping map;
@@ -150,7 +153,7 @@ static int plan_all_of(const struct options *opt, struct plan *plan)
 }
 
 /**
- * plan_make - find what is going to be hit
+ * plan_make - find the pages to hit
  * @opt: names it
  * @plan: what is going to be hit
  *
@@ -178,7 +181,7 @@ int plan_make(const struct options *opt, struct plan *plan)
  * plan_look_again - is it still there
  * @opt: names it
  * @hit: what was found
- * @map: our mapping of it, for those who need one; to be undone by target_unmap()
+ * @map: our mapping of it, for ways that need one; to be undone by target_unmap()
  *
  * It may have been freed or migrated since, or its process may be gone.
  *
@@ -205,7 +208,7 @@ int plan_look_again(const struct options *opt, const struct hit *hit, struct map
 }
 
 /**
- * plan_free - let go of a plan
+ * plan_free - free a plan
  * @plan: the plan
  */
 void plan_free(struct plan *plan)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: what a file has at an offset, without touching it.
+ * hugepoison-inject: look up a file's page at an offset, without touching it.
  *
  * The PFN behind an offset of a hugetlbfs file is in /proc/self/pagemap once we
  * map the file, but only for pages that our page table holds, and touching a
- * hole would allocate a hugepage, which no injector may do. Nothing says without
- * touching whether the page cache has the page: lseek(SEEK_DATA) calls the whole
- * file data, cachestat() refuses hugetlbfs, mincore() looks at our empty page
- * table only, st_blocks counts without saying where.
+ * hole would allocate a hugepage, which no injector may do. No other call says,
+ * without touching it, whether the page cache has the page: lseek(SEEK_DATA)
+ * calls the whole file data, cachestat() refuses hugetlbfs, mincore() looks at
+ * our empty page table only, st_blocks counts without saying where.
  *
  * UFFDIO_CONTINUE does it: in a mapping registered for userfaultfd minor faults
  * it maps the page that the page cache holds, fails with EFAULT where there is
@@ -85,10 +85,10 @@ static int continue_page(int uffd, void *addr, size_t size, enum probe *result)
 }
 
 /**
- * probe_page - what a file has at an offset, without allocating anything
+ * probe_page - look up a file's page at an offset, without allocating one
  * @addr: where the hugepage is, or would be, mapped; it is afterwards, if it is healthy
  * @size: of the hugepage, in bytes
- * @result: what there is
+ * @result: the result
  *
  * Return: DONE, or an exit status after a message.
  */

@@ -2,8 +2,9 @@
 /*
  * hugepoison-inject: from a process to PFNs.
  *
- * An open /proc/PID goes stale with its process. It is opened once and kept, so that a
- * PID that is given to another process between the look and the hit cannot fool us.
+ * An open /proc/PID goes stale with its process. The tool opens it once and keeps it,
+ * so that a PID that the kernel gives to another process between the look and the hit
+ * cannot fool it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,7 +61,7 @@ static FILE *process_file(uint64_t pid, const char *name)
 }
 
 /**
- * process_entries - what the page table of a process has
+ * process_entries - read entries of a process's page table
  * @pid: the process
  * @addr: the first address
  * @entry: what it has there, and at the following pages
@@ -142,7 +143,7 @@ int process_vmas(uint64_t pid, struct vma **vmas, size_t *count)
  * @addr: where to put the addresses of those in its page table, in order, to be freed
  * @count: how many there are
  *
- * Narrowed ones are left out: they are mapped by base pages.
+ * It leaves out narrowed ones: they are mapped by base pages.
  *
  * Return: DONE, or FAILED after a message.
  */
@@ -181,8 +182,8 @@ int process_hugepages(uint64_t pid, uint64_t **addr, size_t *count)
  * process_pins - has a process pinned memory
  * @pid: the process
  *
- * VmPin counts what RDMA, VFIO and io_uring have pinned for it; which pages those are
- * is shown nowhere.
+ * VmPin counts what RDMA, VFIO and io_uring have pinned for it; the kernel shows
+ * nowhere which pages those are.
  */
 bool process_pins(uint64_t pid)
 {

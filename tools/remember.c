@@ -2,13 +2,14 @@
 /*
  * hugepoison-inject: the command remember: bad pages stay out of use over reboots.
  *
- * The kernel forgets with the next boot which pages are bad. So they are kept in a file,
- * with the memory modules that they are on, and taken out of use early in the next boot,
- * by soft offline: it moves what is in the page, or dissolves a free hugepage, and hurts
- * nobody. Only a page that is free is taken out the hard way, where soft offline is off.
+ * The kernel forgets with the next boot which pages are bad. So this command keeps them
+ * in a file, with their memory modules, and takes them out of use early in the next
+ * boot, by soft offline: the kernel moves the page's contents, or dissolves a free
+ * hugepage, and hurts nobody. Where soft offline is off it takes out free pages only, by
+ * hard offline.
  *
- * Three kinds are left alone: injected ones, those whose modules are others by now, and
- * those that the kernel has for itself and cannot move.
+ * It leaves three kinds alone: injected ones, pages whose modules were exchanged, and
+ * the kernel's own pages, which it cannot move.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,14 +35,14 @@ static int begin(struct store *s)
 	if (status)
 		return status;
 	dmi_read(&dmi);
-	/* where the line that names it is damaged, the modules have to do */
+	/* if the line that names it is damaged, compare the modules */
 	if (s->damaged && !*s->machine)
 		snprintf(s->machine, sizeof(s->machine), "%s", dmi.machine);
 	s->other = s->pages && strcmp(s->machine, dmi.machine);
 	return DONE;
 }
 
-/* ---- what is bad now ---- */
+/* ---- bad pages now ---- */
 
 struct found {
 	struct bad *page;
@@ -62,7 +63,7 @@ static void find(struct found *found, uint64_t pfn, uint64_t kb)
 	found->page[found->pages++] = (struct bad) { .pfn = pfn, .kb = kb };
 }
 
-/* Good memory that is only kept from use ("lost") is none of it. */
+/* Good memory that is only kept from use ("lost") does not count. */
 static void find_listed(struct found *found)
 {
 	size_t count = 0;
@@ -74,7 +75,7 @@ static void find_listed(struct found *found)
 	free(list);
 }
 
-/* Marks outside of hugepages: those in a hugepage may be of all its pages. */
+/* Marks outside of hugepages: in a hugepage all pages may be marked. */
 static void find_marked(struct found *found)
 {
 	for (uint64_t pfn = 0; next_marked(&pfn); pfn++)
@@ -97,7 +98,7 @@ static size_t add_found(struct store *s, const struct found *found)
 	return added;
 }
 
-/* Of another machine nothing counts here; its file is set aside. */
+/* Another machine's pages do not count; sets its file aside. */
 static void begin_anew(struct store *s)
 {
 	while (s->other && s->pages)
@@ -127,7 +128,7 @@ static int add_now(const struct found *found, size_t *added, size_t *all, bool d
 }
 
 /**
- * remember_errors - remember what is bad now
+ * remember_errors - remember the pages that are bad now
  * @pfns: further page frames, which may be in no list
  * @count: how many they are
  *
@@ -198,7 +199,7 @@ static int offline(const char *how, uint64_t pfn)
 	return write_text(path, text);
 }
 
-/* Who holds the page for a moment only has let go of it the next time. */
+/* A short reference to the page is gone at the next try. */
 static int offline_softly(uint64_t pfn)
 {
 	int err = 0;
@@ -298,8 +299,8 @@ static int replay_all(const struct options *opt, const struct store *s)
 }
 
 /*
- * Our kernel replaces a hugepage that it takes out of a pool, a stock one does not. So the
- * pools are set to the size that they had.
+ * Our kernel replaces a hugepage that it takes out of a pool, a stock one does not. So set
+ * the pools to their former size.
  */
 static long long pool_of(uint64_t size, int node, char path[160])
 {
@@ -408,7 +409,10 @@ static int run_show(const struct options *opt)
 	return finish_output(stdout, "standard output") ? FAILED : status;
 }
 
-/* It is bad until the next boot: the monitor must not find it again. */
+/*
+ * The page stays bad until the next boot: the monitor must not remember it
+ * again.
+ */
 static void forget(struct store *s, struct remembered *page, int note)
 {
 	injected_note(note, page->pfn, false);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: what was hit and what changed, as a table and as JSON. What the
- * JSON is made of is in docs/inject-json.md; keys are never removed or renamed.
+ * hugepoison-inject: the hit page and the changes, as a table and as JSON.
+ * docs/inject-json.md describes the JSON; keys are never removed or renamed.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 #define BUS_MCEERR_AO	5
 #endif
 
-/* Without --yes it was a look only, as with --dry-run. */
+/* Without --yes the tool only looked, as with --dry-run. */
 static bool looked_only(const struct options *opt)
 {
 	return opt->dry_run || (opt->command != CMD_UNPOISON && !opt->yes);

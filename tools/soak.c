@@ -17,13 +17,15 @@
 
 #define PROGRESS_SECONDS	0.2
 
-/* What there is to choose from: hugepages of a file by number, of a process by address. */
+/* The choices: hugepages of a file by number, of a process by address. */
 struct choice {
 	uint64_t count;
 	uint64_t *addr;
 };
 
-/* A hugepage that this soak has hit: where it is nobody else tells for sure. */
+/*
+ * A hugepage that this soak has hit: only the soak knows for sure where it is.
+ */
 struct known {
 	uint64_t index, head;
 };
@@ -108,7 +110,10 @@ static void remember(uint64_t index, uint64_t head)
 	known[knowns++] = (struct known) { index, head };
 }
 
-/* Is this one to be hit? Holes and what is poisoned are no failures, there are others. */
+/*
+ * Whether to hit this one. Holes and poisoned hugepages are no failures, there
+ * are others.
+ */
 static bool suits(const struct options *one, struct hit *hit)
 {
 	struct mapping map;
@@ -124,7 +129,7 @@ static bool suits(const struct options *one, struct hit *hit)
 		return !state_mismatch(one, &hit->page);
 	if (!one->second || !found || !known_head(one->number, &head))
 		return false;
-	/* which of several poisoned ones it is, the soak itself knows best */
+	/* of several poisoned ones the soak itself knows its own best */
 	page_assume(head, hit->page.pages, &hit->page);
 	hit->repeat = SECOND;
 	return true;
@@ -194,7 +199,7 @@ static void take_loss(struct soak *s, long long base)
 	s->loss_kb = kb > 0 ? (uint64_t)kb : 0;
 }
 
-/* One error; FAILED if the soak cannot go on, not if the error came to nothing. */
+/* One error; FAILED if the soak cannot go on, not if the error failed. */
 static int step(const struct options *opt, struct soak *s, long long base, double begun, FILE *f)
 {
 	struct outcome out;
@@ -307,7 +312,7 @@ static int soak(const struct options *opt, struct soak *s)
 
 	if (status)
 		return status;
-	/* no SA_RESTART: a sleep ends then; an error that is under way does not */
+	/* no SA_RESTART: a signal ends a sleep, but not an error under way */
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);

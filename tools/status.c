@@ -48,7 +48,7 @@ static int not_hidden(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
-/* Whatever files the kernel has there; those that are no gauges count events. */
+/* All files that the kernel has there; all but the gauges count events. */
 static int take_ours(struct status *s, uint64_t kb, int node)
 {
 	struct dirent **entry;
@@ -96,7 +96,7 @@ static int take_node(struct status *s, uint64_t kb, int node, bool marks)
 }
 
 /**
- * status_take - read all there is to tell
+ * status_take - read all figures
  * @s: where to put it; s->figure is to be freed
  *
  * Return: DONE, or an exit status after a message.
@@ -134,7 +134,7 @@ static bool same_row(const struct figure *a, const struct figure *b)
 	return a->group == b->group && a->kb == b->kb && !strcmp(a->name, b->name);
 }
 
-/* Of all nodes; what the system has as one is there once. */
+/* The sum over all nodes; a figure of the whole system is there once. */
 static long long row_total(const struct status *s, const struct figure *row)
 {
 	long long total = 0;
@@ -214,7 +214,7 @@ static void print_heads(FILE *f, const char *title)
 	fprintf(f, "\n");
 }
 
-/* What there is now, or how often what happened: of that only what did. */
+/* Gauges, or counters of events: of these only nonzero ones. */
 static void print_part(FILE *f, const struct status *s, const char *title, bool events)
 {
 	size_t printed = 0;
@@ -298,7 +298,7 @@ static int print_closing(const struct options *opt, const struct status *s, FILE
 }
 
 /*
- * A device or a FIFO stays what it is. A FIFO that nobody reads is an error: cron would
+ * The tool keeps a device or a FIFO. A FIFO without a reader is an error: cron would
  * start one process after the other to wait for a reader.
  */
 static int write_into(const struct options *opt, const struct status *s)
@@ -316,20 +316,20 @@ static int write_into(const struct options *opt, const struct status *s)
 	return print_closing(opt, s, f);
 }
 
-/* As the file that it replaces; a new one is for a collector of another user to read. */
+/* The mode of the replaced file; a new file is readable for another user's collector. */
 static int dress(int fd, const struct stat *old)
 {
 	if (!old)
 		return fchmod(fd, 0644);
-	/* only root can give a file away: whose it is matters less than what is in it */
+	/* only root can give a file away: the contents matter more than the owner */
 	if (fchown(fd, old->st_uid, old->st_gid) && errno != EPERM)
 		return -1;
 	return fchmod(fd, old->st_mode & 0777);
 }
 
 /*
- * Whoever reads the file finds the old one or the new one, never a part: it is written
- * beside and renamed. The name beside does not end as a collector wants it.
+ * A reader finds the old file or the new one, never a part: the tool writes beside it
+ * and renames. A collector ignores the temporary name's suffix.
  */
 static int replace_file(const struct options *opt, const struct status *s, const char *file,
 			const struct stat *old)
@@ -357,7 +357,7 @@ static int replace_file(const struct options *opt, const struct status *s, const
 	return status;
 }
 
-/* What a symbolic link leads to is replaced, not the link. */
+/* Replace the target of a symbolic link, not the link. */
 static int replace_existing(const struct options *opt, const struct status *s,
 			    const struct stat *old)
 {
@@ -375,7 +375,10 @@ static int replace_existing(const struct options *opt, const struct status *s,
 	return status;
 }
 
-/* What --output names may not be there, may be replaced, written into, or neither. */
+/*
+ * The file of --output may be missing, replaceable, writable in place, or none
+ * of these.
+ */
 static int write_output(const struct options *opt, const struct status *s)
 {
 	struct stat old;

@@ -3,8 +3,9 @@
  * hugepoison-inject: the file with the page frames that are bad, over reboots.
  *
  * Lines of JSON: which machine, each page with the memory that it is on, how many pages.
- * It is written beside and renamed, so a reader finds the old one or the new one. Of a
- * damaged one each line that can be read counts: to leave out a good page costs 4 KiB.
+ * The tool writes a new file beside and renames it, so a reader finds the old one or the
+ * new one. Of a damaged file each readable line counts: leaving out a good page costs 4
+ * KiB.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -129,7 +130,7 @@ char *memory_text(const struct dmi *dmi, uint64_t pfn)
 
 /* ---- reading ---- */
 
-/* What a line says; the pages that the last one counts are those before it. */
+/* Parses a line; the last line counts the pages before it. */
 static bool take_object(struct store *s, struct json_object *o, size_t line, int64_t *count)
 {
 	const char *page = text_of(o, "page"), *memory = text_of(o, "memory");
@@ -151,7 +152,7 @@ static bool take_object(struct store *s, struct json_object *o, size_t line, int
 }
 
 /**
- * store_parse - read what is remembered
+ * store_parse - parse the remembered pages
  * @s: where to put it
  * @f: the lines
  *
@@ -182,10 +183,10 @@ size_t store_parse(struct store *s, FILE *f)
 
 /**
  * store_load - read the file
- * @s: what is remembered; nothing if there is no file
+ * @s: the remembered pages; none if there is no file
  *
- * Return: DONE, or FAILED after a message if it cannot be read. One that is damaged can be
- * read, and has its message.
+ * Return: DONE, or FAILED after a message if it cannot be read. A damaged file can be
+ * read, and gets a message.
  */
 int store_load(struct store *s)
 {
@@ -208,7 +209,7 @@ int store_load(struct store *s)
 }
 
 /**
- * store_free - let go of it
+ * store_free - free it
  * @s: what store_load() has filled
  */
 void store_free(struct store *s)
@@ -259,7 +260,7 @@ static void write_lines(const struct store *s, FILE *f)
 	json_finish(o, f, false);
 }
 
-/* What a crash or a damaged disk has left may still be of use to somebody. */
+/* The remains of a crash or a damaged disk may still be useful. */
 static void set_aside(const struct store *s)
 {
 	if (s->damaged && !rename(STORE_FILE, DAMAGED))
@@ -270,7 +271,7 @@ static void set_aside(const struct store *s)
 
 /**
  * store_save - write the file
- * @s: what is to be remembered
+ * @s: the pages to remember
  * @dir: what store_lock() returned
  *
  * Return: DONE, or FAILED after a message; then the old file is there as it was.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hugepoison-inject: from what the command line names to a raw page. */
+/* hugepoison-inject: from the command line's target to a raw page. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -66,8 +66,8 @@ static uint64_t mapping_page_size(const void *addr)
 }
 
 /*
- * Attaching takes reservations for a SHM_NORESERVE segment, but so did the first
- * attach of whoever put pages into it: a segment never attached has no pages.
+ * Attaching takes reservations for a SHM_NORESERVE segment, but its first user's
+ * attach took them already: a segment never attached has no pages.
  */
 static int map_segment(const struct options *opt, const char *name, struct mapping *map,
 		       uint64_t *size)
@@ -266,8 +266,8 @@ uint64_t random_number(void)
 /**
  * target_pick_page - apply --subpage
  * @opt: says which raw page
- * @page: the hugepage; its raw page is replaced. While it is not known, page->pfn
- *	becomes the index, which is all that can be said
+ * @page: the hugepage; its raw page is replaced. While it is unknown, page->pfn
+ * becomes the index, the only known number
  *
  * Return: DONE, or USAGE after a message.
  */
@@ -296,11 +296,11 @@ int target_pick_page(const struct options *opt, struct page *page)
 }
 
 /**
- * state_mismatch - does the hugepage lack what --state asks for
+ * state_mismatch - does the hugepage lack the state of --state
  * @opt: the options
  * @page: the hugepage
  *
- * Return: NULL if all is well, else what the hugepage is.
+ * Return: NULL if all is well, else the hugepage's state.
  */
 const char *state_mismatch(const struct options *opt, const struct page *page)
 {
@@ -333,7 +333,7 @@ const char *state_mismatch(const struct options *opt, const struct page *page)
 }
 
 /**
- * target_name - print what the command line named
+ * target_name - print the command line's target
  * @opt: the options
  * @f: where to
  */

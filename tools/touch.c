@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hugepoison-inject: read a byte, and live to tell what came of it. */
+/* hugepoison-inject: read a byte, and survive the signal. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>
@@ -10,9 +10,9 @@ static sigjmp_buf back;
 static struct signal_seen caught;
 
 /**
- * note_signal - keep what a SIGBUS tells
+ * note_signal - keep the data of a SIGBUS
  * @sig: where
- * @info: what the handler got
+ * @info: the handler's argument
  *
  * Context: a signal handler.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: the kernel's trace events, in a tracefs instance of our own: who
- * traces something else is not disturbed, and does not disturb us.
+ * hugepoison-inject: the kernel's trace events, in our own tracefs instance: other
+ * tracers do not disturb us, nor we them.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -76,7 +76,7 @@ static bool event_there(const char *tracefs, const char *event)
 	return !access(path, F_OK);
 }
 
-/* Of ours, those of mappings are many, and of use to few. */
+/* Events of mappings are many, and useful to few. */
 static int enable_all(const struct trace *trace, const char *tracefs, bool mappings)
 {
 	static const char *const ours[] = {
@@ -121,7 +121,7 @@ static int make_instance(struct trace *trace, const char *tracefs, bool mappings
 }
 
 /**
- * trace_check - can this kernel tell of errors as they come
+ * trace_check - can this kernel report errors as they come
  * @tracefs: where its files are
  * @len: how much fits there
  *
@@ -147,7 +147,7 @@ int trace_check(char *tracefs, size_t len)
 /**
  * trace_open - listen from now on
  * @trace: what to read and to close it with
- * @mappings: to what becomes of each mapping as well
+ * @mappings: to the events of each mapping as well
  *
  * Return: DONE, or an exit status after a message.
  */
@@ -162,7 +162,7 @@ int trace_open(struct trace *trace, bool mappings)
 }
 
 /**
- * trace_open_file - take what a trace said from a file
+ * trace_open_file - read a trace's output from a file
  * @trace: what to read and to close it with
  * @name: its name, "-" for standard input
  *
@@ -178,7 +178,7 @@ int trace_open_file(struct trace *trace, const char *name)
 
 /**
  * trace_close - stop listening, and leave nothing behind
- * @trace: what trace_open() was given, whether it succeeded or not
+ * @trace: the argument of trace_open(), whether it succeeded or not
  */
 void trace_close(struct trace *trace)
 {
@@ -232,8 +232,8 @@ bool trace_line(struct trace *trace, char *line, size_t len)
 }
 
 /**
- * trace_when - a time of the trace on the clock of the wall
- * @trace: what it was read from
+ * trace_when - a time of the trace as wall clock time
+ * @trace: the trace it is from
  * @seconds: the time
  *
  * Return: seconds since 1970; 0 if it was another clock.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: what is run for each event: the programs of a directory, in the order
- * of their names, with the event in the environment.
+ * hugepoison-inject: run the programs of a directory for each event, in the order of their
+ * names, with the event in the environment.
  *
- * A process of its own runs them, one after the other. Events come to it through a socket
- * that takes some hundred; further ones are dropped, and counted. So no trigger can make
- * the monitor wait, and there is never more than one of them.
+ * A separate process runs them, one after the other. It gets events through a socket that
+ * holds some hundred; the monitor drops and counts further ones. So no trigger can make
+ * the monitor wait, and only one runs at a time.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -37,7 +37,7 @@ static int plain_name(const struct dirent *entry)
 	return 1;
 }
 
-/* Whoever can write it would be root with the next error. */
+/* A user who can write it would be root with the next error. */
 static const char *why_unsafe(const struct stat *st)
 {
 	if (st->st_uid != 0)
@@ -135,7 +135,10 @@ static void run_all(const char *dir, char **env)
 		free(entry);
 }
 
-/* Lines KEY=value become an environment, with a PATH and nothing else of ours. */
+/*
+ * Lines KEY=value become an environment, with a PATH and no other variable of
+ * ours.
+ */
 static void handle(const char *dir, char *fields)
 {
 	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -148,7 +151,7 @@ static void handle(const char *dir, char *fields)
 	run_all(dir, env);
 }
 
-/* Until the monitor has ended, and what it had sent is done. */
+/* Runs until the monitor has ended, and all its events are done. */
 static void serve(const char *dir, int fd)
 {
 	char fields[2048];
@@ -187,7 +190,7 @@ int triggers_check(const char *dir)
 
 /**
  * triggers_start - begin to run triggers
- * @t: what to run them with
+ * @t: the handle to run them with
  * @dir: where they are
  *
  * Return: DONE, or FAILED after a message.
@@ -214,7 +217,7 @@ int triggers_start(struct triggers *t, const char *dir)
 
 /**
  * triggers_event - have the triggers run for an event, as soon as it is its turn
- * @t: what triggers_start() was given
+ * @t: the argument of triggers_start()
  * @event: the event
  */
 void triggers_event(struct triggers *t, const struct event *event)
@@ -234,7 +237,7 @@ void triggers_event(struct triggers *t, const struct event *event)
 
 /**
  * triggers_stop - no more events; wait for the triggers of those that came
- * @t: what triggers_start() was given
+ * @t: the argument of triggers_start()
  */
 void triggers_stop(struct triggers *t)
 {

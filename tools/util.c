@@ -16,14 +16,14 @@
 
 #define CAP_SYS_ADMIN_BIT	21
 
-/* Set while what fails is one of several attempts. */
+/* Set while one of several attempts may fail silently. */
 bool quiet;
 
 /* The name that we were called by, for messages. */
 const char *program = "hugepoison-inject";
 
 /**
- * fail - say what is wrong and what to do about it
+ * fail - print a message with its remedy
  * @status: the exit status to hand on
  * @fmt: the message, without a newline
  *
@@ -80,7 +80,7 @@ static int suffix_shift(const char *text)
  *
  * A leading zero does not mean octal: nobody who types 0010 wants 8.
  *
- * Return: NULL, or what is wrong with @text.
+ * Return: NULL, or the mistake in @text.
  */
 const char *parse_number(const char *text, bool suffixes, uint64_t max, uint64_t *out)
 {
@@ -158,7 +158,7 @@ long long read_keyed_value(const char *path, const char *key)
 /**
  * in_list_file - is a number in a list such as "0-1,4"
  * @path: a sysfs file with a list
- * @number: what to look for
+ * @number: the number to look for
  */
 bool in_list_file(const char *path, unsigned int number)
 {
@@ -209,7 +209,7 @@ void size_text(uint64_t bytes, char *buf, size_t len)
  * @start: the first number
  * @end: the second one, 0 if there is none
  *
- * Return: NULL, or what is wrong with @text.
+ * Return: NULL, or the mistake in @text.
  */
 const char *parse_range(const char *text, bool suffixes, uint64_t max, uint64_t *start,
 			uint64_t *end)
@@ -343,9 +343,9 @@ int check_privilege(void)
 }
 
 /**
- * finish_output - make sure that what was printed got out
+ * finish_output - make sure that the printed text got out
  * @f: where it was printed to
- * @name: what to call that
+ * @name: its name in messages
  *
  * Return: DONE, or FAILED after a message.
  */

@@ -2,9 +2,9 @@
 /*
  * hugepoison-inject: read the hugepages of a process, through /proc/PID/mem.
  *
- * The process gets no signal. What cannot be read has to be in the kernel's list of bad
- * pages, and what is in there must not be readable; the page table, before and after,
- * leads from the one to the other.
+ * The process gets no signal. Unreadable pages have to be in the kernel's list of bad
+ * pages, and pages in the list must not be readable; the page table, before and after,
+ * connects the two.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@ struct reader {
 	struct bad *bad;	/* by page frame */
 	size_t bads;
 	int mem;
-	uint64_t start, end;	/* what of the process is to be read */
+	uint64_t start, end;	/* the part of the process to read */
 	uint64_t *entry;	/* of the hugepage's pages */
 	bool *can;
 };
@@ -41,7 +41,7 @@ static bool is_bad(const struct reader *r, uint64_t pfn)
 	return r->bads && bsearch(&pfn, r->bad, r->bads, sizeof(*r->bad), compare);
 }
 
-/* All of a contained hugepage is lost, and no neighbour tells where it is. */
+/* All of a contained hugepage is lost, and no neighbour shows where it is. */
 static bool is_contained(const struct reader *r, const struct vma *vma, uint64_t size)
 {
 	char file[64];
@@ -55,7 +55,7 @@ static bool is_contained(const struct reader *r, const struct vma *vma, uint64_t
 	return false;
 }
 
-/* Is there anything to read that reading would not allocate? */
+/* Whether there is a page to read that reading would not allocate. */
 static int is_there(const struct reader *r, const struct vma *vma, int fd, uint64_t addr,
 		    uint64_t size, bool *there)
 {
@@ -189,10 +189,10 @@ static int read_process(struct reader *r)
 /**
  * verify_process - read the hugepages of a process
  * @opt: names the process, and maybe a part of it
- * @t: what came of it
+ * @t: the result
  *
- * What a private mapping has as base pages since an error is not read: nothing tells it
- * from other memory.
+ * It does not read pages that a private mapping has as base pages since an error:
+ * nothing distinguishes them from other memory.
  *
  * Return: DONE, or an exit status after a message.
  */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hugepoison-inject: read all of a target, and compare with what the kernel says.
+ * hugepoison-inject: read all of a target, and compare with the kernel's lists.
  *
- * A file or segment is mapped, and each page that is there is read: what cannot be has
- * to be what /proc/hugepoison/own lists, and all of that. The SIGBUS has to name the
- * page. Pages that are not there are not touched: that would allocate them.
+ * The tool maps a file or segment, and reads each page that is there: the unreadable
+ * pages have to be exactly those of /proc/hugepoison/own. The SIGBUS has to name the
+ * page. The tool does not touch missing pages, which would allocate them.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>

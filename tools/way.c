@@ -2,7 +2,7 @@
 /*
  * hugepoison-inject: the kernel's ways to poison and to unpoison.
  *
- * way_check() finds out whether the kernel has what the chosen way takes, before
+ * way_check() finds out whether the kernel can take the chosen way, before
  * anything changes. way_apply() is the only function of the tool that changes
  * anything: a write() or a madvise().
  */
@@ -23,7 +23,7 @@
 static char way_path[320];	/* the file to write to, or debugfs itself for mce-inject */
 
 /**
- * way_name - what a way is called in options and reports
+ * way_name - the name of a way in options and reports
  * @way: the way
  */
 const char *way_name(enum way way)
@@ -147,7 +147,10 @@ static int check_offline(enum way way)
 	return check_file();
 }
 
-/* An empty range tells whether the kernel knows the advice, and does nothing. */
+/*
+ * A call on an empty range shows whether the kernel knows the advice, and does
+ * nothing.
+ */
 static int check_madvise(void)
 {
 	if (!madvise((void *)PAGE_BYTES, 0, MADV_HWPOISON))
@@ -179,12 +182,12 @@ static int check_hwpoison_file(enum way way)
  * way_choose - the way to take, unless the user chose one
  * @opt: the options
  *
- * For a free hugepage the kernel's own injector is the better one: it chooses
- * and poisons under the pool's lock. Where it is absent we choose by
+ * For a free hugepage the kernel's own injector is better: it chooses and
+ * poisons under the pool's lock. Where it is absent we choose by
  * /proc/kpageflags, and the kernel's log tells whether the hugepage was still
  * free when the error struck it.
  *
- * Return: the way; way_check() tells whether the kernel has it.
+ * Return: the way; way_check() says whether the kernel has it.
  */
 enum way way_choose(const struct options *opt)
 {
@@ -201,7 +204,7 @@ enum way way_choose(const struct options *opt)
 }
 
 /**
- * way_check - see whether the kernel has what a way takes
+ * way_check - see whether the kernel can take a way
  * @way: the way
  *
  * Return: DONE, or an exit status after a message.
@@ -253,7 +256,7 @@ static int advise(const struct page *page, const struct mapping *map, struct sig
  * @out: the errno and the signal that came of it
  *
  * A stock kernel unpoisons a hugepage by its head only, and all of it at once; with
- * CONFIG_HUGEPOISON any raw page will do, and its own error is taken back.
+ * CONFIG_HUGEPOISON any raw page will do, and only its own error is undone.
  */
 void way_apply(const struct options *opt, const struct page *page,
 	       const struct mapping *map, struct outcome *out)
