@@ -92,8 +92,7 @@ in_root()
 		exec chroot "$root" "$@"' sh "$root" "$DEBS" "$@"
 }
 
-# All files of the root with what can be told of them, except what dpkg and apt
-# write of their own work.
+# All files of the root with their attributes, except the records of dpkg and apt.
 files()
 {
 	(cd "$root" && find . \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache/apt \
@@ -355,7 +354,7 @@ deb_ends()
 	wait $deb || status=$?
 	cat "$BATS_TEST_TMPDIR/said"
 	[ $status = 1 ] || { echo "ended with $status instead of being interrupted"; return 1; }
-	# make has ended; its compilers were told to, and each writes no object that is not whole
+	# make has ended; its compilers got the signal, and none leaves a partial object
 	for _ in {1..600}; do
 		at_work || break
 		sleep 0.2

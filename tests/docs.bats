@@ -44,8 +44,7 @@ assert_line()
 	grep -q 'mce_bad_pages' "$out/html/admin-guide/abi-testing.html"
 }
 
-# What is printed is what makes it fail; all mistakes at once, as each build takes
-# some seconds.
+# Each test prints all mistakes at once, as each build takes some seconds.
 @test "each mistake of ours is a failure, named by its file" {
 	printf '\nToo short\n=====\n\nText.\n' >> "$tree/Documentation/mm/hugepoison.rst"
 	sed -i 's/^.*the file is sealed/a word that is too wide for its column/' \
@@ -85,7 +84,7 @@ assert_line()
 	[ -e "$out/precious" ]
 }
 
-# What the documents say of files and events is what the code has.
+# The documents name exactly the files and events of the code.
 
 names_in_code()
 {
@@ -116,7 +115,7 @@ names_in_code()
 	done < "$BATS_TEST_TMPDIR/names"
 }
 
-# What is said of operations.
+# The documents about operations.
 
 operations=$BATS_TEST_DIRNAME/../docs/operations
 
@@ -135,8 +134,8 @@ operations=$BATS_TEST_DIRNAME/../docs/operations
 		diff "$BATS_TEST_TMPDIR/alerts" -
 }
 
-# run_trigger ACTIVE STATUS: the trigger for metrics, with a systemctl and a tool that say and
-# end as they are told to
+# run_trigger ACTIVE STATUS: the trigger for metrics, with a systemctl and a tool whose output
+# and status the test sets
 run_trigger()
 {
 	local bin=$BATS_TEST_TMPDIR/bin
@@ -238,7 +237,7 @@ documents=(README.md HACKING.md docs/*.md examples/*.md tests/*.md tests/fuzz/*.
 	[ $names -ge 40 ]
 }
 
-# What README.md says in figures is what these say.
+# README.md's figures agree with these documents.
 
 @test "the README's figures of the demo are the demo's" {
 	cd "$BATS_TEST_DIRNAME/.." || return

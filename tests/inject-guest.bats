@@ -3,8 +3,8 @@
 # hugepoison-inject at work, on a stock kernel and on ours:
 #	make -C tools && scripts/vm -- bats tests/inject-guest.bats
 # INJECT_TOOL=FILE runs another build of the tool, as the one of "make sanitize".
-# It poisons memory: to be run in a guest that is thrown away. What the tool says is
-# compared with what the kernel says to the test itself, not to the tool.
+# It poisons memory: to be run in a guest that is thrown away. The tests compare the tool's
+# output with the kernel's files, which they read themselves.
 # shellcheck disable=SC2030,SC2031 # each test has variables of its own, and should
 bats_require_minimum_version 1.5.0
 load guest-helpers

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
-# The command line of hugepoison-inject: what it refuses and what it says then, on
-# any kernel. Nothing here can poison a page: every call is refused, and those that
-# get past the command line are dry runs. What takes hugepages and an injector is in inject-guest.bats. Run as root.
+# The command line of hugepoison-inject: refused calls and their messages, on any kernel. No test
+# here can poison a page: the tool refuses every call, and calls that get past the command line are
+# dry runs. Tests that need hugepages and an injector are in inject-guest.bats. Run as root.
 bats_require_minimum_version 1.5.0
 
 setup_file()
@@ -152,7 +152,7 @@ hold()
 }
 @test "numbers: --size 0" { usage "no hugepage is that small" --free --size 0; }
 
-# What --help of the commands names, one a line.
+# The options that --help of the commands names, one a line.
 help_options()
 {
 	local command

@@ -69,7 +69,7 @@ ended()
 	[ "$(instances)" = 0 ]
 }
 
-@test "an error is told within a second: page frame, node, owner, state; it was injected" {
+@test "an error is reported within a second: page frame, node, owner, state; it was injected" {
 	ours || skip "a stock kernel has neither owner nor state"
 	hold "file:$FILE" 2M 1 1
 	listen --json
@@ -84,7 +84,7 @@ ended()
 	ended 0
 }
 
-@test "what follows an error is told: the fresh hugepage, healing, release" {
+@test "later steps are reported: the fresh hugepage, healing, release" {
 	ours || skip "nothing follows on stock"
 	listen --json
 	tool 0 inject --yes --free --size 2M --node 1
@@ -99,7 +99,7 @@ ended()
 	ended 0
 }
 
-@test "each of many errors is told" {
+@test "each of many errors is reported" {
 	hold "file:$FILE" 2M 8 8
 	listen --json
 	"$TOOL" soak --file "$FILE" --count 8 --seed 3 --yes --json --report "$OUT.soak" > "$OUT"
@@ -161,7 +161,7 @@ ended()
 	[[ $output == *"mount -t tracefs none /sys/kernel/tracing"* ]]
 }
 
-@test "an error in no hugepage is told as well, with the page's kind" {
+@test "an error in no hugepage is reported as well, with the page's kind" {
 	hold plain 2M 1 1
 	listen --json
 	pfn=$("$TOOL" inject --dry-run --pid "$pid" --addr "$addr" --any-page --json | jq .hit.pfn)

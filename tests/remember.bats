@@ -181,7 +181,7 @@ remembered() { jq -rs 'map(.page // empty) | join(" ")' "$FILE"; }
 	MOCK_BUSY=0x5285 refused 1 'the kernel'\''s command line can: memmap=4K$0x5285000' kernel "$TOOL" remember --replay
 	grep -qx '0x5285: STILL IN USE' "$OUT"
 	[ "$(grep -c 'taken out of use$' "$OUT")" = 2 ]
-	# tried again, as who holds it may let go; never the hard way, as it is in use
+	# tried again, as its holder may drop it; never hard offlined, as it is in use
 	[ "$(grep -c 'soft 0x5285' "$MOCK_LOG")" = 3 ]
 	run -1 grep hard "$MOCK_LOG"
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * To be preloaded: lets a program live on that injects an error into memory of
- * its own without expecting SIGBUS, which the kernel sends to whoever does.
+ * its own without expecting SIGBUS, which the kernel sends to any such program.
  */
 #include <signal.h>
 

@@ -3,8 +3,8 @@
 # The commands of hugepoison-inject beside a single error, on a stock kernel and on ours:
 #	make -C tools && scripts/vm -- bats tests/tool-guest.bats
 # INJECT_TOOL=FILE runs another build of the tool. It poisons memory: to be run in a
-# guest that is thrown away. What the tool says is compared with what the kernel says to
-# the test itself, not to the tool.
+# guest that is thrown away. The tests compare the tool's output with the kernel's files,
+# which they read themselves.
 # shellcheck disable=SC2030,SC2031,SC2154 # variables of each test; hold declares some
 bats_require_minimum_version 1.5.0
 load guest-helpers
@@ -109,10 +109,10 @@ ends()
 	fi
 }
 
-@test "--second: not where the hugepage is none any more" {
+@test "--second: not where the hugepage is dissolved" {
 	ours || skip "which hugepage it was a stock kernel tells another way"
 	tool 1 inject --yes --free --size 2M --second
-	says "is none any more"
+	says "is dissolved"
 	is 'length == 1 and .[0].result == "done"'
 }
 

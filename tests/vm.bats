@@ -215,7 +215,7 @@ assert not any(is_complaint(line) for line in open("good"))'
 }
 
 # bats test_tags=short
-@test "stale code of the emulator is told from what the command did" {
+@test "stale code of the emulator is not taken for a failure of the command" {
 	cat > "$BATS_TEST_TMPDIR/stale" <<-'EOF'
 		import sys
 		sys.dont_write_bytecode = True
@@ -285,7 +285,7 @@ assert not any(is_complaint(line) for line in open("good"))'
 }
 
 # bats test_tags=short
-@test "wrong usage is told before anything happens" {
+@test "wrong usage is reported before anything happens" {
 	run -2 vm --memory much -- true
 	assert_says 'is no size'
 	run -2 vm --memory 1G -- true

@@ -270,7 +270,7 @@ static bool block_on_node(uint64_t pfn, int node)
  * Zones of several nodes may span the same PFNs, for instance after memory was
  * plugged in; then the memory block decides.
  *
- * Return: the node, ANY_NODE if it cannot be told.
+ * Return: the node, ANY_NODE if it is unknown.
  */
 int node_of(uint64_t pfn)
 {

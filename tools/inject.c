@@ -24,8 +24,7 @@ static const char *find_choice(const struct log *log, struct page *page)
 	int hits = log_find_hit(log, page->pages, page->node, &hit);
 
 	if (hits > 1)
-		return "several hugepages were poisoned at the same time: which one by us cannot "
-		       "be told";
+		return "several hugepages were poisoned at the same time: ours is not known";
 	if (!hits)
 		return "the kernel reports success, but its log names no page";
 	hit.poisoned = false;
@@ -230,8 +229,7 @@ static int check_follow(const struct options *opt, const struct hit *hit)
 	status = page_lookup(hit->page.pfn, &now);
 	if (!status && (!now.huge || now.head != hit->page.head))
 		return fail(FAILED,
-			    "the hugepage at 0x%" PRIx64 " is none any more: no second error "
-			    "there",
+			    "the hugepage at 0x%" PRIx64 " is dissolved: no second error there",
 			    hit->page.head);
 	return status;
 }

@@ -45,7 +45,7 @@ static int find_file(const struct options *opt, struct page *page, struct mappin
 	return status;
 }
 
-/* The size of the pages behind our own mapping at @addr, 0 if it cannot be told. */
+/* The size of the pages behind our own mapping at @addr, 0 if it is unknown. */
 static uint64_t mapping_page_size(const void *addr)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");

@@ -57,7 +57,7 @@ void say(const char *fmt, ...)
 		_exit(4);
 }
 
-/* What must not be. The round ends, and the run after it. */
+/* A fatal finding. It ends the round, and the run after it. */
 void finding(const char *fmt, ...)
 {
 	char text[800];
@@ -223,7 +223,7 @@ static void look_for_stuck(void)
 			return;
 }
 
-/* Those that are to end do. A process that outlives SIGKILL is the worst there is. */
+/* Waits until all processes end. One that outlives SIGKILL is the worst finding. */
 static void end_process(pid_t pid)
 {
 	int status;

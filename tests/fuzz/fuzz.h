@@ -87,7 +87,7 @@ struct thing {
 enum order { DO_NOTHING, DO_HIT, DO_UNPOISON, DO_SOFT, DO_HIT_FREE, DO_COMPACT, DO_POOL, DO_READ,
 	     DO_LIMIT, DO_POLICY, DO_WHERE };
 
-/* What a lane asks of the hand. */
+/* A lane's request to the hand. */
 struct request {
 	int order;			/* DO_NOTHING: free */
 	pid_t pid;

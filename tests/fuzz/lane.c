@@ -132,7 +132,7 @@ static void lane_run(void)
 	}
 }
 
-/* What a forked child does, before it ends. */
+/* A forked child's operations, before it ends. */
 void lane_child(unsigned long seed)
 {
 	struct rng rng = { seed };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What each page must hold.
+ * The contents that each page must have.
  *
- * A stamped page says in some of its words which page of which thing it is, and
- * how often it was written. What it must say is in a model of it: a version and a
- * kind of content. Nothing is locked while a page is written, discarded or read:
- * each of the first two says in the model that it begins and that it ends. Where
- * nothing else happened in between, the model knows exactly. Where something did,
- * each word may be zero, or what somebody wrote there. Content of another page, of
- * another thing or of an earlier round is wrong at any time.
+ * Some words of a stamped page name its thing, its page in the thing, and how
+ * often it was written. A model has the expected contents: a version and a kind of
+ * content. No lock is held while a page is written, discarded or read: writers and
+ * discarders mark begin and end in the model. Where no other operation came in
+ * between, the model knows the contents exactly. Where one did, each word may be
+ * zero, or any written value. Content of another page, of another thing or of an
+ * earlier round is wrong at any time.
  *
  * bits 0-7 busy: writers and discarders at work
  * bits 8-15 content
@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include "fuzz.h"
 
-/* What is no stamp, nor zero: of a read that read nothing. */
+/* Neither a stamp nor zero: the buffer of a read that read nothing. */
 #define NEVER_READ	0x5a5a5a5a5a5a5a5aUL
 
 #define BUSY(m)		((unsigned int)((m) & 0xff))

@@ -75,7 +75,7 @@ static long op_map(struct rng *rng)
 	return ret;
 }
 
-/* Memory of no file: private, or shared by those who fork from here. */
+/* Memory of no file: private, or shared with children forked from here. */
 static long map_new(struct rng *rng, bool private)
 {
 	struct slot *slot = slot_take(rng, true, false);

@@ -176,7 +176,10 @@ struct scan {
 #define SCAN_WP		1
 #define SCAN_PRESENT	(1 << 3)
 
-/* What is present, at times write-protecting what userfaultfd watches. */
+/*
+ * Scans for present pages, at times write-protecting pages that userfaultfd
+ * watches.
+ */
 static long op_pagemap_scan(struct rng *rng)
 {
 	struct slot *slot = slot_take(rng, false, true);

@@ -142,7 +142,10 @@ static int need_uffd(void)
 	return ret;
 }
 
-/* What it serves others have for zeros, so models only know that it may be. */
+/*
+ * Others read zeros where it serves pages, so models only know that both may
+ * be.
+ */
 static long op_uffd_register(struct rng *rng)
 {
 	static const int modes[] = {

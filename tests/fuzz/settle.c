@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What must be left after a round: nothing. */
+/* Checks that a round leaves nothing behind. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -96,7 +96,7 @@ static bool cgroup_is_empty(int index, bool tell)
 	return empty;
 }
 
-/* What stays charged is memory of the kernel and the page cache, given back on demand. */
+/* Memory of the kernel and the page cache stays charged, and is given back on demand. */
 static bool cgroup_holds_memory(int index, bool tell)
 {
 	char path[128], text[4096];

@@ -159,8 +159,8 @@ void slot_unmap(struct slot *slot)
 }
 
 /*
- * After fork: only the thread that forked is left. What others were changing is in a
- * state that nobody knows. @wild: others may have been writing.
+ * After fork: only the thread that forked is left. Pages that other threads were changing
+ * have unknown contents. @wild: others may have been writing.
  */
 void slots_of_child(bool wild)
 {

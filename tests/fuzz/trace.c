@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The operations of a round, where a dead guest leaves them: in memory that the
- * host shares with the guest (a PCI device of QEMU, ivshmem). What is stored there
- * has reached the host's file. Without such a device it is memory like any other.
+ * The operations of a round, in memory that survives a dead guest: in memory that
+ * the host shares with the guest (a PCI device of QEMU, ivshmem). A store there
+ * has reached the host's file. Without such a device it is ordinary memory.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Advice on a narrowed mapping: all that madvise() takes, and where memory is to
- * be placed. What is about ordinary pages does nothing to those of a hugepage.
+ * Advice on a narrowed mapping: all advice of madvise(), and memory policies.
+ * Advice about ordinary pages does nothing to a hugepage's.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -134,7 +134,7 @@ static void expect_right(META, struct hp_narrowed *n)
 	EXPECT_RIGHT(n);
 }
 
-/* What the flags are for comes to pass. */
+/* The flags have their effects. */
 static void no_access(META, struct hp_narrowed *n)
 {
 	EXPECT_EQ(SIGSEGV, hp_signal_of(hp_narrowed_victim(n), HP_READ));
@@ -185,7 +185,7 @@ TEST_F(advice, populate)
 	EXPECT_RIGHT(n);
 }
 
-/* Isolating it for soft offlining is not possible, and not needed. */
+/* The kernel cannot isolate it for soft offlining, and need not. */
 TEST_F(advice, soft_offline)
 {
 	struct hp_narrowed *n = &self->n;
@@ -253,8 +253,8 @@ TEST_F(advice, madvise_hwpoison)
 /* --- parts are removed ------------------------------------------------------------ */
 
 /*
- * A pipe that got hold of the page before the error shows what is in it now.
- * In real life that read would be a machine check.
+ * A pipe that has held the page since before the error shows its contents. On
+ * real hardware that read would be a machine check.
  */
 static int hold_by_pipe(int fd[2], char *page)
 {
@@ -276,7 +276,7 @@ TEST_F(advice, remove_part)
 	ASSERT_EQ(0, hold_by_pipe(fd, raw));
 	ASSERT_EQ(0, hp_narrowed_hit(n));
 
-	/* while somebody holds it nothing changes */
+	/* while the pipe holds the page nothing changes */
 	EXPECT_EQ(EBUSY, said(madvise(raw, HP_BASE, MADV_REMOVE)));
 	EXPECT_RIGHT(n);
 	EXPECT_EQ(EBUSY, said(madvise(raw - HP_BASE, 3 * HP_BASE, MADV_REMOVE)));

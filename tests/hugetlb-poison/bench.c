@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What hugepages cost, in instructions, with and without memory errors.
+ * The costs of hugepages, in instructions, with and without memory errors.
  *
  * For a guest that counts instructions (scripts/vm --icount): there one tick of
  * the time stamp counter is one instruction, of the program and of the kernel.
@@ -9,10 +9,10 @@
  * scripts/bench runs it on two kernels and compares.
  *
  * Two runs on one kernel give the same medians, to an instruction or two in
- * 10000. What it takes: no address space randomisation; a static program, since
- * how a shared library lies in the page cache depends on the boot; real-time
- * priority, so that processes run in one order; pages that are freed stay with
- * the CPU, whose cost does not depend on what lies beside them.
+ * 10000. This takes: no address space randomisation; a static program, since a
+ * shared library's place in the page cache depends on the boot; real-time
+ * priority, so that processes run in one order; freed pages that stay with the
+ * CPU, so that their cost does not depend on their neighbours.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -49,8 +49,8 @@
 #define LATE_US		(400 * 1000)	/* when a process wakes up after an error */
 
 /*
- * What is measured piece by piece: the sum of the medians says more than the
- * median of sums, where each piece now and then takes an extra turn.
+ * Measured piece by piece: the sum of the medians says more than the median of
+ * sums, as each piece now and then takes an extra turn.
  */
 #define MAX_PHASES	3
 
@@ -172,7 +172,7 @@ static void touch_all(char *addr, unsigned long len, unsigned long step)
 #define HUGE_LEN	(NR_HUGE * HP_2M)
 #define SMALL_LEN	(NR_SMALL * HP_BASE)
 
-/* What the setups prepare and the samples use. */
+/* Data that the setups prepare and the samples use. */
 static int fd;
 static char *area;
 static unsigned long area_len;
@@ -225,7 +225,7 @@ static void setup_small_file(void)
 static void need_thp(void)
 {
 	if (!(hp_pageflags(hp_pfn(area)) & KPF_THP)) {
-		printf("bench: no transparent hugepage was to be had\n");
+		printf("bench: got no transparent hugepage\n");
 		exit(EXIT_FAILURE);
 	}
 }
@@ -847,8 +847,8 @@ static void no_tear_down(void)
 /* --- samples: an error elsewhere ---------------------------------------- */
 
 /*
- * Another process has an error in a hugepage, and has touched it since. What
- * follows measures those who have no hugepages, as it was before.
+ * Another process has an error in a hugepage, and has touched it since. Then
+ * measure processes without hugepages again.
  */
 static void with_an_error(void (*setup)(void))
 {

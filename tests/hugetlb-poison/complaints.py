@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether a message of the kernel's log says that something is wrong: hp_complaints.h
-for Python."""
+"""Whether a message of the kernel's log is a complaint: hp_complaints.h for Python."""
 
 import os
 import re

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * An error in a mapped hugepage: nobody reaches the raw page any more, in any
- * mapping old or new; whoever asked is told, all else goes on as before, and
- * every counter says what is out of use. That is the raw page alone, for all
- * that can be narrowed; else, and where the policy says so, the hugepage.
+ * mapping old or new; threads that asked for early kill get a signal, the rest
+ * goes on as before, and every counter has the memory out of use. That is the
+ * raw page alone, where the mapping can be narrowed; else, and where the policy
+ * says so, the hugepage.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -15,7 +16,7 @@
 #define SEED		0x1234
 #define SEED_AFTER	0x4321
 
-/* Who maps the hugepage when the error comes; nobody a private one anew. */
+/* The mappers at the time of the error; nobody maps a private one anew. */
 enum { SELF, INHERITED, ANEW, MAPPERS };
 
 FIXTURE(contain) {
@@ -131,14 +132,14 @@ FIXTURE_TEARDOWN(contain)
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
 
-/* What the harness hands to a test, for the parts of it. */
+/* The harness's arguments of a test, for its parts. */
 #define UNUSED		__attribute__((unused))
 #define TEST_ARGS	UNUSED struct __test_metadata *_metadata,	\
 			UNUSED FIXTURE_DATA(contain) *self,		\
 			UNUSED const FIXTURE_VARIANT(contain) *variant
 #define PASS_ARGS	_metadata, self, variant
 
-/* si_addr_lsb: as much as is lost. */
+/* si_addr_lsb of the loss. */
 static int lsb(const FIXTURE_VARIANT(contain) *variant)
 {
 	return __builtin_ctzl(NARROW(variant) ? HP_BASE : variant->size);
@@ -203,7 +204,7 @@ static void check_blocked_at(TEST_ARGS, struct hp_mapper *mapper, char *at)
 	EXPECT_EQ((long)HP_NO_PFN, hp_ask(mapper, HP_OP_PFN, at, 0).value);
 }
 
-/* First, raw and last page of the hugepage: all of it is blocked. */
+/* First, raw and last page of a blocked hugepage. */
 static void check_wide(TEST_ARGS, struct hp_mapper *mapper, char *base)
 {
 	char *hugepage = base + self->victim * variant->size;
@@ -233,7 +234,7 @@ static void check_next_to_raw(TEST_ARGS, struct hp_mapper *mapper, char *base, l
 	EXPECT_EQ(0, hp_ask(mapper, HP_OP_SYS_READ, at, 0).value);
 	EXPECT_EQ(0, hp_ask(mapper, HP_OP_SYS_WRITE, at, 0).value);
 	EXPECT_EQ(0, hp_ask(mapper, HP_OP_WRITE, at, 0).bus.code);
-	if (SHARED(variant))	/* else who writes first makes a copy */
+	if (SHARED(variant))	/* else the first writer makes a copy */
 		EXPECT_EQ((long)self->pfn + pages, hp_ask(mapper, HP_OP_PFN, at, 0).value);
 }
 
@@ -246,7 +247,7 @@ static void check_healthy(TEST_ARGS, struct hp_mapper *mapper, char *base, unsig
 	EXPECT_EQ(0, answer.damage);
 }
 
-/* The raw page is blocked and nothing else; who begins with which must not matter. */
+/* The raw page alone is blocked; the order of mappers and pages must not matter. */
 static void check_narrow(TEST_ARGS, struct hp_mapper *mapper, char *base)
 {
 	if (mapper != &self->mapper[INHERITED])
@@ -281,7 +282,7 @@ static void check_new_mapping(TEST_ARGS)
 	hp_unmap(&again);
 }
 
-/* What one writes to the healthy pages all can read. */
+/* All mappers can read a mapper's writes to the healthy pages. */
 static void check_coherent(TEST_ARGS)
 {
 	for (int i = 0; i < self->mappers; i++) {
@@ -318,8 +319,8 @@ static void check_neighbours(TEST_ARGS)
 }
 
 /*
- * A hugepage stays in its file, or its mappers keep it. A private one that all is
- * lost of is free, and the pool has another one.
+ * A hugepage stays in its file, or its mappers keep it. A private one that is
+ * lost as a whole is free, and the pool has another one.
  */
 static void expect_counters(TEST_ARGS, struct hp_state *want)
 {
@@ -337,7 +338,7 @@ static void expect_counters(TEST_ARGS, struct hp_state *want)
 	}
 }
 
-/* The worker tells of what was narrowed, a moment later. */
+/* The worker logs narrowed mappings a moment later. */
 static void check_log(TEST_ARGS)
 {
 	const char *what = NARROW(variant) ? "narrowed" :
@@ -352,8 +353,8 @@ static void check_log(TEST_ARGS)
 }
 
 /*
- * What is out of use is marked. As long as it is a hugepage, kpageflags shows
- * the folio's mark for all its pages: check_undone() sees which are bad.
+ * Memory out of use is marked. While it is a hugepage, kpageflags shows the
+ * folio's mark for all its pages: check_undone() sees which are bad.
  */
 static void check_marks(TEST_ARGS)
 {
@@ -366,8 +367,8 @@ static void check_marks(TEST_ARGS)
 }
 
 /*
- * The last user gone, the healthy pages are back in use, whatever was out of
- * use before; the raw page is once it is unpoisoned.
+ * After the last user has left, the healthy pages are back in use, also those
+ * out of use before; the raw page is once it is unpoisoned.
  */
 static void check_undone(TEST_ARGS)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Private mappings: an error hits those that share the page, and none that has
- * made a copy of its own.
+ * Private mappings: an error hits the mappings that share the page, and no
+ * mapping with its own copy.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -118,7 +118,7 @@ FIXTURE_TEARDOWN(file)
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
 
-/* So much is lost. */
+/* The expected loss. */
 static void expect_blocked(struct __test_metadata *_metadata, char *addr, unsigned long size)
 {
 	struct hp_sigbus bus = hp_touch(addr, HP_READ);
@@ -191,7 +191,7 @@ TEST_F_TIMEOUT(file, after_copy, 60)
 /* --- fork itself ---------------------------------------------------------- */
 
 /*
- * Nothing above holds if the child lacks the page to begin with. The stock
+ * All of the above fails if the child lacks the page to begin with. The stock
  * kernel leaves it out now and then, where the page that becomes the child's
  * table of 1 GiB entries was a process's top table before. So let many
  * processes end, and then keep many children.

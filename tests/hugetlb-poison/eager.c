@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Those who cannot narrow a mapping themselves, as they may not let go of
- * mmap_lock during a fault: drivers that pin memory for devices (VFIO), ptrace
- * and /proc/PID/mem, faults that may not wait (KVM's asynchronous ones). A
- * worker narrows for them, soon after the error, without anybody's touch.
+ * Callers whose faults cannot narrow, as they must not drop mmap_lock: drivers
+ * that pin memory for devices (VFIO), ptrace and /proc/PID/mem, faults that may
+ * not wait (KVM's asynchronous ones). A worker narrows for them, soon after the
+ * error, without a touch.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -61,8 +61,8 @@ FIXTURE_TEARDOWN(eager)
 }
 
 /*
- * How many pages from @at on are got one by one, with mmap_lock held for all
- * of the time; they are given back at once.
+ * How many pages from @at on can be pinned one by one, with mmap_lock held all
+ * the time; unpins them at once.
  */
 static long get_pages(int gup, unsigned long how, unsigned int flags, char *at, unsigned long nr)
 {
@@ -174,7 +174,7 @@ TEST_F(eager, proc_mem)
 
 /*
  * The device goes on with the healthy pages it has; the hugepage is released
- * when it lets go of them.
+ * when the device unpins them.
  */
 TEST_F(eager, pinned_before)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What page faults in hugepages end with: no fault without a memory error is
+ * The ends of page faults in hugepages: no fault without a memory error is
  * tried for ever, no fault that cannot wait loses a healthy page, and a copy on
  * write with an empty pool costs no other process its data. And when the last
- * narrowed mapping is gone the kernel stops to count such mappings.
+ * narrowed mapping is gone the kernel stops counting such mappings.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +52,7 @@ static void become_nobody(void)
 		_exit(EXIT_FAILURE);
 }
 
-/* Whether a child has ended by itself, well; one that has not is killed. */
+/* Whether a child has ended by itself, well; else kills it. */
 static bool ends_well(pid_t pid)
 {
 	int status;
@@ -148,7 +148,7 @@ static void poison_and_touch(unsigned long size, int flags)
 	_exit(right ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-/* Nobody in particular makes an error: to touch it is SIGBUS or EFAULT, at once. */
+/* An unprivileged user makes an error: touching it is SIGBUS or EFAULT, at once. */
 TEST_F_TIMEOUT(wanted, ends, 60)
 {
 	pid_t pid;
@@ -315,7 +315,7 @@ TEST_F_TIMEOUT(cut, is_discarded, 120)
 	EXPECT_EQ(0, hp_touch(self->raw + variant->len / 2, HP_WRITE).code);
 }
 
-/* Without an error it is what it was: rounded down, or refused. */
+/* Without an error the call does as on stock: rounds down, or refuses. */
 TEST_F(cut, is_rounded_without_an_error)
 {
 	int ret = madvise(self->raw, variant->len, MADV_DONTNEED);
@@ -410,7 +410,7 @@ static int watch(char *addr, unsigned long len)
 	return fd;
 }
 
-/* A child with a hugepage of its own gets an error, then looks what it has left. */
+/* A child with its own hugepage gets an error, then checks its remaining pages. */
 static void own_and_lose(struct shared *shared, char *addr, bool narrowed)
 {
 	int fd = -1;
@@ -459,9 +459,9 @@ static void do_nothing(struct shared *shared, char *addr, bool narrowed)
 }
 
 /*
- * The owner of a mapping writes to what it shares with its second child, and the
- * pool is empty: that child loses it. The first child, which has a hugepage of its
- * own at the same place, loses its raw page and nothing else.
+ * The owner of a mapping writes to a hugepage that it shares with its second
+ * child, and the pool is empty: that child loses it. The first child, which has a
+ * hugepage of its own at the same place, loses its raw page and nothing else.
  */
 TEST_F_TIMEOUT(empty_pool, copies, 60)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * An error in a free hugepage: it leaves its pool and is never handed out. A
- * fresh one takes its place. What happens where there is none, and to whom a
- * hugepage was promised, is told in pool.c as well.
+ * fresh one takes its place. pool.c also tests errors without a fresh hugepage,
+ * and of reserved ones.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -62,7 +62,7 @@ static long handed_out(unsigned long size, unsigned long pfn)
 	return found;
 }
 
-/* --- free and nobody's ---------------------------------------------------- */
+/* --- free and not reserved ------------------------------------------------ */
 
 FIXTURE(spare) {
 	struct hp_test test;
@@ -152,7 +152,7 @@ TEST_F_TIMEOUT(spare, leaves_pool, 120)
 	EXPECT_EQ(0, hp_pageflags(self->pfn) & HP_KPF_HWPOISON);
 }
 
-/* --- free, but promised --------------------------------------------------- */
+/* --- free, but reserved --------------------------------------------------- */
 
 FIXTURE(promised) {
 	struct hp_test test;
@@ -172,7 +172,7 @@ FIXTURE_TEARDOWN(promised)
 	EXPECT_EQ(0, hp_test_end(&self->test));
 }
 
-/* A small hugepage is replaced by a fresh one: the promise is kept. */
+/* A fresh hugepage replaces a small one: the reservation holds. */
 TEST_F(promised, 2M_is_replaced)
 {
 	struct hp_state want;
@@ -203,7 +203,7 @@ TEST_F(promised, 2M_is_replaced)
 	EXPECT_EQ(0, hp_unpoison(self->pfn));
 }
 
-/* A process that touches what it was promised a moment after @go says so. */
+/* A process that touches its reserved hugepage a moment after @go. */
 static pid_t start_toucher(char *addr, int *go, int delay)
 {
 	pid_t pid = fork();
@@ -217,8 +217,8 @@ static pid_t start_toucher(char *addr, int *go, int delay)
 }
 
 /*
- * The only hugepage there is goes bad while its owner takes it for the first
- * time. Whoever is first, the owner gets a hugepage.
+ * The only hugepage goes bad while its owner touches it for the first time. In
+ * either order the owner gets a hugepage.
  */
 TEST_F_TIMEOUT(promised, 2M_touched_meanwhile, 120)
 {
@@ -254,8 +254,8 @@ TEST_F_TIMEOUT(promised, 2M_touched_meanwhile, 120)
 }
 
 /*
- * Where nothing replaces it the pool is one smaller, and more is promised than
- * there is: nobody gets a new promise, all but one of the old ones are kept.
+ * Without a fresh hugepage the pool is one smaller, and reservations exceed
+ * hugepages: nobody gets a new reservation, all but one of the old ones hold.
  */
 TEST_F_TIMEOUT(promised, 1G_is_not, 60)
 {
@@ -291,7 +291,9 @@ TEST_F_TIMEOUT(promised, 1G_is_not, 60)
 	EXPECT_EQ(0, hp_unpoison(self->pfn));
 }
 
-/* --- free, and no hugepage any more in a moment ---------------------------- */
+/*
+ * --- free, and about to be dissolved ----------------------------------------
+ */
 
 FIXTURE(leaving) {
 	struct hp_test test;
@@ -344,9 +346,9 @@ static long count_outcome(enum hp_what what)
 }
 
 /*
- * Errors in free hugepages while the pool shrinks and grows. Each is dealt with,
- * wherever the hugepage is by then. The kernel before died of a hugepage that was
- * dissolved between being found and being taken.
+ * Errors in free hugepages while the pool shrinks and grows. The kernel handles
+ * each, wherever the hugepage is by then. An earlier kernel died of a hugepage
+ * that was dissolved after the handler found it and before it took it.
  */
 TEST_F_TIMEOUT(leaving, pool_is_resized, 240)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who punches the raw page out of a hugepage gets good memory there: zeros in
- * place of what was lost, all the other bytes as before, mapped by hugepages
- * again. What cannot be healed stays exactly as it is, and the call says why.
+ * An owner that punches the raw page out of a hugepage gets good memory there:
+ * zeros in place of the lost bytes, all the other bytes as before, mapped by
+ * hugepages again. A hugepage that cannot be healed stays exactly as it is, and
+ * the call says why.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -26,7 +27,9 @@
 #define HOLE	(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 #define KB(pages)	((long)(pages) * (long)(HP_BASE >> 10))
 
-/* A hugepage whose owner heals it, and somebody else who maps it elsewhere. */
+/*
+ * A hugepage whose owner heals it, and another process that maps it elsewhere.
+ */
 struct patient {
 	struct hp_narrowed n;
 	struct hp_mapper other;
@@ -34,7 +37,7 @@ struct patient {
 	int fd;			/* of the file, to punch by */
 };
 
-/* What has no descriptor of its own is opened through the mapping. */
+/* Memory without a descriptor is opened through the mapping. */
 static int open_file(const struct hp_map *map)
 {
 	char path[96];
@@ -54,7 +57,7 @@ static void aim(struct hp_narrowed *n, unsigned long page)
 	n->node = hp_pfn_node(n->pfn);
 }
 
-/* Somebody else maps the file as well. */
+/* Another process maps the file as well. */
 static void accompany(META, struct patient *p)
 {
 	p->fd = open_file(&p->n.map);
@@ -125,7 +128,7 @@ static void expect_ill(META, struct patient *p, long lost, long zeroed)
 	EXPECT_EQ(2 * zeroed, there.damage);
 }
 
-/* All of it is there for both, by hugepages, with zeros in @zeroed pages. */
+/* Both have all of the hugepage, by one entry, with zeros in @zeroed pages. */
 static void expect_well(META, struct patient *p, long zeroed)
 {
 	struct hp_narrowed *n = &p->n;
@@ -144,7 +147,7 @@ static void expect_well(META, struct patient *p, long zeroed)
 	EXPECT_TRUE(hp_vma_flag(&vma, "ht"));
 }
 
-/* Each sees what the other writes, in every page; then it is as in the beginning. */
+/* Each sees the other's writes, in every page; then restores the contents. */
 static void expect_writable(META, struct patient *p)
 {
 	struct hp_narrowed *n = &p->n;
@@ -313,7 +316,7 @@ FIXTURE_TEARDOWN(obstacle)
 	discharge(_metadata, &self->p);
 }
 
-/* A hole that does not take all of the raw page zeroes what is healthy of it. */
+/* A hole with only a part of the raw page zeroes its healthy pages. */
 TEST_F(obstacle, part_of_raw_page)
 {
 	struct patient *p = &self->p;
@@ -384,7 +387,7 @@ static int set_pool(const char *file, long nr)
 	return hp_write(path, "%ld", nr);
 }
 
-/* No hugepage to be had: the pool has none to spare, and is not to get any. */
+/* No hugepage is available: the pool has none to spare, and gets none. */
 TEST_F(obstacle, no_hugepage)
 {
 	struct patient *p = &self->p;
@@ -402,7 +405,7 @@ TEST_F(obstacle, no_hugepage)
 	EXPECT_NE(NULL, hp_log_find(&p->n.test.log, "%#lx: not healed", p->n.pfn));
 	expect_ill(_metadata, p, 1, 0);
 
-	/* one that is promised is not to spare */
+	/* a reserved one is not to spare */
 	ASSERT_EQ(0, set_pool("nr_hugepages", 4));
 	more = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
@@ -415,7 +418,7 @@ TEST_F(obstacle, no_hugepage)
 	expect_ill(_metadata, p, 1, 0);
 	munmap(more, HP_2M);
 
-	/* one that is not promised is: the pool is one smaller then */
+	/* one that is not reserved is: the pool is one smaller then */
 	hp_read_state(&now);
 	EXPECT_EQ(0, punch(p, self->page, 1));
 	expect_well(_metadata, p, 1);
@@ -425,7 +428,7 @@ TEST_F(obstacle, no_hugepage)
 	EXPECT_EQ(0, hp_check(&now, HP_EVERYTHING));
 }
 
-/* All that is free is promised to somebody: he gets it. */
+/* All free hugepages are reserved: their owner gets them. */
 TEST_F(obstacle, all_promised)
 {
 	struct patient *p = &self->p;
@@ -450,7 +453,7 @@ TEST_F(obstacle, all_promised)
 	munmap(more, nr * HP_2M);
 }
 
-/* The pool was given up while its hugepages are in use: all are surplus. */
+/* The pool was set to 0 while its hugepages are in use: all are surplus. */
 TEST_F(obstacle, surplus)
 {
 	struct patient *p = &self->p;
@@ -500,7 +503,7 @@ TEST_F(obstacle, several_raw_pages)
 
 #define RAW(i)	(10 + 100 * (i))	/* pages that go bad */
 
-/* Three raw pages; only the first one is punched out. Counts what that costs. */
+/* Three raw pages; only the first one is punched out. Checks the costs. */
 static void heal_first(META, struct patient *p, struct hp_state *want)
 {
 	hp_read_state(want);
@@ -516,7 +519,7 @@ static void heal_first(META, struct patient *p, struct hp_state *want)
 	EXPECT_EQ(0, hp_check(want, HP_EVERYTHING));
 }
 
-/* What lies under a page of the victim now. */
+/* The page frame under a page of the victim. */
 static unsigned long pfn_at(struct patient *p, unsigned long page)
 {
 	return hp_pfn(hp_narrowed_victim(&p->n)) + page;
@@ -539,8 +542,8 @@ static void unpoison_old(META, unsigned long head)
 }
 
 /*
- * The others stay lost, though there is good memory under them now: they are
- * zero when they are punched out as well, and that takes no hugepage.
+ * The others stay lost, though they have good memory now: they are zero when
+ * they are punched out as well, and that takes no hugepage.
  */
 TEST_F(obstacle, one_after_the_other)
 {
@@ -611,7 +614,7 @@ TEST_F(obstacle, lost_and_bad)
 	EXPECT_EQ(0, hp_unpoison_soon(second + RAW(1)));
 }
 
-/* When all have left, a hugepage with nothing bad in it is free, all of it. */
+/* When all users have left, a hugepage without bad pages is free as a whole. */
 TEST_F(obstacle, left_with_lost_pages)
 {
 	struct patient *p = &self->p;
@@ -664,7 +667,7 @@ TEST_F(obstacle, two_hugepages)
 
 /* --- who may punch, and who pays ---------------------------------------------------------- */
 
-/* A sealed file is not written to: not by healing either. */
+/* Nobody writes to a sealed file: a heal does not either. */
 TEST(sealed)
 {
 	struct patient p = { .n.victim = 1 };
@@ -695,7 +698,9 @@ static long mount_free(void)
 	return statfs(MOUNT, &fs) ? -errno : (long)fs.f_bfree;
 }
 
-/* A mount that is promised three hugepages and may have no more, and a cgroup. */
+/*
+ * A mount that has reserved three hugepages and may have no more, and a cgroup.
+ */
 TEST(charged)
 {
 	struct patient p = { .n.victim = 1 };
@@ -763,7 +768,9 @@ static void pay_and_leave(META, struct hp_narrowed *n)
 	EXPECT_EQ(0, hp_read_long(PAYER "/hugetlb.2MB.rsvd.current"));
 }
 
-/* The harness shares what a child expects with its parent for fixtures only. */
+/*
+ * The harness shares a child's expectations with its parent for fixtures only.
+ */
 FIXTURE(cgroup) {
 	struct hp_narrowed n;
 };

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How long hostile processes can delay the handling of an error, and what they
- * can have allocated beyond their limits.
+ * How long hostile processes can delay the handling of an error, and how much
+ * they can allocate beyond their limits.
  *
  *   hostile [--processes N] [--errors N] [--list] [KIND...]
  *
  * Of each kind (hostile_kinds.c) N processes run as nobody, in a cgroup with
- * limits. Errors are reported while they sleep, and again while they attack, in
- * memory of somebody else; half of them right after one in memory of theirs. The
- * time is from the report until another process that touches the raw page gets
- * SIGBUS. Whoever reports, and that other process, have real-time priority: what
- * is left are locks, and not who gets the CPU. For use by scripts/hostile, which
- * has a guest that counts instructions, so that time is the same on each host.
+ * limits. The test reports errors in another process's memory while they sleep,
+ * and again while they attack; half of the errors come right after one in their
+ * memory. The time is from the report until another process that touches the raw
+ * page gets SIGBUS. The reporter and that other process have real-time priority:
+ * so the test measures locks, not CPU time. For use by scripts/hostile, whose
+ * guest counts instructions, so that time is the same on each host.
  *
  * Prints a line for each figure, with tabs between its words:
  *
@@ -180,7 +180,7 @@ static void be_hostile(unsigned int i)
 	}
 }
 
-/* Who touches first is charged. */
+/* The first toucher is charged. */
 static void touch_theirs(void)
 {
 	struct hp_map *map = &hostile.theirs;
@@ -300,7 +300,7 @@ static bool end_hostile(void)
 
 /* --- errors, and who sees them --------------------------------------------------- */
 
-/* Somebody else's memory: who touches it, and who never does. */
+/* Another process's memory: one process touches it, one never does. */
 struct victims {
 	struct hp_map map;
 	struct hp_mapper toucher;
@@ -417,7 +417,9 @@ static int check_victim(struct victims *v, char *there)
 	return 1;
 }
 
-/* Until root can read a healthy page of somebody who does not touch it. */
+/*
+ * Waits until root can read a healthy page of a process that does not touch it.
+ */
 static void await_worker(struct victims *v, off_t at, unsigned long begin, struct samples *s)
 {
 	unsigned long end = begin + WORKER_SECONDS * 1000000UL;
@@ -561,7 +563,7 @@ static void end_as_hung(const char *why)
 	_exit(3);
 }
 
-/* What the errors took is given back once nobody has it. */
+/* Hugepages taken by errors come back when nobody has them. */
 static void clean_up(struct peaks *p)
 {
 	struct memory is;
@@ -704,7 +706,7 @@ static void parse(int argc, char **argv)
 	}
 }
 
-/* What udev does; and a task that FUSE keeps waiting is not the kernel's fault. */
+/* As udev does; and a task that FUSE keeps waiting is not the kernel's fault. */
 static void prepare_system(void)
 {
 	struct rlimit files = { 65536, 65536 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What hostile processes do, for hostile.c, which measures what that does to
- * others.
+ * The hostile processes' operations, for hostile.c, which measures their harm.
  */
 #ifndef HOSTILE_H
 #define HOSTILE_H
@@ -19,19 +18,19 @@
 struct board {
 	unsigned int stage;	/* see enum stage; a futex */
 	unsigned int ready;	/* hostile processes that wait for STAGE_ATTACK */
-	unsigned long beat;	/* of whoever measures */
+	unsigned long beat;	/* of the measuring process */
 	unsigned long rounds[MAX_PROCESSES];
 };
 
 enum stage {
 	STAGE_BEGIN,
-	STAGE_PREPARED,		/* the leader has what they share */
+	STAGE_PREPARED,		/* the leader has set up the shared objects */
 	STAGE_POISONED,		/* each of their hugepages has a raw page */
 	STAGE_ATTACK,
 	STAGE_FAILED,
 };
 
-/* What the hostile processes share. */
+/* Memory that the hostile processes share. */
 struct hostile {
 	struct board *board;
 	struct hp_map theirs;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What unprivileged processes can do to be in the way of an error's handling.
- * Each kind is a loop; hostile.c runs hundreds of them. None may end by itself.
+ * Ways for unprivileged processes to delay an error's handling. Each kind is a
+ * loop; hostile.c runs hundreds of them. None may end by itself.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -15,7 +15,7 @@
 #include "hp.h"
 #include "hp_complaints.h"
 
-#define STOCK_MS	3000	/* a stock kernel never gets right what it counted wrong */
+#define STOCK_MS	3000	/* a stock kernel never corrects a wrong count */
 
 /* --- waiting ------------------------------------------------------------ */
 
@@ -192,7 +192,7 @@ long *hp_at(struct hp_state *state, enum hp_what what, unsigned long size, int n
 	return &state->v[what][size == HP_1G][node + 1];
 }
 
-/* Change what is expected of a node, and of all nodes where there is a sum. */
+/* Change the expectation for a node, and for all nodes where there is a sum. */
 void hp_add(struct hp_state *state, enum hp_what what, unsigned long size, int node,
 	    long by)
 {
@@ -250,9 +250,8 @@ static int compare(const struct hp_state *want, const struct hp_state *is,
 }
 
 /*
- * Compare with what the kernel says now, giving it a moment: some hugepages
- * are freed by a worker. Returns how many numbers are wrong, after printing
- * each.
+ * Compare with the kernel's counters, giving it a moment: a worker frees some
+ * hugepages. Returns how many numbers are wrong, after printing each.
  */
 int hp_check(const struct hp_state *want, enum hp_which which)
 {
@@ -314,8 +313,8 @@ int hp_set_pool(unsigned long size, int node, long nr)
 }
 
 /*
- * Give each pool the hugepages back that errors took. The smaller ones may be
- * in the way of a GiB in a row, as nothing moves them.
+ * Give each pool the hugepages back that errors took. The smaller ones may
+ * block a GiB in a row, as nothing moves them.
  */
 void hp_refill(const struct hp_state *before)
 {
@@ -382,7 +381,7 @@ void hp_expect_released(struct hp_state *want, unsigned long size, int node)
 	hp_add(want, HP_RELEASED, size, node, 1);
 }
 
-/* Pages that were out of use are not any more. */
+/* Pages come back into use. */
 void hp_expect_back(struct hp_state *want, unsigned long size, int node, long pages)
 {
 	hp_add(want, HP_BAD, size, node, -pages);
@@ -676,7 +675,7 @@ static void pull(struct hp_log *log)
 	}
 }
 
-/* Everything said so far is known; go on from here. */
+/* Skip all messages so far. */
 void hp_log_forget(struct hp_log *log)
 {
 	pull(log);
@@ -685,7 +684,10 @@ void hp_log_forget(struct hp_log *log)
 	log->len = 0;
 }
 
-/* Where a phrase is said by now, or NULL: for what should not be. */
+/*
+ * Find a phrase that must not be in the log, without waiting; NULL if it is not
+ * there.
+ */
 const char *hp_log_has(struct hp_log *log, const char *phrase)
 {
 	pull(log);
@@ -745,7 +747,7 @@ static bool is_complaint(const char *line)
 	return matches(line, &yes) && !matches(line, &no);
 }
 
-/* Prints and counts what should never be in the log. */
+/* Prints and counts the kernel's complaints in the log. */
 int hp_log_complaints(struct hp_log *log)
 {
 	char *copy, *line, *rest;
@@ -768,10 +770,10 @@ int hp_log_complaints(struct hp_log *log)
 
 /* --- fixtures ---------------------------------------------------------- */
 
-/* Returns 0 or -errno, after saying what is missing. */
+/* Returns 0, or -errno after naming the missing thing. */
 /*
- * @size is of the hugepages that the test loses. Those of 1 GiB are not to be
- * replaced: whether a guest has another GiB in a row is chance.
+ * @size is of the hugepages that the test loses. The kernel must not replace 1
+ * GiB pages: whether a guest has another GiB in a row is chance.
  */
 int hp_test_begin(struct hp_test *test, unsigned long size)
 {
@@ -790,7 +792,7 @@ int hp_test_begin(struct hp_test *test, unsigned long size)
 	return hp_set_replace(size != HP_1G);
 }
 
-/* Returns how much is left over, after printing it. */
+/* Returns the number of leftovers, after printing each. */
 int hp_test_end(struct hp_test *test)
 {
 	int left;

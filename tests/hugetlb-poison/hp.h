@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the hugetlb-poison tests share.
+ * Declarations that the hugetlb-poison tests share.
  *
  * hp.c: the kernel's side: counters, page frames, injection, the log.
  * hp_map.c: the user's side: mappings, processes that map, SIGBUS.
@@ -60,8 +60,8 @@ __printf(1, 2) void hp_in_vain(const char *what, ...);
 })
 
 /*
- * What the harness gives a test was measured on an idle host, and is to be more than
- * what the test waits for any one event, which then is named.
+ * The harness's time for a test was measured on an idle host. It must exceed the
+ * wait for any one event, so that the wait ends first and names its event.
  */
 #ifdef __KSELFTEST_HARNESS_H
 #define HP_BUSY		5
@@ -250,7 +250,7 @@ int hp_mapper_stop(struct hp_mapper *mapper);
 
 /* --- fixtures --------------------------------------------------------- */
 
-/* What every test has: how it was before, and the log since. */
+/* Each test's state before, and the log since. */
 struct hp_test {
 	struct hp_state before;
 	struct hp_log log;

@@ -14,7 +14,7 @@
 
 #include "hp_narrowed.h"
 
-/* What the harness hands to a test, for the parts of it. */
+/* The harness's arguments of a test, for its parts. */
 #define META		struct __test_metadata *_metadata
 
 #define EXPECT_RIGHT(n)		EXPECT_EQ(0, hp_narrowed_wrong(n))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel's log says when something is wrong, and never otherwise: POSIX extended
- * regular expressions of a message without its time stamp. This is the one list:
- * complaints.py reads it for ./run and for scripts/vm, so a line holds one string, and the
- * strings hold neither quotes nor backslashes.
+ * The kernel's complaints in its log: POSIX extended regular expressions of a message
+ * without its time stamp. This is the one list: complaints.py reads it for ./run and for
+ * scripts/vm, so a line holds one string, and the strings hold neither quotes nor
+ * backslashes.
  */
 #ifndef HP_COMPLAINTS_H
 #define HP_COMPLAINTS_H

@@ -377,8 +377,7 @@ int hp_syscall_touch(const char *addr, enum hp_access access)
 }
 
 /*
- * How many errors this process was told of that it had not run into, and what
- * it was told of one of them.
+ * How many action-optional signals this process got, and one of them.
  */
 int hp_async_signals(unsigned int which, struct hp_sigbus *bus)
 {
@@ -402,8 +401,8 @@ static void *early_thread(void *unused)
 }
 
 /*
- * Ask to be told early, in a thread of its own as a process does that has
- * other work to do: the signal is due to this thread. Returns its id.
+ * Ask for early kill, in a separate thread, as a process with other work does:
+ * the signal must come to this thread. Returns its id.
  */
 pid_t hp_kill_early(void)
 {

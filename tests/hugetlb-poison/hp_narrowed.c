@@ -147,8 +147,8 @@ static long wrong_contents(char *hugepage, unsigned long size, unsigned int seed
 }
 
 /*
- * What is not as it should be in a mapping at @base: healthy bytes, the raw
- * page, the other hugepages. Returns how much, after saying what.
+ * Counts mistakes in a mapping at @base: healthy bytes, the raw page, the other
+ * hugepages. Returns how much, after saying what.
  */
 long hp_narrowed_wrong_at(const struct hp_narrowed *n, char *base)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What /proc says of a process's mappings. */
+/* A process's mappings in /proc. */
 #ifndef HP_PROC_H
 #define HP_PROC_H
 

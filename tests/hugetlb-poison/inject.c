@@ -203,7 +203,7 @@ FIXTURE_SETUP(cgroup)
 		ASSERT_EQ(0, stat(group[i], &dir));
 		self->inode[i] = dir.st_ino;
 	}
-	/* Whoever touches a hugepage first is charged for it. */
+	/* The first toucher of a hugepage is charged for it. */
 	ASSERT_EQ(0, enter(group[0]));
 	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, HP_2M, 2));
 	hp_stamp(self->map.addr, HP_2M, SEED);

@@ -101,7 +101,7 @@ static int pin(char *addr)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Who forks from a pinned hugepage has a copy of its own from then on. */
+/* A child forked from a pinned hugepage has its own copy from then on. */
 static bool has_copies(TEST_ARGS)
 {
 	return self->ring && variant->sharing != FORKED_AFTER;
@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(matrix, keeps_all_but_the_raw_page, 600)
 	}
 }
 
-/* What fork copies for a child it charges to the parent: no limit is got around. */
+/* Fork charges a child's copies to the parent, so nobody exceeds a limit. */
 TEST(fork_is_charged)
 {
 	struct hp_test test;

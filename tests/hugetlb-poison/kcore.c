@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who reads all memory (/proc/kcore, and the debuggers that use it) finds the
- * healthy pages of a hugepage with errors as they are, and zeros for the bad ones.
+ * Readers of all memory (/proc/kcore, and debuggers that use it) find the healthy
+ * pages of a hugepage with errors as they are, and zeros for the bad ones.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -125,7 +125,9 @@ static void inject_all(META, struct one *o)
 		ASSERT_EQ(0, hp_inject(o->pfn + raw_at(o, i)));
 }
 
-/* What is left of it: base pages, of which the raw ones are bad. */
+/*
+ * The hugepage is taken apart into base pages, of which the raw ones are bad.
+ */
 static void expect_released(META, struct one *o)
 {
 	char page[HP_BASE];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /proc/hugepoison: root is told of each bad page and whose it is, everybody
- * else of what they have lost themselves.
+ * /proc/hugepoison: it lists each bad page and its owner to root, and to
+ * everybody else their own losses.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -218,7 +218,7 @@ static void expect_own(META, int i, const char *start, unsigned long size, const
 	EXPECT_STREQ(state, owns[i].state);
 }
 
-/* What the list is to say of the owner of a mapping, but for its name. */
+/* The list's expected entry for the owner of a mapping, without its name. */
 static void owner_of(const char *addr, const char *name, char *owner, size_t len)
 {
 	unsigned int major = 0, minor = 0;
@@ -773,7 +773,10 @@ TEST_F(list, private_of_file)
 	EXPECT_EQ(0, read_own());
 }
 
-/* What userfaultfd watches is lost as a whole, for as long as it does. */
+/*
+ * A hugepage that userfaultfd watches is lost as a whole, for as long as it
+ * does.
+ */
 TEST_F(list, watched)
 {
 	struct uffdio_api api = { .api = UFFD_API };

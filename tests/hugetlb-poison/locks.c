@@ -392,9 +392,9 @@ TEST_F_TIMEOUT(locks, many_mappers, 60)
 }
 
 /*
- * Two that keep their mmap_lock, in front of another one and behind it. Between two
- * calls they let go of it for a moment, and the worker may come then: return false
- * where it did, so that nothing is told by it.
+ * Two mappers that hold their mmap_lock, one before the victim and one behind it.
+ * Between two calls they drop the lock for a moment, and the worker may come then:
+ * return false if it did, as that try proves nothing.
  */
 static bool is_narrowed_beside_stuck(META, struct hp_narrowed *n)
 {
@@ -473,7 +473,10 @@ struct zeroed {
 	int done[2];
 };
 
-/* What is written to is zeroed before, which takes seconds for a GiB, emulated. */
+/*
+ * The kernel zeroes a hugepage before a write, which takes seconds for a GiB,
+ * emulated.
+ */
 static void zero(void *what)
 {
 	struct zeroed *zeroed = what;
@@ -522,7 +525,7 @@ TEST_F_TIMEOUT(zeroing, no_delay, 180)
 /* --- who maps a hugepage very often ---------------------------------------------------------- */
 
 #define MOST_MAPPINGS	60000UL	/* of one process: a few less than it may have */
-#define WALK_MS		40	/* long enough to be told from an error's own time */
+#define WALK_MS		40	/* longer than an error's own time */
 #define ROUNDS		9
 
 /* A file of two hugepages: one has errors, the other is mapped very often. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A hugepage with an error in use page by page: more errors in it, many who map
- * it, who is told and who never notices, how its healthy parts are mapped, and
- * what cannot be narrowed.
+ * A hugepage with an error in use page by page: more errors in it, many
+ * mappers, mappers with and without a signal, entries of its healthy parts, and
+ * mappings that cannot be narrowed.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -37,7 +37,7 @@ FIXTURE_VARIANT(narrow) {
 FIXTURE_VARIANT_ADD(narrow, 2M) { .size = HP_2M };
 FIXTURE_VARIANT_ADD(narrow, 1G) { .size = HP_1G };
 
-/* What the harness hands to a test, for the parts of it. */
+/* The harness's arguments of a test, for its parts. */
 #define UNUSED		__attribute__((unused))
 #define TEST_ARGS	UNUSED struct __test_metadata *_metadata,	\
 			UNUSED FIXTURE_DATA(narrow) *self,		\
@@ -138,7 +138,10 @@ static int places(unsigned long size, unsigned long raw[])
 #define MAX_ERRORS	5
 enum { SELF, INHERITED, ANEW, LATE, MAPPERS };
 
-/* Each has been told of the latest error, once, where its mapping has it. */
+/*
+ * Each has got one signal for the latest error, with the address in its
+ * mapping.
+ */
 static void expect_told(TEST_ARGS, struct hp_mapper mapper[], const pid_t told[],
 			unsigned long raw, int errors)
 {
@@ -221,7 +224,7 @@ TEST_F_TIMEOUT(narrow, nothing_left, 120)
 	expect_released(PASS_ARGS, raw, IN_BLOCK);
 }
 
-/* A process that maps the page twice is told once. */
+/* A process that maps the page twice gets one signal. */
 TEST_F_TIMEOUT(narrow, mapped_twice, 60)
 {
 	unsigned long raw = hp_subpage(variant->size, HP_MIDDLE);

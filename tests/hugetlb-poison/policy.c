@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What /sys/kernel/mm/hugepoison/ shows: the policy, and a counter for everything. */
+/*
+ * The files of /sys/kernel/mm/hugepoison/: the policy, and a counter for each
+ * outcome.
+ */
 #define _GNU_SOURCE
 #include <sys/stat.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an error does to the pool it hits: stories, each told by the pool's
- * counters before the error, after it, and when its last user has left.
+ * The effects of an error on its pool: stories, each of the pool's counters
+ * before the error, after it, and when the hugepage's last user has left.
  *
  * They run on any kernel; on ours each counter is compared with what it should
  * be. scripts/pool runs them on the stock kernel and on ours, and puts the

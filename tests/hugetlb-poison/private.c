@@ -55,7 +55,7 @@ static int one_end(struct one *o)
 	return hp_test_end(&o->test);
 }
 
-/* The raw page alone is lost, and the process is told so. */
+/* The raw page alone is lost, and the process's signal says so. */
 static void expect_lost(META, struct one *o)
 {
 	struct hp_sigbus bus = hp_touch(o->raw, HP_READ);
@@ -131,7 +131,7 @@ FIXTURE_TEARDOWN(alone)
 	EXPECT_EQ(0, one_end(&self->o));
 }
 
-/* What the kernel counts, while it is mapped and when it is gone. */
+/* The kernel's counts, while it is mapped and when it is gone. */
 TEST_F_TIMEOUT(alone, is_counted, 120)
 {
 	struct one *o = &self->o;
@@ -186,7 +186,10 @@ TEST_F_TIMEOUT(alone, can_be_written, 120)
 	hp_note_poisoned(pfn);
 }
 
-/* The process is told before it touches, discards the raw page and goes on. */
+/*
+ * The process gets its signal before it touches, discards the raw page and goes
+ * on.
+ */
 TEST_F_TIMEOUT(alone, heals_untouched, 120)
 {
 	struct one *o = &self->o;
@@ -312,8 +315,8 @@ TEST_F(small, heals_without_a_spare)
 }
 
 /*
- * What the file has by then is what a page shows that is discarded after that: the
- * range is no hugepage of zeros then.
+ * A page discarded after that shows the file's contents by then: the range does
+ * not become a hugepage of zeros.
  */
 TEST_F(small, sees_its_file_later)
 {
@@ -531,7 +534,7 @@ TEST_F(small, mlocked)
 	expect_lost(_metadata, o);
 }
 
-/* What is read-only is not written to by anybody. */
+/* Nobody writes to a read-only mapping. */
 TEST_F(small, read_only)
 {
 	struct one *o = &self->o;
@@ -605,7 +608,10 @@ TEST_F(watched, before_the_error)
 	EXPECT_EQ(0, hp_mapper_stop(&child));
 }
 
-/* What is narrowed cannot be watched: a clear answer, and nothing changes. */
+/*
+ * userfaultfd cannot watch a narrowed range: a clear answer, and nothing
+ * changes.
+ */
 TEST_F_TIMEOUT(alone, cannot_be_watched, 120)
 {
 	static const unsigned long modes[] = {
@@ -706,8 +712,8 @@ TEST(reserved)
 
 /*
  * A private mapping with a reservation that it has not used sees its file's
- * poisoned hugepage. When the file lets go of that, the mapping is a hugepage again:
- * the reserved one.
+ * poisoned hugepage. When the file drops that hugepage, the mapping is a hugepage
+ * again: the reserved one.
  */
 TEST(reserved_and_unused)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What others are told of a narrowed mapping: /proc/PID, core dumps, trackers
- * of changes. All of it is true.
+ * Views of a narrowed mapping: /proc/PID, core dumps, trackers of changes. All
+ * are true.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -128,7 +128,7 @@ TEST_F(proc, smaps)
 	EXPECT_RIGHT(&self->n);
 }
 
-/* What is not a hugepage's any more is the file's. */
+/* Pages that no longer count as hugepages count as the file's. */
 TEST_F(proc, status)
 {
 	struct hp_narrowed *n = &self->n;
@@ -211,7 +211,7 @@ TEST_F(proc, pagemap)
 
 /* --- clear_refs ---------------------------------------------------------------- */
 
-/* What is asked for to be counted anew. */
+/* Asks the kernel to count anew. */
 #define CLEAR_ALL		"1"
 #define CLEAR_MAPPED		"3"
 #define CLEAR_SOFT_DIRTY	"4"
@@ -270,7 +270,7 @@ static bool is_soft_dirty(const char *at)
 	return entry & HP_PM_SOFT_DIRTY;
 }
 
-/* Whoever checkpoints a process has to see what it wrote. */
+/* A checkpoint of a process has to see its writes. */
 static void check_soft_dirty(META, struct hp_narrowed *n)
 {
 	char *near = hp_narrowed_raw(n) + HP_BASE;

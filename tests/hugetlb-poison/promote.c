@@ -429,8 +429,8 @@ TEST_F(overcommit, released)
 }
 
 /*
- * A mount that was promised as many hugepages as there are. What leaves the
- * pool has to be replaced.
+ * A mount that has reserved all hugepages. The kernel has to replace a hugepage
+ * that leaves the pool.
  */
 #define MOUNT	"/tmp/hugetlb-poison.mount"
 #define PROMISE	3L

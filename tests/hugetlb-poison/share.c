@@ -33,7 +33,7 @@ FIXTURE(share) {
 	unsigned long pfn;
 };
 
-/* Whose fault put the entry there; the other finds it. */
+/* The process whose fault made the entry; the other one finds it. */
 FIXTURE_VARIANT(share) {
 	int first;
 };
@@ -85,7 +85,7 @@ static long mapcount(unsigned long pfn)
 	return count;
 }
 
-/* What /proc/PID/status says of hugepages, in kB. */
+/* HugetlbPages of /proc/PID/status, in kB. */
 static long hugetlb_kb(pid_t pid)
 {
 	char path[64], text[4096], *at;
@@ -206,8 +206,9 @@ static bool leaves_entry(META, unsigned long *pfn)
 }
 
 /*
- * Punching a hole passes by a mapping in which a thread faults. Whoever gets that mapping's
- * page table by a fault finds a fresh hugepage in the hole, and does not fault for ever.
+ * Punching a hole skips a mapping in which a thread faults. A process that shares that
+ * mapping's page table by a fault finds a fresh hugepage in the hole, and does not fault
+ * for ever.
  */
 TEST_F_TIMEOUT(stale, ends, 180)
 {

@@ -210,7 +210,7 @@ static unsigned long *word_at(char *at, int i)
 	return (unsigned long *)(at + offset[i]);
 }
 
-/* What the page says must be what it should; then it may get to say more. */
+/* The page must have its expected contents; then it may get new ones. */
 static void check_page(char *mapping, unsigned long page, bool write)
 {
 	struct soak_page *state = &soak->page[page];
@@ -612,7 +612,7 @@ static void heal_at(unsigned long page)
 		drop(&soak->page[i].lock);
 }
 
-/* What is bad does not stay so for long. */
+/* Bad pages do not stay bad for long. */
 static void *healer(void *self)
 {
 	seed((unsigned long)self);

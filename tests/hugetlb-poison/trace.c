@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The trace events: who listens is told of each thing that is done about an
- * error once, with the page frame, the hugepage's size and node, how it ended
- * and how long it took.
+ * The trace events: a listener gets one event for each step after an error,
+ * with the page frame, the hugepage's size and node, the outcome and the
+ * duration.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -290,7 +290,7 @@ TEST_F_TIMEOUT(used, healed, 120)
 	expect_no_more(_metadata, l, nr);
 }
 
-/* Who does not listen any more hears nothing. */
+/* A closed listener gets no more events. */
 TEST_F_TIMEOUT(used, unheard, 120)
 {
 	struct listener *l = &self->l;

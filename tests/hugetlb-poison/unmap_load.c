@@ -24,7 +24,7 @@
 #define BETWEEN_US	3000	/* from one error to the next */
 #define MIN_FAULTS	50	/* of each loader before the first error */
 
-/* What the loaders tell, in ordinary shared memory. */
+/* The loaders' reports, in ordinary shared memory. */
 struct load {
 	unsigned long faults[LOADERS];
 	bool mapped[LOADERS][ERRORS];	/* the raw pages, after the errors */

@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(file, one_by_one, 60)
 	expect_whole(_metadata, self, variant, &before);
 }
 
-/* What is whole again can be hit again, given back, and moved. */
+/* A healthy hugepage can be hit again, given back, and moved. */
 TEST_F_TIMEOUT(file, usable_again, 60)
 {
 	unsigned long raw = self->head + 3;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What walks page tables or takes pages, called by nobody in particular: a
- * user without any privilege who inherited a mapping with an error in it. None
- * of it may crash, hang, warn or leak, and nothing but the raw page is lost.
+ * System calls that walk page tables or take pages, by an unprivileged user who
+ * inherited a mapping with an error in it. No call may crash, hang, warn or
+ * leak, and only the raw page is lost.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -102,7 +102,7 @@ FIXTURE_TEARDOWN(nobody)
 
 /* --- advice ------------------------------------------------------------------ */
 
-/* What looks for pages to age, to reclaim, to merge. */
+/* Walkers that look for pages to age, to reclaim, to merge. */
 static const int walking_advice[] = {
 	MADV_COLD, MADV_PAGEOUT, 25 /* MADV_COLLAPSE */, MADV_HUGEPAGE, MADV_PAGEOUT,
 	MADV_MERGEABLE, MADV_WILLNEED, MADV_DONTNEED, MADV_COLD, 22 /* MADV_POPULATE_READ */,
@@ -723,7 +723,7 @@ FIXTURE(table) {
 	struct hp_mapper other;
 };
 
-/* Who touches it first after the error. */
+/* The first toucher after the error. */
 FIXTURE_VARIANT(table) {
 	bool other_first;
 };

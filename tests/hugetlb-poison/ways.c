@@ -68,7 +68,7 @@ FIXTURE_VARIANT_ADD(ways, 2M_root) { .size = HP_2M, .nobody = false };
 FIXTURE_VARIANT_ADD(ways, 2M_nobody) { .size = HP_2M, .nobody = true };
 FIXTURE_VARIANT_ADD(ways, 1G_nobody) { .size = HP_1G, .nobody = true };
 
-/* What the harness hands to a test, for the parts of it. */
+/* The harness's arguments of a test, for its parts. */
 #define UNUSED		__attribute__((unused))
 #define TEST_ARGS	UNUSED struct __test_metadata *_metadata,	\
 			UNUSED FIXTURE_DATA(ways) *self,		\
@@ -244,7 +244,7 @@ static void expect_short(TEST_ARGS, const struct way *way)
 
 /*
  * Next to the raw page, far from it, and across the end of a 2 MiB block, which
- * in a 1 GiB hugepage has an entry of its own. What comes first narrows.
+ * in a 1 GiB hugepage has an entry of its own. The first access narrows.
  */
 static void check_way(TEST_ARGS, const struct way *way)
 {
@@ -298,8 +298,8 @@ static void act(TEST_ARGS, part *before, part *after, int cue[2])
 }
 
 /*
- * The actor would not survive a signal that no access of its own asked for, see
- * hp_catch_sigbus(). What it wrote last the test's own process reads.
+ * The actor would not survive a signal that none of its accesses caused, see
+ * hp_catch_sigbus(). The test's own process reads the actor's last write.
  */
 static void play(TEST_ARGS, part *before, part *after)
 {
@@ -897,8 +897,8 @@ static void expect_woken(TEST_ARGS, pid_t pid, void *word)
 }
 
 /*
- * Who waits since before the error is found by who wakes after it, and the other
- * way round by another mapping.
+ * A wake after the error finds a waiter from before it, and the other way round
+ * by another mapping.
  */
 static void act_futex(TEST_ARGS)
 {
