@@ -9,8 +9,8 @@ symbol folio, av;
   {
   ...
 - av = folio_lock_anon_vma_read(folio, NULL);
-+ av = hugepage_lock_anon_mappers(folio);
++ av = hugepoison_lock_anon_mappers(folio);
   ...
 - anon_vma_unlock_read(av);
-+ hugepage_unlock_anon_mappers(av);
++ hugepoison_unlock_anon_mappers(av);
   }

@@ -10,8 +10,8 @@ symbol mapping;
   {
   ...
 - i_mmap_lock_read(mapping);
-+ hugepage_lock_file_mappers(mapping);
++ hugepoison_lock_file_mappers(mapping);
   ...
 - i_mmap_unlock_read(mapping);
-+ hugepage_unlock_file_mappers(mapping);
++ hugepoison_unlock_file_mappers(mapping);
   }

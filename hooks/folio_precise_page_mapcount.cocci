@@ -9,8 +9,8 @@ symbol mapcount;
   folio_precise_page_mapcount(struct folio *folio, ...)
   {
   ...
-+ if (hugepage_small_rmap(folio))
-+ 	return hugepage_mapcount(folio);
++ if (hugepoison_small_rmap(folio))
++ 	return hugepoison_mapcount(folio);
   if (page_mapcount_is_type(mapcount))
   	mapcount = 0;
   ...

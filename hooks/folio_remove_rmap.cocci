@@ -11,12 +11,12 @@ symbol folio, page, nr_pages, level;
   <...
 (
 - __folio_rmap_sanity_checks(folio, page, nr_pages, level);
-+ if (!IS_ENABLED(CONFIG_DEBUG_VM) || !hugepage_small_rmap(folio))
++ if (!IS_ENABLED(CONFIG_DEBUG_VM) || !hugepoison_small_rmap(folio))
 + 	__folio_rmap_sanity_checks(folio, page, nr_pages, level);
 |
   if (!folio_test_large(folio)) { ... }
-+ if (hugepage_small_rmap_large(folio)) {
-+ 	hugepage_remove_rmap(folio, nr_pages);
++ if (hugepoison_small_rmap_large(folio)) {
++ 	hugepoison_remove_rmap(folio, nr_pages);
 + 	break;
 + }
 )

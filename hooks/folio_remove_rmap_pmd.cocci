@@ -7,8 +7,8 @@ symbol folio;
   __folio_remove_rmap(...)
   {
   <...
-+ if (hugepage_small_rmap_large(folio)) {
-+ 	hugepage_remove_rmap(folio, 1);
++ if (hugepoison_small_rmap_large(folio)) {
++ 	hugepoison_remove_rmap(folio, 1);
 + 	break;
 + }
   atomic_dec(&folio->_large_mapcount);

@@ -9,7 +9,7 @@ identifier folio;
   {
   <...
 - if (folio_is_longterm_pinnable(folio))
-+ if (folio_is_longterm_pinnable(folio) || hugepoison_stays(folio))
++ if (folio_is_longterm_pinnable(folio) || hugepoison_is_immovable(folio))
   	continue;
   ...>
   }

@@ -8,7 +8,7 @@ symbol folio;
   split_huge_page_to_list_to_order(..., unsigned int new_order)
   {
   ...
-+ if (hugepoison_stays(folio))
++ if (hugepoison_is_immovable(folio))
 + 	return -EBUSY;
   if (new_order >= folio_order(folio))
   	return -EINVAL;

@@ -10,6 +10,6 @@ symbol folio, subpage;
   {
   <...
 - PageHWPoison(subpage)
-+ hugepoison_stays_behind(folio, subpage)
++ hugepoison_gets_hwpoison_entry(folio, subpage)
   ...>
   }

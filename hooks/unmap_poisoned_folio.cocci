@@ -8,7 +8,7 @@ identifier folio;
   int unmap_poisoned_folio(struct folio *folio, ...)
   {
   ...
-+ if (hugepage_unmap_poisoned(folio))
++ if (hugepoison_unmap_poisoned(folio))
 + 	return folio_mapped(folio) ? -EBUSY : 0;
   if (folio_test_swapcache(folio)) { ... }
   ...

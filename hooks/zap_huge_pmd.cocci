@@ -15,7 +15,7 @@ symbol tlb, pmd;
 |
   if (folio_test_anon(folio)) {
 - zap_deposited_table(tlb->mm, pmd);
-+ if (!hugepage_small_rmap(folio))
++ if (!hugepoison_small_rmap(folio))
 + 	zap_deposited_table(tlb->mm, pmd);
   ...
   } else { ... }

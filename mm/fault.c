@@ -10,8 +10,8 @@
 static vm_fault_t __maybe_unused hugetlb_vm_op_fault(struct vm_fault *vmf);
 
 /* The worker is to narrow for who maps the hugepage at an address. */
-static void hugepoison_call_worker(struct vm_area_struct *vma,
-				   unsigned long address)
+static void hugepoison_queue_narrow_at(struct vm_area_struct *vma,
+				       unsigned long address)
 {
 	struct folio *folio = NULL;
 
@@ -21,7 +21,7 @@ static void hugepoison_call_worker(struct vm_area_struct *vma,
 	if (!folio)
 		folio = hugepoison_peek(vma, address);
 	if (folio)
-		hugepoison_hurry(folio);
+		hugepoison_queue_narrow_folio(folio);
 	rcu_read_unlock();
 }
 
@@ -47,7 +47,7 @@ static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 	mmap_write_unlock(mm);
 	if (why) {
 		hugepoison_log_wide(mm, address, why);
-		hugepoison_retry_no_more(address);
+		hugepoison_end_retries(address);
 	}
 	return VM_FAULT_RETRY;
 }
@@ -102,7 +102,7 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 	i_mmap_unlock_write(mapping);
 	hugetlb_vma_unlock_write(vma);
 
-	if (hugepoison_is_wanted(entry))
+	if (hugepoison_is_uffd_poison(entry))
 		return ret;
 	if (!(vma->vm_flags & VM_MAYSHARE) && pte_present(entry) &&
 	    !huge_pte_write(entry) &&
@@ -179,14 +179,14 @@ static bool hugepoison_restore_entry(struct vm_area_struct *vma,
  * look for a fresh one. What comes back after that and finds none either gets
  * the error, unless more errors keep the pool short, for some times.
  */
-static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
-					 unsigned long address,
-					 unsigned int flags, vm_fault_t ret)
+static vm_fault_t hugepoison_pool_fault(struct vm_area_struct *vma,
+					unsigned long address,
+					unsigned int flags, vm_fault_t ret)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
 
-	if (!hugepoison_is_handling() &&
+	if (!hugepoison_handled_recently() &&
 	    !hugepoison_pool_is_short(h))
 		return ret;
 	if (flags & FAULT_FLAG_VMA_LOCK) {
@@ -210,21 +210,21 @@ static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
  * else. For a healthy page that is well. Who touches the raw page has to hear it
  * now: later the machine would be blamed for it in the middle of that.
  */
-static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
-					 unsigned long address,
-					 unsigned int flags, vm_fault_t ret)
+static vm_fault_t hugepoison_nowait_fault(struct vm_area_struct *vma,
+					  unsigned long address,
+					  unsigned int flags, vm_fault_t ret)
 {
-	bool lost;
+	bool poisoned;
 
-	hugepoison_call_worker(vma, address);
+	hugepoison_queue_narrow_at(vma, address);
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT))
 		return ret;
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW)
 		return VM_FAULT_RETRY;
-	lost = vma->vm_flags & VM_MAYSHARE ?
-	       hugepoison_file_is_lost(vma, address) :
-	       hugepoison_vma_lost(vma, address);
-	return lost ? ret : VM_FAULT_RETRY;
+	poisoned = vma->vm_flags & VM_MAYSHARE ?
+		   hugepoison_file_is_poisoned(vma, address) :
+		   hugepoison_private_is_poisoned(vma, address);
+	return poisoned ? ret : VM_FAULT_RETRY;
 }
 
 /**
@@ -236,7 +236,7 @@ static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
  *	 VM_FAULT_SIGBUS
  *
  * Whether it is worth another try has to be decided without dropping the lock,
- * so that @ret can be returned with it held; see struct hugepoison_visitor.
+ * so that @ret can be returned with it held; see struct hugepoison_retry.
  *
  * Context: Process context; @vma's lock or mmap_lock held for reading as @flags
  * say. Neither is held any more on VM_FAULT_RETRY, except with
@@ -253,8 +253,8 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 	enum hugepoison_fate fate;
 
 	if (!(ret & VM_FAULT_HWPOISON_LARGE))
-		return hugepoison_short_fault(vma, address, flags, ret);
-	if (hugepoison_wants_error(vma, address))
+		return hugepoison_pool_fault(vma, address, flags, ret);
+	if (hugepoison_has_uffd_poison(vma, address))
 		return ret;
 	fate = hugepoison_vma_fate(vma, address);
 	if (fate == HUGEPOISON_HEALTHY) {
@@ -274,10 +274,10 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 		return VM_FAULT_RETRY;
 	}
 	if (hugepoison_cannot_wait(flags))
-		return hugepoison_hasty_fault(vma, address, flags, ret);
+		return hugepoison_nowait_fault(vma, address, flags, ret);
 	if (!hugepoison_may_retry(address, flags))
 		return ret;
-	if (fate == HUGEPOISON_UNDECIDED || !hugepage_small_rmap_enabled())
+	if (fate == HUGEPOISON_UNDECIDED || !hugepoison_small_rmap_enabled())
 		return hugepoison_wait_fault(vma->vm_mm, fate);
 	return hugepoison_narrow_fault(vma->vm_mm, address);
 }
@@ -287,7 +287,7 @@ static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long address = vmf->address;
-	vm_fault_t ret = hugepoison_unless_retried(vmf);
+	vm_fault_t ret = hugepoison_check_retry(vmf);
 
 	if (ret)
 		return ret;

@@ -50,7 +50,7 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 }
 
 /**
- * hugepoison_told - whether a task is to be signalled for an error already
+ * hugepoison_is_on_kill_list - whether a task is to be signalled for an error already
  * @task: the task, found by one more of its mappings
  * @page: the raw page
  * @to_kill: those to be signalled
@@ -61,8 +61,8 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
  * Context: Process context.
  * Return: true when @task is in @to_kill, and @page is in a hugepage.
  */
-bool hugepoison_told(struct task_struct *task, struct page *page,
-		     struct list_head *to_kill)
+bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+				struct list_head *to_kill)
 {
 	return PageHuge(page) && !list_empty(to_kill) &&
 	       list_last_entry(to_kill, struct to_kill, nd)->tsk == task;
@@ -101,8 +101,8 @@ int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
  * The state that an outcome leads to. When which pages are bad is lost, all errors but
  * this one were uncounted with that.
  */
-static void hugepoison_end_in(struct hugepoison_error *err,
-			      enum hugepoison_state state)
+static void hugepoison_become_outcome(struct hugepoison_error *err,
+				      enum hugepoison_state state)
 {
 	struct hugepoison_record *record = err->record;
 
@@ -129,26 +129,26 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 
 	if (record) {
 		record->referenced |= err->referenced;
-		hugepoison_end_in(err, action->state);
+		hugepoison_become_outcome(err, action->state);
 	} else if (counted) {
 		pr_err("%#lx: no record of it: mce_bad_pages will not show it\n",
 		       err->pfn);
 	}
 	/* nobody tells when its last user, or the want of memory, is gone */
-	if (action->later && record &&
+	if (action->queue_release && record &&
 	    !hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
-		hugepoison_release_later(record);
+		hugepoison_queue_release(record);
 	hugepoison_count(err->pfn, err->order, outcome);
 	trace_hugepoison_contain(err->pfn, err->order, action->name,
 				 err->begin);
 	/* printing takes a third of the time that an error takes: not now */
 	if (outcome == HUGEPOISON_NARROWED) {
 		/* an error before this one that the worker has not come to yet */
-		if (unlikely(READ_ONCE(record->untold)))
-			hugepoison_tell(record);
-		WRITE_ONCE(record->untold, err->pfn);
+		if (unlikely(READ_ONCE(record->unlogged)))
+			hugepoison_log_narrowed(record);
+		WRITE_ONCE(record->unlogged, err->pfn);
 		/* after that: the worker tells what it finds, and only once */
-		hugepoison_narrow_later(record);
+		hugepoison_queue_narrow(record);
 	} else {
 		hugepoison_log(err->pfn, err->order, outcome,
 			       record ? record->nr_bad : 1);
@@ -177,11 +177,12 @@ static void hugepoison_count_error(struct hugepoison_error *err)
  * The handler alone has the hugepage: it leaves its pool. From then on the raw
  * page has a record of its own.
  */
-static enum hugepoison_outcome hugepoison_give_up(struct hugepoison_error *err)
+static enum hugepoison_outcome
+hugepoison_dissolve_handled(struct hugepoison_error *err)
 {
 	enum hugepoison_outcome outcome;
 
-	outcome = hugepoison_leave_pool(err->record, err->folio);
+	outcome = hugepoison_dissolve(err->record, err->folio);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
@@ -216,7 +217,7 @@ static bool hugepoison_identify(struct hugepoison_error *err)
  * was a surplus one. It was marked before, so it was taken apart around its raw
  * pages, see hugepoison_free_poisoned(), and they are out of everybody's reach.
  */
-static bool hugepoison_has_left(struct hugepoison_error *err)
+static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 {
 	struct hugepoison_record *record = err->record;
 	const bool known = record;
@@ -232,7 +233,7 @@ static bool hugepoison_has_left(struct hugepoison_error *err)
 	if (!known)
 		hugepoison_count_error(err);
 	pfn = record ? record->pfn : 0;
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	/* its end may just have been recorded */
 	if (record && hugepoison_lookup(pfn) != record)
 		err->record = NULL;
@@ -262,7 +263,7 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 			err->folio = page_folio(err->page);
 			return HUGEPOISON_ISOLATED;
 		}
-		if (hugepoison_has_left(err))
+		if (hugepoison_was_dissolved(err))
 			return HUGEPOISON_DEQUEUED;
 		/* users decide how much there is to flush: not each time */
 		if (!(tries % 8))
@@ -294,7 +295,7 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
 		return -EOPNOTSUPP;
 	}
 	if (outcome == HUGEPOISON_ISOLATED)
-		outcome = hugepoison_give_up(err);
+		outcome = hugepoison_dissolve_handled(err);
 	else if (outcome == HUGEPOISON_FAILED)
 		pr_err("%#lx: its hugepage is neither free nor in use: to be contained when it is\n",
 		       err->pfn);
@@ -309,7 +310,7 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
  */
 static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 {
-	enum hugepoison_outcome outcome = hugepoison_give_up(err);
+	enum hugepoison_outcome outcome = hugepoison_dissolve_handled(err);
 
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
@@ -392,7 +393,8 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 		return HUGEPOISON_FAILED;
 	if (narrow)
 		return me_narrowed(err);
-	users = hugepoison_users(folio, 1 + (file ? folio_nr_pages(folio) : 0));
+	users = hugepoison_await_users(folio, 1 + (file ? folio_nr_pages(folio) :
+							  0));
 	if (users) {
 		pr_err("%#lx: still referenced by %d users\n", err->pfn, users);
 		return HUGEPOISON_PINNED;
@@ -439,17 +441,17 @@ static int hugepoison_contain(struct hugepoison_error *err)
  * Take a raw page, or all there is, from those who map it below its size, and
  * tell them. No file has a copy: it is lost whether it was dirty or not.
  */
-static void hugepoison_take_away(struct hugepoison_error *err, bool all)
+static void hugepoison_unmap_and_kill(struct hugepoison_error *err, bool all)
 {
 	LIST_HEAD(tokill);
 
 	collect_procs(err->folio, err->page, &tokill,
 		      err->flags & MF_ACTION_REQUIRED);
 	if (all)
-		hugepage_unmap_small(err->folio, &err->folio->page,
-				     folio_nr_pages(err->folio));
+		hugepoison_unmap_small(err->folio, &err->folio->page,
+				       folio_nr_pages(err->folio));
 	else
-		hugepage_unmap_small(err->folio, err->page, 1);
+		hugepoison_unmap_small(err->folio, err->page, 1);
 	kill_procs(&tokill, true, err->pfn, err->flags);
 }
 
@@ -464,7 +466,7 @@ static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
 	err->record->nr_bad = 0;
 	hugepoison_count_error(err);
 	hugepoison_become(err->record, HUGEPOISON_STATE_FAILED);
-	hugepoison_take_away(err, true);
+	hugepoison_unmap_and_kill(err, true);
 	hugepoison_let_go(err);
 	return HUGEPOISON_CONTAINED;
 }
@@ -483,7 +485,7 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 		return -EOPNOTSUPP;
 	}
 	hugepoison_count_error(err);
-	hugepoison_take_away(err, false);
+	hugepoison_unmap_and_kill(err, false);
 	hugepoison_let_go(err);
 	return hugepoison_result(err, me_narrowed(err));
 }
@@ -586,13 +588,13 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 	int found, ret;
 
 	lockdep_assert_held(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	hugepoison_hold(&err);
 	found = hugepoison_get(&err);
 	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
 	ret = hugepoison_found(&err, found);
 	hugepoison_let_go(&err);
-	hugepoison_end();
+	hugepoison_end_handling();
 	/* nobody waits for this as for an error on its way: it may take long */
 	if (err.accessed)
 		ret = hugepoison_kill_accessing(current, pfn, flags);

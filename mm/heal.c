@@ -11,13 +11,13 @@
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
- *	  hugepage_unmap_small()	nobody reads or writes the old one by its
+ *	  hugepoison_unmap_small()	nobody reads or writes the old one by its
  *					mappings, the folio lock sees to that
  *	  hugepoison_begin_exchange()	mf_mutex held
  *	    hugepoison_exchange()	the file has the fresh one, locked: lookups
  *					of the hugepage block on that lock
  *	  hugepoison_fill()		mf_mutex not held
- *	    hugepoison_users()		lookups that had found the old one let go
+ *	    hugepoison_await_users()	lookups that had found the old one let go
  *	    hugepoison_copy()		nobody changes what is copied, nobody sees
  *					what is not copied yet
  *	  hugepoison_end_exchange()	mf_mutex held
@@ -53,7 +53,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
 
 /*
  * How often a heal is tried while somebody holds the hugepage. Each try waits a
- * moment by itself, see hugepoison_users().
+ * moment by itself, see hugepoison_await_users().
  */
 #define HUGEPOISON_HEAL_TRIES		5
 
@@ -70,7 +70,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @raw: one of the raw pages that the hole discards, a bad one if there is any
  * @nr_raw: raw pages of the hugepage when the exchange began
  * @nr_kept: raw pages that the hole does not discard
- * @heir: the record of @fresh, with those
+ * @fresh_record: the record of @fresh, with those
  * @raws: the list of raw pages of @fresh to be, one for each of those
  * @work: the worker that does @step
  * @step: what takes mf_mutex, from @ret so far to @ret
@@ -88,7 +88,7 @@ struct hugepoison_heal {
 	struct page *raw;
 	unsigned long nr_raw;
 	unsigned int nr_kept;
-	struct hugepoison_record *heir;
+	struct hugepoison_record *fresh_record;
 	struct llist_head raws;
 	struct work_struct work;
 	int (*step)(struct hugepoison_heal *heal, int ret);
@@ -126,15 +126,15 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
 }
 
 /* The fresh hugepage is not to have anything lost after all. */
-static void hugepoison_disinherit(struct hugepoison_heal *heal)
+static void hugepoison_drop_fresh_record(struct hugepoison_heal *heal)
 {
 	struct raw_hwp_page *raw, *next;
 
 	llist_for_each_entry_safe(raw, next, llist_del_all(&heal->raws), node)
 		kfree(raw);
-	if (heal->heir)
-		hugepoison_erase(heal->heir);
-	heal->heir = NULL;
+	if (heal->fresh_record)
+		hugepoison_erase(heal->fresh_record);
+	heal->fresh_record = NULL;
 }
 
 static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
@@ -146,7 +146,7 @@ static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
 }
 
 /* One raw page that stays lost. */
-static int hugepoison_bequeath(struct hugepoison_heal *heal, unsigned long i)
+static int hugepoison_add_lost(struct hugepoison_heal *heal, unsigned long i)
 {
 	struct raw_hwp_page *raw = kmalloc(sizeof(*raw), GFP_KERNEL);
 
@@ -154,29 +154,29 @@ static int hugepoison_bequeath(struct hugepoison_heal *heal, unsigned long i)
 		return -ENOMEM;
 	raw->page = folio_page(heal->fresh, i);
 	llist_add(&raw->node, &heal->raws);
-	heal->heir->lost[heal->heir->nr_lost++] = i;
+	heal->fresh_record->lost[heal->fresh_record->nr_lost++] = i;
 	return 0;
 }
 
 /* All that stays lost, before anything is changed. The list is stable. */
-static int hugepoison_bequeath_all(struct hugepoison_heal *heal)
+static int hugepoison_add_fresh_record(struct hugepoison_heal *heal)
 {
+	struct hugepoison_record *record;
 	struct raw_hwp_page *raw;
 	int ret = 0;
 
 	if (!heal->nr_kept)
 		return 0;
-	heal->heir = hugepoison_add(folio_pfn(heal->fresh),
-				    heal->record->order);
-	if (!heal->heir)
+	record = hugepoison_add(folio_pfn(heal->fresh), heal->record->order);
+	heal->fresh_record = record;
+	if (!record)
 		return -ENOMEM;
-	heal->heir->lost = kcalloc(heal->nr_kept, sizeof(*heal->heir->lost),
-				   GFP_KERNEL);
-	if (!heal->heir->lost)
+	record->lost = kcalloc(heal->nr_kept, sizeof(*record->lost), GFP_KERNEL);
+	if (!record->lost)
 		return -ENOMEM;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
 		if (!hugepoison_is_in_hole(heal, raw))
-			ret = hugepoison_bequeath(heal, folio_page_idx(heal->folio,
+			ret = hugepoison_add_lost(heal, folio_page_idx(heal->folio,
 								       raw->page));
 		if (ret)
 			break;
@@ -189,27 +189,27 @@ static int hugepoison_bequeath_all(struct hugepoison_heal *heal)
  * looks without its lock goes by the flag first and the record then, so those
  * are set the other way round.
  */
-static void hugepoison_inherit(struct hugepoison_heal *heal)
+static void hugepoison_publish_fresh_record(struct hugepoison_heal *heal)
 {
-	struct hugepoison_record *heir = heal->heir;
+	struct hugepoison_record *record = heal->fresh_record;
 	struct folio *fresh = heal->fresh;
 	struct raw_hwp_page *raw;
 
 	folio_get(fresh);
-	heir->referenced = true;
-	hugepoison_become(heir, HUGEPOISON_STATE_NARROWED);
+	record->referenced = true;
+	hugepoison_become(record, HUGEPOISON_STATE_NARROWED);
 
 	llist_for_each_entry(raw, heal->raws.first, node) {
-		hugepoison_account(heir, page_to_pfn(raw->page), 1);
+		hugepoison_account(record, page_to_pfn(raw->page), 1);
 		hugepoison_mark_raw(fresh, raw->page);
 	}
 	spin_lock_irq(&hugetlb_lock);
 	raw_hwp_list_head(fresh)->first = llist_del_all(&heal->raws);
 	folio_set_hwpoison(fresh);
 	spin_unlock_irq(&hugetlb_lock);
-	hugepoison_narrow_later(heir);
+	hugepoison_queue_narrow(record);
 	/* it is not the caller's to drop any more */
-	heal->heir = NULL;
+	heal->fresh_record = NULL;
 }
 
 /*
@@ -288,8 +288,8 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
  */
 static int hugepoison_fill(struct hugepoison_heal *heal)
 {
-	return hugepoison_users(heal->folio, 2) ? -EBUSY :
-						  hugepoison_copy(heal);
+	return hugepoison_await_users(heal->folio, 2) ? -EBUSY :
+							hugepoison_copy(heal);
 }
 
 /* The fresh hugepage is the file's now; the old one goes, with its raw pages. */
@@ -304,12 +304,12 @@ static void hugepoison_healed(struct hugepoison_heal *heal)
 	folio_set_dirty(fresh);
 	folio_mark_uptodate(fresh);
 	/* the error handler takes only those that can be migrated */
-	if (heal->heir)
-		hugepoison_inherit(heal);
+	if (heal->fresh_record)
+		hugepoison_publish_fresh_record(heal);
 	else
 		folio_set_hugetlb_migratable(fresh);
 
-	hugepoison_tell(record);
+	hugepoison_log_narrowed(record);
 	hugepoison_outcome(page_to_pfn(heal->raw), record->order,
 			   HUGEPOISON_HEALED, record->nr_bad);
 	hugepoison_deleted(heal->folio);
@@ -359,10 +359,10 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
 	struct hugepoison_record *record =
 		hugepoison_lookup(folio_pfn(heal->folio));
 
-	hugepoison_disinherit(heal);
+	hugepoison_drop_fresh_record(heal);
 	hugepoison_exchange(heal->inode->i_mapping, heal->fresh, heal->folio);
 	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
-		hugepoison_narrow_later(record);
+		hugepoison_queue_narrow(record);
 }
 
 /*
@@ -382,7 +382,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	if (!ret && !hugepoison_is_unchanged(heal))
 		ret = folio_test_hwpoison(heal->fresh) ? -EHWPOISON : -EBUSY;
 	if (!ret)
-		ret = hugepoison_bequeath_all(heal);
+		ret = hugepoison_add_fresh_record(heal);
 	if (ret)
 		hugepoison_undo_exchange(heal);
 	else
@@ -437,7 +437,7 @@ static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
 }
 
 /* What raw pages there are in the hole, and how many outside. */
-static void hugepoison_survey(struct hugepoison_heal *heal)
+static void hugepoison_scan_raw_pages(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
 	struct raw_hwp_page *raw;
@@ -469,7 +469,7 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	    !hugepoison_is(heal->record, HUGEPOISON_STATE_NARROWED) ||
 	    !heal->record->referenced)
 		return 0;
-	hugepoison_survey(heal);
+	hugepoison_scan_raw_pages(heal);
 	if (!heal->raw)
 		return 0;
 	if (hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
@@ -498,8 +498,8 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		if (IS_ERR(folio))
 			return 0;
 		if (heal->fresh)
-			hugepage_unmap_small(folio, &folio->page,
-					     folio_nr_pages(folio));
+			hugepoison_unmap_small(folio, &folio->page,
+					       folio_nr_pages(folio));
 		if (mutex_trylock(&mf_mutex)) {
 			heal->folio = folio;
 			return 1;
@@ -560,7 +560,7 @@ static struct folio *hugepoison_peek_at(struct address_space *mapping,
 }
 
 /* Whether the file has a poisoned hugepage there, and of which node. */
-static bool hugepoison_is_ill(struct hugepoison_heal *heal)
+static bool hugepoison_file_has_poison(struct hugepoison_heal *heal)
 {
 	struct folio *folio;
 	bool ret = false;
@@ -576,7 +576,7 @@ static bool hugepoison_is_ill(struct hugepoison_heal *heal)
 }
 
 /* A holder of the hugepage, or of mf_mutex, gets some moments to let go. */
-static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
+static int hugepoison_heal_retrying(struct hugepoison_heal *heal)
 {
 	int tries, ret;
 
@@ -590,17 +590,17 @@ static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
 }
 
 /* The only heal in the system, so its fresh hugepage is the only one as well. */
-static int hugepoison_heal_alone(struct hugepoison_heal *heal,
-				 unsigned int order)
+static int hugepoison_heal_serialized(struct hugepoison_heal *heal,
+				      unsigned int order)
 {
 	int ret;
 
 	if (mutex_lock_killable(&hugepoison_heal_mutex))
 		return -EINTR;
-	ret = hugepoison_heal_patiently(heal);
+	ret = hugepoison_heal_retrying(heal);
 	if (ret == -EAGAIN) {
 		heal->fresh = hugepoison_pool_spare(order, heal->nid);
-		ret = heal->fresh ? hugepoison_heal_patiently(heal) : -ENOMEM;
+		ret = heal->fresh ? hugepoison_heal_retrying(heal) : -ENOMEM;
 		if (heal->fresh)
 			folio_put(heal->fresh);
 	}
@@ -621,8 +621,8 @@ static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
 	if (inode_lock_killable(heal->inode))
 		return -EINTR;
 	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
-	    hugepoison_is_ill(heal))
-		ret = hugepoison_heal_alone(heal, order);
+	    hugepoison_file_has_poison(heal))
+		ret = hugepoison_heal_serialized(heal, order);
 	inode_unlock(heal->inode);
 	return ret;
 }

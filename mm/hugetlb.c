@@ -25,7 +25,7 @@
 
 #include "mapping.c"
 #include "private.c"
-#include "loss.c"
+#include "fate.c"
 #include "zap.c"
 #include "map.c"
 #include "retry.c"

@@ -51,11 +51,11 @@ struct hugepoison_mappers {
 };
 
 /**
- * struct hugepage_rmap_lock - what keeps the mappings of a hugepage as they are
+ * struct hugepoison_rmap_lock - what keeps the mappings of a hugepage as they are
  * @mapping: its file, i_mmap_rwsem held for writing; or
  * @anon_vma: of a private hugepage, held for reading
  */
-struct hugepage_rmap_lock {
+struct hugepoison_rmap_lock {
 	struct address_space *mapping;
 	struct anon_vma *anon_vma;
 };
@@ -112,7 +112,7 @@ enum hugepoison_state {
  * @pass: when it did last
  * @looked: the same, in jiffies
  * @round: when the worker looked last whether it can be released
- * @untold: raw page of which the worker has to tell in the log, 0 for none
+ * @unlogged: raw page of which the worker has to tell in the log, 0 for none
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
  * @lost: which of its raw pages are good memory, kept from use as what was in
@@ -132,7 +132,7 @@ struct hugepoison_record {
 	unsigned int pass;
 	unsigned long looked;
 	unsigned int round;
-	unsigned long untold;
+	unsigned long unlogged;
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;
@@ -152,7 +152,7 @@ struct hugepoison_error {
 	struct hugepoison_record *record;
 	u64 begin;
 	struct folio *held;		/* locked before the error is recorded */
-	struct hugepage_rmap_lock rmap;	/* of @held */
+	struct hugepoison_rmap_lock rmap;	/* of @held */
 	struct anon_vma *unused;	/* to be put when the locks are dropped */
 };
 
@@ -171,14 +171,14 @@ void hugepoison_begin_urgent(void);
 void hugepoison_end_urgent(void);
 
 /* small-rmap.c: count the mappings of a hugepage below its size */
-void hugepage_enable_small_rmap(void);
-void hugepage_await_small_rmap(void);
-bool hugepage_small_rmap_enabled(void);
-bool hugepage_get_small_rmap(void);
-void hugepage_dup_small_rmap(void);
-void hugepage_put_small_rmap(void);
-bool hugepage_may_add_rmap(struct folio *folio, int nr_pages);
-void hugepage_add_file_rmap(struct folio *folio, int nr_pages);
+void hugepoison_enable_small_rmap(void);
+void hugepoison_await_small_rmap(void);
+bool hugepoison_small_rmap_enabled(void);
+bool hugepoison_get_small_rmap(void);
+void hugepoison_dup_small_rmap(void);
+void hugepoison_put_small_rmap(void);
+bool hugepoison_may_add_rmap(struct folio *folio, int nr_pages);
+void hugepoison_add_file_rmap(struct folio *folio, int nr_pages);
 void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 			    int nr_pages, struct vm_area_struct *vma,
 			    unsigned long address);
@@ -191,13 +191,13 @@ bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);
 
 /* record.c: what is known of a poisoned hugepage */
-bool hugepoison_is_handling(void);
-bool hugepoison_has_errors(void);
+bool hugepoison_handled_recently(void);
+bool hugepoison_handling_now(void);
 enum hugepoison_fate hugepoison_fate(struct folio *folio);
 void hugepoison_refilled(unsigned int order, int nid, int from);
 
 /* queue.c: what is left to do after an error */
-void hugepoison_hurry(struct folio *folio);
+void hugepoison_queue_narrow_folio(struct folio *folio);
 void hugepoison_await_handled(void);
 
 /* pool.c: the pool */
@@ -217,24 +217,25 @@ struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 const char *hugepoison_vma_is_wide(struct vm_area_struct *vma);
 
 /* private.c: what a narrowed private mapping has */
-bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
+bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
+				    unsigned long address);
 
-/* loss.c: what a mapping has lost */
-enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
-					 unsigned long address);
+/* fate.c: what a mapping has lost */
+enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
+					     unsigned long address);
 
 /* zap.c: narrowed VMAs lose entries */
 void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 
 /* unmap.c: take a poisoned hugepage away from every mapper */
-bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
-			bool wait);
-void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap);
-void hugepage_hold_rmap(struct hugepage_rmap_lock *rmap);
-void hugepage_release_rmap(void);
-void hugepage_unmap_small(struct folio *folio, struct page *page,
-			  unsigned long nr_pages);
+bool hugepoison_lock_rmap(struct folio *folio, struct hugepoison_rmap_lock *rmap,
+			  bool wait);
+void hugepoison_unlock_rmap(struct hugepoison_rmap_lock *rmap);
+void hugepoison_hold_rmap(struct hugepoison_rmap_lock *rmap);
+void hugepoison_release_rmap(void);
+void hugepoison_unmap_small(struct folio *folio, struct page *page,
+			    unsigned long nr_pages);
 
 /* mappers.c: narrow for others */
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);

@@ -24,7 +24,7 @@ static struct folio *hugepoison_healing;
  * no lock. What it does to the flags then is not atomic: it sets PG_locked as if
  * nobody else could. Both kinds of mapping are set after that.
  */
-static bool hugepoison_is_fresh(struct folio *folio)
+static bool hugepoison_has_no_mapping(struct folio *folio)
 {
 	return !READ_ONCE(folio->mapping);
 }
@@ -43,7 +43,7 @@ static struct folio *hugepoison_try_get(struct page *page)
 		return NULL;
 	/* it may have become something else before that */
 	if (likely(folio_test_hugetlb(folio) && page_folio(page) == folio) &&
-	    !hugepoison_is_fresh(folio))
+	    !hugepoison_has_no_mapping(folio))
 		return folio;
 	folio_put(folio);
 	return NULL;
@@ -53,7 +53,7 @@ static bool hugepoison_try_hold(struct hugepoison_error *err)
 {
 	if (!folio_trylock(err->held))
 		return false;
-	if (hugepage_lock_rmap(err->held, &err->rmap, false))
+	if (hugepoison_lock_rmap(err->held, &err->rmap, false))
 		return true;
 	folio_unlock(err->held);
 	return false;
@@ -68,21 +68,21 @@ static bool hugepoison_wait_hold(struct hugepoison_error *err)
 {
 	bool ret;
 
-	hugepoison_end();
+	hugepoison_end_handling();
 	mutex_unlock(&mf_mutex);
 	folio_lock(err->held);
 	/* the folio lock keeps it in its file, and the file with it */
-	hugepage_lock_rmap(err->held, &err->rmap, true);
+	hugepoison_lock_rmap(err->held, &err->rmap, true);
 	ret = mutex_trylock(&mf_mutex);
 	if (!ret) {
-		hugepage_unlock_rmap(&err->rmap);
+		hugepoison_unlock_rmap(&err->rmap);
 		folio_unlock(err->held);
 		/* the error that has mf_mutex would take the reference for a user's */
 		folio_put(err->held);
 		err->held = NULL;
 		mutex_lock(&mf_mutex);
 	}
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	return ret;
 }
 
@@ -105,7 +105,7 @@ static void hugepoison_hold(struct hugepoison_error *err)
 		if (!err->held)
 			return;
 		if (hugepoison_try_hold(err) || hugepoison_wait_hold(err)) {
-			hugepage_hold_rmap(&err->rmap);
+			hugepoison_hold_rmap(&err->rmap);
 			return;
 		}
 	}
@@ -116,7 +116,7 @@ static void hugepoison_let_go(struct hugepoison_error *err)
 {
 	if (!err->held)
 		return;
-	hugepage_release_rmap();
+	hugepoison_release_rmap();
 	folio_unlock(err->held);
 	folio_put(err->held);
 	err->held = NULL;
@@ -170,7 +170,7 @@ static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
 
 	lockdep_assert_held(&mf_mutex);
 	/* with the handler's reference no fault can take it into use */
-	if (!record->referenced && hugepoison_is_fresh(folio))
+	if (!record->referenced && hugepoison_has_no_mapping(folio))
 		return false;
 	for (tries = 0; tries < 20; tries++) {
 		if (folio_trylock(folio))
@@ -189,7 +189,7 @@ static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
  *	mmap_lock -> inode lock		mmap() of a hugetlb file
  *	inode lock -> mf_mutex		heal
  */
-static int __init hugepoison_teach_lockdep(void)
+static int __init hugepoison_prime_lockdep(void)
 {
 	struct mm_struct *mm = mm_alloc();
 
@@ -201,5 +201,5 @@ static int __init hugepoison_teach_lockdep(void)
 	mmput(mm);
 	return 0;
 }
-late_initcall(hugepoison_teach_lockdep);
+late_initcall(hugepoison_prime_lockdep);
 #endif

@@ -19,7 +19,7 @@ static void hugepoison_count_mapped(struct vm_area_struct *vma,
 	if (folio_test_anon(folio))
 		hugepage_add_anon_rmap(folio, page, nr, vma, address);
 	else
-		hugepage_add_file_rmap(folio, nr);
+		hugepoison_add_file_rmap(folio, nr);
 }
 
 /*
@@ -65,7 +65,7 @@ static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
 
 	vmf->ptl = pmd_lock(vma->vm_mm, vmf->pmd);
-	hugepoison_leave_out(vma, folio, first, bad);
+	hugepoison_mask_discarded(vma, folio, first, bad);
 	if (pmd_none(*vmf->pmd) && bitmap_empty(bad, PTRS_PER_PTE)) {
 		folio_get(folio);
 		hugepoison_count_mapped(vma, address, page, 1);
@@ -176,7 +176,7 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 				   &vmf->ptl);
 	if (!ptes)
 		return VM_FAULT_NOPAGE;
-	hugepoison_leave_out(vmf->vma, folio, first, bad);
+	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
 	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
 	    pte_marker_uffd_wp(vmf->orig_pte)) {
 		/* userfaultfd wants this page write-protected, and only this */
@@ -262,8 +262,8 @@ static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
 	if (test_bit(at - first, bad))
 		return VM_FAULT_HWPOISON;
-	hugepoison_leave_out(vmf->vma, folio, first, bad);
-	if (!hugepage_may_add_rmap(folio, PTRS_PER_PTE))
+	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
+	if (!hugepoison_may_add_rmap(folio, PTRS_PER_PTE))
 		return VM_FAULT_SIGBUS;
 	if (hugepoison_may_map_block(vmf, folio) &&
 	    bitmap_empty(bad, PTRS_PER_PTE))

@@ -49,7 +49,7 @@ static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 			((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
 	/* one look: that lock does not keep mappings from being narrowed */
 	const vm_flags_t flags = READ_ONCE(vma->vm_flags);
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 
 	if (flags & VM_HUGETLB)
 		return hugepoison_kept_folio(hugepoison_entry_at(vma, address)) ==
@@ -59,8 +59,8 @@ static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 		return false;
 	/* pairs with hugepoison_make_private() */
 	smp_rmb();
-	own = READ_ONCE(vma->vm_private_data);
-	return own && READ_ONCE(own->folio) == folio;
+	priv = READ_ONCE(vma->vm_private_data);
+	return priv && READ_ONCE(priv->folio) == folio;
 }
 
 /**

@@ -136,20 +136,20 @@ static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
  * Whether a page of the file's hugepage is lost. The folio lock is not taken: any
  * user may ask as often as he likes, by /proc/hugepoison/own.
  */
-static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
-				    unsigned long address)
+static bool hugepoison_file_is_poisoned(struct vm_area_struct *vma,
+					unsigned long address)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
 			   ((size >> PAGE_SHIFT) - 1);
 	struct folio *folio;
-	bool lost;
+	bool poisoned;
 
 	rcu_read_lock();
 	folio = hugepoison_peek(vma, address);
-	lost = folio && hugepoison_peek_raw(folio, size, at);
+	poisoned = folio && hugepoison_peek_raw(folio, size, at);
 	rcu_read_unlock();
-	return lost;
+	return poisoned;
 }
 
 /*
@@ -178,20 +178,20 @@ static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
  * Whether it is user space that wants an error here (UFFDIO_POISON). Such an
  * entry stays an error, whatever is in the file.
  */
-static bool hugepoison_is_wanted(pte_t entry)
+static bool hugepoison_is_uffd_poison(pte_t entry)
 {
 	return is_pte_marker(entry) &&
 	       pte_marker_get(pte_to_swp_entry(entry)) & PTE_MARKER_POISONED;
 }
 
 /* The same of what is at an address of a hugetlb VMA. */
-static bool hugepoison_wants_error(struct vm_area_struct *vma,
-				   unsigned long address)
+static bool hugepoison_has_uffd_poison(struct vm_area_struct *vma,
+				       unsigned long address)
 {
 	bool wanted;
 
 	hugetlb_vma_lock_read(vma);
-	wanted = hugepoison_is_wanted(hugepoison_entry_at(vma, address));
+	wanted = hugepoison_is_uffd_poison(hugepoison_entry_at(vma, address));
 	hugetlb_vma_unlock_read(vma);
 	return wanted;
 }

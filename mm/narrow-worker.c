@@ -58,7 +58,7 @@ static bool hugepoison_pick_eager(unsigned int pass,
 		picked->order = record->order;
 		/* data_race(): the log may have it as of before another error */
 		picked->nr_bad = data_race(record->nr_bad);
-		picked->untold = xchg(&record->untold, 0);
+		picked->unlogged = xchg(&record->unlogged, 0);
 	}
 	rcu_read_unlock();
 	return record;
@@ -159,7 +159,7 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 /*
  * Narrow for those who map a poisoned hugepage and cannot do it by themselves.
  * Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
- * narrow by itself brings the worker back, see hugepoison_hurry().
+ * narrow by itself brings the worker back, see hugepoison_queue_narrow_folio().
  */
 static void hugepoison_narrow_work(struct work_struct *work)
 {
@@ -168,10 +168,10 @@ static void hugepoison_narrow_work(struct work_struct *work)
 	static unsigned int pass;
 	bool again = false;
 
-	hugepage_enable_small_rmap();
+	hugepoison_enable_small_rmap();
 	pass++;
 	while (hugepoison_pick_eager(pass, &picked, &again)) {
-		hugepoison_tell(&picked);
+		hugepoison_log_narrowed(&picked);
 		again |= hugepoison_narrow_eager(picked.pfn, &mappers);
 	}
 	if (again)

@@ -57,33 +57,33 @@ static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
 					    unsigned long start)
 {
 	unsigned long end = start + huge_page_size(hstate_vma(vma));
-	struct vm_area_struct *own;
+	struct vm_area_struct *isolated;
 
-	own = hugepoison_isolate_vma(vma, start, end);
-	if (IS_ERR(own))
-		return hugepoison_why_whole(own);
-	hugepoison_make_narrow(own);
+	isolated = hugepoison_isolate_vma(vma, start, end);
+	if (IS_ERR(isolated))
+		return hugepoison_why_whole(isolated);
+	hugepoison_make_narrow(isolated);
 	return NULL;
 }
 
 /* The hugepage, or the file's that is to come, becomes a narrowed VMA's. */
 static void hugepoison_make_private(struct vm_area_struct *vma,
-				    struct hugepoison_private *own)
+				    struct hugepoison_private *priv)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 
 	vma_start_write(vma);
 	i_mmap_lock_write(mapping);
 	/* a hole takes the entry away, and its reference, with i_mmap_rwsem alone */
-	own->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
-							       vma->vm_start));
-	if (own->folio)
-		folio_get(own->folio);
+	priv->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
+								vma->vm_start));
+	if (priv->folio)
+		folio_get(priv->folio);
 	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
 			     ZAP_FLAG_DROP_MARKER);
-	own->reserved = vma->vm_private_data;
-	own->added = VM_NORESERVE & ~vma->vm_flags;
-	vma->vm_private_data = own;
+	priv->reserved = vma->vm_private_data;
+	priv->added = VM_NORESERVE & ~vma->vm_flags;
+	vma->vm_private_data = priv;
 	/* pairs with hugepoison_vma_keeps(): the flag tells what it is */
 	smp_wmb();
 	vm_flags_mod(vma, VM_NORESERVE, VM_HUGETLB);
@@ -101,17 +101,17 @@ static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
 					     unsigned long start)
 {
 	struct hstate *h = hstate_vma(vma);
-	struct hugepoison_private *own =
+	struct hugepoison_private *priv =
 		hugepoison_private_alloc(vma->vm_mm, pages_per_huge_page(h));
 
-	if (!own)
+	if (!priv)
 		return "no memory to tell which of its pages are in use";
 	vma = hugepoison_isolate_vma(vma, start, start + huge_page_size(h));
 	if (IS_ERR(vma)) {
-		hugepoison_private_free(own);
+		hugepoison_private_free(priv);
 		return hugepoison_why_whole(vma);
 	}
-	hugepoison_make_private(vma, own);
+	hugepoison_make_private(vma, priv);
 	return NULL;
 }
 
@@ -125,14 +125,14 @@ static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
 	unsigned long pfn = begin ? hugepoison_poisoned_pfn(vma, start) : 0;
 	const char *why;
 
-	if (!hugepage_get_small_rmap())
+	if (!hugepoison_get_small_rmap())
 		return NULL;
 	if (vma->vm_flags & VM_MAYSHARE)
 		why = hugepoison_narrow_shared(vma, start);
 	else
 		why = hugepoison_narrow_private(vma, start);
 	if (why)
-		hugepage_put_small_rmap();
+		hugepoison_put_small_rmap();
 	trace_hugepoison_narrow(pfn, huge_page_order(h),
 				why ? "failed" : "narrowed", begin);
 	return why;
@@ -158,7 +158,7 @@ static const char *hugepoison_narrow(struct mm_struct *mm,
 	if (why)
 		return why;
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW ||
-	    hugepoison_wants_error(vma, address))
+	    hugepoison_has_uffd_poison(vma, address))
 		return NULL;
 	return hugepoison_narrow_vma(vma, address);
 }
@@ -198,7 +198,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	vm_flags_set(vma, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 	if (begin)
 		trace_hugepoison_promote(hugepoison_file_pfn(vma, address),
 					 huge_page_order(hstate_vma(vma)),
@@ -210,7 +210,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 /* Each narrowed VMA is a user of the reverse map that counts small mappings. */
 static void hugepoison_narrowed_open(struct vm_area_struct *vma)
 {
-	hugepage_dup_small_rmap();
+	hugepoison_dup_small_rmap();
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		hugepoison_private_open(vma);
 }
@@ -219,7 +219,7 @@ static void hugepoison_narrowed_close(struct vm_area_struct *vma)
 {
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		hugepoison_private_close(vma);
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 }
 
 /**
@@ -294,7 +294,7 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 	}
 	if (fate != HUGEPOISON_NARROW)
 		return false;
-	hugepage_await_small_rmap();
+	hugepoison_await_small_rmap();
 	if (mmap_write_lock_killable(mm))
 		return false;
 	hugepoison_narrow(mm, at);

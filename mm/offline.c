@@ -20,7 +20,7 @@ static int hugepoison_retire(struct page *page, struct folio *folio)
 	if (record) {
 		/* soft_offline_page() counts it in a moment */
 		record->nr_bad = 1;
-		outcome = hugepoison_leave_pool(record, folio);
+		outcome = hugepoison_dissolve(record, folio);
 		if (outcome != HUGEPOISON_ISOLATED) {
 			hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
 			return 1;
@@ -58,9 +58,9 @@ int hugepoison_page_handle_poison(struct page *page)
 			       -EBUSY : __page_handle_poison(page);
 	}
 
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	ret = hugepoison_retire(page, page_folio(page));
-	hugepoison_end();
+	hugepoison_end_handling();
 	/* the caller takes the reference that a page out of use has */
 	if (ret > 0)
 		set_page_count(page, 0);

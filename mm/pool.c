@@ -19,36 +19,36 @@
 #define HUGEPOISON_REFILL_AGAIN		HZ
 
 /**
- * struct hugepoison_debt - what errors took from a pool and nobody gave back
- * @owed: hugepages, by node
+ * struct hugepoison_deficit - what errors took from a pool and nobody gave back
+ * @missing: hugepages, by node
  * @nr: their sum
  * @max: the pool's size, hugepages, as the last error left it: somebody resized
  *	 it when it is another by now, and then nothing is owed any more
  * @tries: how many times more the worker looks for fresh ones
- * @asked: how many were ever owed
- * @answered: @asked when the worker began to look the last time
+ * @requested: how many were ever owed
+ * @served: @requested when the worker began to look the last time
  */
-struct hugepoison_debt {
-	unsigned int owed[MAX_NUMNODES];
+struct hugepoison_deficit {
+	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
 	unsigned long max;
 	unsigned int tries;
-	unsigned int asked;
-	unsigned int answered;
+	unsigned int requested;
+	unsigned int served;
 };
 
 /* By hstate; under hugetlb_lock. */
-static struct hugepoison_debt hugepoison_debts[HUGE_MAX_HSTATE];
+static struct hugepoison_deficit hugepoison_deficits[HUGE_MAX_HSTATE];
 
 /* Whether lost hugepages are replaced: the policy, for errors from now on. */
 static bool hugepoison_replacing = true;
 
 /* Nothing is owed any more. */
-static void hugepoison_forgive(struct hugepoison_debt *debt)
+static void hugepoison_clear_deficit(struct hugepoison_deficit *deficit)
 {
 	lockdep_assert_held(&hugetlb_lock);
-	memset(debt->owed, 0, sizeof(debt->owed));
-	debt->nr = 0;
+	memset(deficit->missing, 0, sizeof(deficit->missing));
+	deficit->nr = 0;
 }
 
 /**
@@ -113,30 +113,31 @@ static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 /* --- what is owed to a pool ---------------------------------------------------- */
 
 /* A node that hugepages are owed to; NUMA_NO_NODE where nothing is owed. */
-static int hugepoison_creditor(struct hstate *h)
+static int hugepoison_deficit_node(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	int node;
 
 	lockdep_assert_held(&hugetlb_lock);
-	if (debt->max != h->max_huge_pages)
-		hugepoison_forgive(debt);
-	if (debt->nr)
+	if (deficit->max != h->max_huge_pages)
+		hugepoison_clear_deficit(deficit);
+	if (deficit->nr)
 		for_each_node(node)
-			if (debt->owed[node])
+			if (deficit->missing[node])
 				return node;
 	return NUMA_NO_NODE;
 }
 
 /* @fresh is what the pool was owed for a hugepage of @nid. */
-static void hugepoison_pay(struct hstate *h, int nid, struct folio *fresh)
+static void hugepoison_reduce_deficit(struct hstate *h, int nid,
+				      struct folio *fresh)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	hugepoison_pool_join(h, fresh);
-	debt->max = ++h->max_huge_pages;
-	debt->owed[nid]--;
-	debt->nr--;
+	deficit->max = ++h->max_huge_pages;
+	deficit->missing[nid]--;
+	deficit->nr--;
 }
 
 /*
@@ -151,7 +152,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
-	nid = hugepoison_creditor(h);
+	nid = hugepoison_deficit_node(h);
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
@@ -160,8 +161,8 @@ static bool hugepoison_refill_one(struct hstate *h)
 		return false;
 
 	spin_lock_irq(&hugetlb_lock);
-	if (hugepoison_creditor(h) == nid) {
-		hugepoison_pay(h, nid, fresh);
+	if (hugepoison_deficit_node(h) == nid) {
+		hugepoison_reduce_deficit(h, nid, fresh);
 		spin_unlock_irq(&hugetlb_lock);
 		trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
 					 "replaced", begin);
@@ -176,24 +177,24 @@ static bool hugepoison_refill_one(struct hstate *h)
 /* Return: in how many jiffies to try again, 0 for not at all. */
 static unsigned long hugepoison_refill(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	unsigned long left, delay = 0;
-	unsigned int asked;
+	unsigned int requested;
 
 	do {
-		asked = READ_ONCE(debt->asked);
+		requested = READ_ONCE(deficit->requested);
 		while (hugepoison_refill_one(h))
 			cond_resched();
-		WRITE_ONCE(debt->answered, asked);
-	} while (READ_ONCE(debt->asked) != asked);
+		WRITE_ONCE(deficit->served, requested);
+	} while (READ_ONCE(deficit->requested) != requested);
 
 	spin_lock_irq(&hugetlb_lock);
-	left = debt->nr;
-	if (left && debt->tries)
+	left = deficit->nr;
+	if (left && deficit->tries)
 		delay = HUGEPOISON_REFILL_AGAIN <<
-			(HUGEPOISON_REFILL_TRIES - debt->tries--);
+			(HUGEPOISON_REFILL_TRIES - deficit->tries--);
 	else
-		hugepoison_forgive(debt);
+		hugepoison_clear_deficit(deficit);
 	spin_unlock_irq(&hugetlb_lock);
 	if (left && !delay)
 		pr_err("the pool of %lu kB hugepages stays %lu smaller: write its nr_hugepages when there is memory\n",
@@ -235,32 +236,32 @@ void hugepoison_pool_set_replacing(bool replacing)
 	cancel_delayed_work_sync(&hugepoison_refill_dwork);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_hstate(h) {
-		struct hugepoison_debt *debt =
-			&hugepoison_debts[hstate_index(h)];
+		struct hugepoison_deficit *deficit =
+			&hugepoison_deficits[hstate_index(h)];
 
-		hugepoison_forgive(debt);
+		hugepoison_clear_deficit(deficit);
 		/* the work that was to look is gone, and faults wait for it */
-		WRITE_ONCE(debt->answered, debt->asked);
+		WRITE_ONCE(deficit->served, deficit->requested);
 	}
 	spin_unlock_irq(&hugetlb_lock);
 }
 
 /* The pool is one smaller than it is meant to be: the worker is to mend that. */
-static void hugepoison_owe(struct hstate *h, int nid)
+static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	lockdep_assert_held(&hugetlb_lock);
 	h->max_huge_pages--;
 	if (!hugepoison_pool_replacing())
 		return;
-	if (debt->max != h->max_huge_pages + 1)
-		hugepoison_forgive(debt);
-	debt->owed[nid]++;
-	debt->nr++;
-	debt->max = h->max_huge_pages;
-	debt->tries = HUGEPOISON_REFILL_TRIES;
-	WRITE_ONCE(debt->asked, debt->asked + 1);
+	if (deficit->max != h->max_huge_pages + 1)
+		hugepoison_clear_deficit(deficit);
+	deficit->missing[nid]++;
+	deficit->nr++;
+	deficit->max = h->max_huge_pages;
+	deficit->tries = HUGEPOISON_REFILL_TRIES;
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
 }
 
@@ -275,9 +276,9 @@ static void hugepoison_owe(struct hstate *h, int nid)
  */
 static bool hugepoison_pool_is_short(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	return READ_ONCE(debt->asked) != READ_ONCE(debt->answered);
+	return READ_ONCE(deficit->requested) != READ_ONCE(deficit->served);
 }
 
 /*
@@ -288,10 +289,10 @@ static bool hugepoison_pool_is_short(struct hstate *h)
  */
 static void hugepoison_pool_await(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
-	unsigned int asked = READ_ONCE(debt->asked);
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+	unsigned int requested = READ_ONCE(deficit->requested);
 
-	while ((int)(READ_ONCE(debt->answered) - asked) < 0 &&
+	while ((int)(READ_ONCE(deficit->served) - requested) < 0 &&
 	       !fatal_signal_pending(current))
 		schedule_timeout_killable(1);
 }
@@ -439,7 +440,7 @@ static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
 }
 
-static void hugepoison_log_loss(struct hstate *h, unsigned long pfn)
+static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
 	const char *why = "there is no memory for a fresh one now";
 
@@ -457,8 +458,8 @@ static void hugepoison_log_loss(struct hstate *h, unsigned long pfn)
  * Return: 1 when @fresh is in the pool, 0 when the pool is one smaller, as it is
  * meant to be, -ENOMEM when it is not meant to be.
  */
-static int hugepoison_swap(struct hstate *h, struct folio *folio,
-			   struct folio *fresh)
+static int hugepoison_pool_exchange(struct hstate *h, struct folio *folio,
+				    struct folio *fresh)
 {
 	bool persistent = hugepoison_is_persistent(h, folio);
 	bool surplus = !persistent && !folio_test_hugetlb_temporary(folio);
@@ -477,7 +478,7 @@ static int hugepoison_swap(struct hstate *h, struct folio *folio,
 		return 1;
 	}
 	if (persistent)
-		hugepoison_owe(h, nid);
+		hugepoison_add_deficit(h, nid);
 	return persistent ? -ENOMEM : 0;
 }
 
@@ -515,7 +516,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 	spin_lock_irq(&hugetlb_lock);
 	hugepoison_uncharge(h, folio);
 	h->resv_huge_pages += restore;
-	replaced = hugepoison_swap(h, folio, fresh);
+	replaced = hugepoison_pool_exchange(h, folio, fresh);
 	spin_unlock_irq(&hugetlb_lock);
 
 	if (replaced)
@@ -526,7 +527,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 	if (replaced <= 0)
 		hugepoison_pool_discard(h, fresh);
 	if (replaced < 0)
-		hugepoison_log_loss(h, pfn);
+		hugepoison_log_not_replaced(h, pfn);
 	update_and_free_hugetlb_folio(h, folio, false);
 	return replaced > 0;
 }

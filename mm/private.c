@@ -27,14 +27,14 @@
  * struct hugepoison_promotion - a range that waits for a hugepage of the pool
  * @node: in hugepoison_promotions
  * @work: what a task of the process does when the pool has one
- * @own: what the mapping has; with @mm valid as long as @node is in the list
+ * @priv: what the mapping has; with @mm valid as long as @node is in the list
  * @mm: the address space
  * @address: where the range begins
  */
 struct hugepoison_promotion {
 	struct list_head node;
 	struct callback_head work;
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 	struct mm_struct *mm;
 	unsigned long address;
 };
@@ -83,17 +83,17 @@ hugepoison_private_alloc(struct mm_struct *mm, unsigned long pages)
 	gfp_t gfp = current->flags & PF_WQ_WORKER ?
 		    GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN :
 		    GFP_KERNEL_ACCOUNT;
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 
-	own = kvmalloc(struct_size(own, discarded, BITS_TO_LONGS(pages)), gfp);
+	priv = kvmalloc(struct_size(priv, discarded, BITS_TO_LONGS(pages)), gfp);
 	set_active_memcg(before);
 	mem_cgroup_put(memcg);
-	if (!own)
+	if (!priv)
 		return NULL;
-	*own = (struct hugepoison_private){ };
-	refcount_set(&own->users, 1);
-	spin_lock_init(&own->lock);
-	return own;
+	*priv = (struct hugepoison_private){ };
+	refcount_set(&priv->users, 1);
+	spin_lock_init(&priv->lock);
+	return priv;
 }
 
 /* Nothing notifies the handler when the last user leaves: each tells it. */
@@ -105,36 +105,36 @@ static void hugepoison_private_put_folio(struct folio *folio)
 	folio_put(folio);
 }
 
-/* The lock keeps @own, and with it the address space, until the worker is done. */
-static void hugepoison_wait_no_more(struct hugepoison_private *own)
+/* The lock keeps @priv, and with it the address space, until the worker is done. */
+static void hugepoison_dequeue_promotion(struct hugepoison_private *priv)
 {
 	struct hugepoison_promotion *promotion;
 
 	spin_lock(&hugepoison_promotions_lock);
-	promotion = own->waiting;
+	promotion = priv->waiting;
 	if (promotion)
 		list_del(&promotion->node);
-	WRITE_ONCE(own->waiting, NULL);
+	WRITE_ONCE(priv->waiting, NULL);
 	spin_unlock(&hugepoison_promotions_lock);
 	kfree(promotion);
 }
 
-static void hugepoison_private_free(struct hugepoison_private *own)
+static void hugepoison_private_free(struct hugepoison_private *priv)
 {
-	hugepoison_wait_no_more(own);
-	hugepoison_private_put_folio(own->folio);
-	kvfree(own);
+	hugepoison_dequeue_promotion(priv);
+	hugepoison_private_put_folio(priv->folio);
+	kvfree(priv);
 }
 
 /* A narrowed private VMA goes away. Its reservation ends as a hugetlb VMA's. */
 static void hugepoison_private_close(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	if (!own || !refcount_dec_and_test(&own->users))
+	if (!priv || !refcount_dec_and_test(&priv->users))
 		return;
-	vma->vm_private_data = own->reserved;
-	hugepoison_private_free(own);
+	vma->vm_private_data = priv->reserved;
+	hugepoison_private_free(priv);
 	/* nobody can find the VMA any more: what closes it asks for the flag */
 	vm_flags_init(vma, vma->vm_flags | VM_HUGETLB);
 	hugetlb_vm_op_close(vma);
@@ -143,35 +143,35 @@ static void hugepoison_private_close(struct vm_area_struct *vma)
 /* Another VMA for the same: mremap() moves it, or fork is about to copy it. */
 static void hugepoison_private_open(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	if (own)
-		refcount_inc(&own->users);
+	if (priv)
+		refcount_inc(&priv->users);
 }
 
 /* The part of the discard bits for the page table of page @at; NULL for no bit set. */
 static unsigned long *
-hugepoison_discarded_part(struct hugepoison_private *own, unsigned long at)
+hugepoison_discarded_part(struct hugepoison_private *priv, unsigned long at)
 {
 	/* pairs with hugepoison_begin_part() */
-	if (!test_bit_acquire(at / PTRS_PER_PTE, own->begun))
+	if (!test_bit_acquire(at / PTRS_PER_PTE, priv->begun))
 		return NULL;
-	return own->discarded + BIT_WORD(round_down(at, PTRS_PER_PTE));
+	return priv->discarded + BIT_WORD(round_down(at, PTRS_PER_PTE));
 }
 
-static void hugepoison_begin_part(struct hugepoison_private *own,
+static void hugepoison_begin_part(struct hugepoison_private *priv,
 				  unsigned long at)
 {
-	spin_lock(&own->lock);
-	if (!hugepoison_discarded_part(own, at)) {
-		bitmap_zero(own->discarded +
+	spin_lock(&priv->lock);
+	if (!hugepoison_discarded_part(priv, at)) {
+		bitmap_zero(priv->discarded +
 			    BIT_WORD(round_down(at, PTRS_PER_PTE)),
 			    PTRS_PER_PTE);
 		/* what the memory was before is not to be seen */
 		smp_wmb();
-		set_bit(at / PTRS_PER_PTE, own->begun);
+		set_bit(at / PTRS_PER_PTE, priv->begun);
 	}
-	spin_unlock(&own->lock);
+	spin_unlock(&priv->lock);
 }
 
 /* The hugepage that a narrowed private VMA has at an address, NULL for none. */
@@ -179,15 +179,15 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 					      unsigned long address)
 {
 	unsigned long at = (address - vma->vm_start) >> PAGE_SHIFT;
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	const unsigned long *discarded;
 
-	if (!own || !own->folio)
+	if (!priv || !priv->folio)
 		return NULL;
-	discarded = hugepoison_discarded_part(own, at);
+	discarded = hugepoison_discarded_part(priv, at);
 	if (discarded && test_bit(at % PTRS_PER_PTE, discarded))
 		return NULL;
-	return own->folio;
+	return priv->folio;
 }
 
 /**
@@ -207,22 +207,22 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 			unsigned long end)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	unsigned long address, at;
 	pmd_t *pmd;
 
-	if (vma->vm_flags & VM_MAYSHARE || !own)
+	if (vma->vm_flags & VM_MAYSHARE || !priv)
 		return;
-	WRITE_ONCE(own->tried, false);
-	if (!READ_ONCE(own->folio))
+	WRITE_ONCE(priv->tried, false);
+	if (!READ_ONCE(priv->folio))
 		return;
 	for (address = start; address < end; address += PAGE_SIZE) {
 		at = (address - vma->vm_start) >> PAGE_SHIFT;
-		if (!hugepoison_discarded_part(own, at))
-			hugepoison_begin_part(own, at);
-		set_bit(at, own->discarded);
+		if (!hugepoison_discarded_part(priv, at))
+			hugepoison_begin_part(priv, at);
+		set_bit(at, priv->discarded);
 	}
-	/* pairs with hugepoison_leave_out(): where there is no page table yet */
+	/* pairs with hugepoison_mask_discarded(): where there is no page table yet */
 	smp_mb();
 	/* the zap passes by what maps no block yet, without a lock */
 	pmd = mm_find_pmd(vma->vm_mm, start);
@@ -234,9 +234,9 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
  * A mapping's discarded pages of one page table are not to be mapped. The answer is
  * final with the page table lock held; without it a fault asks again.
  */
-static void hugepoison_leave_out(struct vm_area_struct *vma,
-				 struct folio *folio, unsigned long first,
-				 unsigned long *bad)
+static void hugepoison_mask_discarded(struct vm_area_struct *vma,
+				      struct folio *folio, unsigned long first,
+				      unsigned long *bad)
 {
 	const unsigned long *discarded;
 	int i;
@@ -413,8 +413,8 @@ static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
  * Whether a page of a hugepage that a mapping holds is lost to it. Another thread
  * may take the entry of a hugetlb VMA away meanwhile, and the reference with it.
  */
-static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
-				    unsigned long address, struct folio *folio)
+static bool hugepoison_held_is_poisoned(struct vm_area_struct *vma,
+					unsigned long address, struct folio *folio)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
@@ -425,8 +425,8 @@ static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
 }
 
 /* Whether one page of a narrowed private VMA is lost. */
-static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
-				       unsigned long address)
+static bool hugepoison_narrowed_is_poisoned(struct vm_area_struct *vma,
+					    unsigned long address)
 {
 	pte_t entry = hugepoison_base_entry(vma, address);
 	struct folio *folio = hugepoison_private_folio(vma, address);
@@ -434,32 +434,33 @@ static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
 	if (!pte_none_mostly(entry))
 		return !pte_present(entry) &&
 		       is_hwpoison_entry(pte_to_swp_entry(entry));
-	return folio ? hugepoison_held_is_lost(vma, address, folio) :
-		       hugepoison_file_is_lost(vma, address);
+	return folio ? hugepoison_held_is_poisoned(vma, address, folio) :
+		       hugepoison_file_is_poisoned(vma, address);
 }
 
 /**
- * hugepoison_vma_lost - whether a page of a private mapping is lost
+ * hugepoison_private_is_poisoned - whether a page of a private mapping is lost
  * @vma: a private mapping of hugepages, narrowed or about to be
  * @address: of the page
  *
  * Context: mmap_lock held for reading.
  * Return: true for yes.
  */
-bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address)
+bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
+				    unsigned long address)
 {
 	struct folio *folio;
 	pte_t entry;
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma))
-		return hugepoison_private_is_lost(vma, address);
+		return hugepoison_narrowed_is_poisoned(vma, address);
 	entry = hugepoison_entry_at(vma, address);
 	folio = hugepoison_kept_folio(entry);
 	if (folio)
-		return hugepoison_held_is_lost(vma, address, folio);
+		return hugepoison_held_is_poisoned(vma, address, folio);
 	return !huge_pte_none_mostly(entry) ||
-	       hugepoison_file_is_lost(vma, address);
+	       hugepoison_file_is_poisoned(vma, address);
 }
 
 /* --- fork -------------------------------------------------------------------- */
@@ -492,11 +493,11 @@ static bool hugepoison_is_in_file(struct vm_area_struct *vma,
  * file does not end before it, and what was @from the mapping's own hugepage is
  * not discarded. Page table lock held.
  */
-static bool hugepoison_may_map_own(struct vm_area_struct *vma,
-				   unsigned long address, pte_t entry,
-				   struct folio *from)
+static bool hugepoison_may_map_anon(struct vm_area_struct *vma,
+				    unsigned long address, pte_t entry,
+				    struct folio *from)
 {
-	/* as in hugepoison_leave_out() */
+	/* as in hugepoison_mask_discarded() */
 	smp_mb();
 	if (from && folio_test_anon(from) &&
 	    !hugepoison_private_folio(vma, address))
@@ -508,16 +509,16 @@ static bool hugepoison_may_map_own(struct vm_area_struct *vma,
 }
 
 /* An entry that says: this page of a hugepage was lost. */
-static int hugepoison_set_lost(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *from,
-			       unsigned long pfn)
+static int hugepoison_set_hwpoison_entry(struct vm_area_struct *vma,
+					 unsigned long address, struct folio *from,
+					 unsigned long pfn)
 {
 	spinlock_t *ptl = NULL;
 	pte_t *pte = get_locked_pte(vma->vm_mm, address, &ptl);
 
 	if (!pte)
 		return -ENOMEM;
-	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from))
+	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from))
 		set_pte_at(vma->vm_mm, address, pte,
 			   swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
 	pte_unmap_unlock(pte, ptl);
@@ -528,9 +529,9 @@ static int hugepoison_set_lost(struct vm_area_struct *vma,
  * Map a new page of the process's own where nothing is, with what was in @from; the
  * table is there.
  */
-static void hugepoison_map_own(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *folio,
-			       struct folio *from)
+static void hugepoison_map_anon(struct vm_area_struct *vma,
+				unsigned long address, struct folio *folio,
+				struct folio *from)
 {
 	pte_t entry = pte_sw_mkyoung(pte_mkdirty(mk_pte(&folio->page,
 							vma->vm_page_prot)));
@@ -542,7 +543,7 @@ static void hugepoison_map_own(struct vm_area_struct *vma,
 		pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
 	if (!pte)
 		return;
-	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from)) {
+	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from)) {
 		if (vma->vm_flags & VM_WRITE)
 			entry = pte_mkwrite(entry, vma);
 		if (pte_marker_uffd_wp(ptep_get(pte)))
@@ -573,26 +574,26 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 }
 
 /* A page becomes the process's own. Return: -EHWPOISON for a bad one in the hugepage. */
-static int hugepoison_give_page(struct vm_area_struct *vma,
-				unsigned long address, struct folio *page,
-				struct folio *from)
+static int hugepoison_fill_anon_page(struct vm_area_struct *vma,
+				     unsigned long address, struct folio *page,
+				     struct folio *from)
 {
 	if (!hugepoison_fill_page(vma, address, &page->page, from))
 		return -EHWPOISON;
 	__folio_mark_uptodate(page);
-	hugepoison_map_own(vma, address & PAGE_MASK, page, from);
+	hugepoison_map_anon(vma, address & PAGE_MASK, page, from);
 	return 0;
 }
 
 /*
  * A base page of the process's own, filled from a hugepage or with zeros, charged
- * to @payer's process.
+ * to @charge_mm's process.
  *
  * Return: 0 when something is mapped there, -ENOMEM, -EHWPOISON.
  */
-static int hugepoison_own_page(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *from,
-			       struct mm_struct *payer)
+static int hugepoison_add_anon_page(struct vm_area_struct *vma,
+				    unsigned long address, struct folio *from,
+				    struct mm_struct *charge_mm)
 {
 	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
 					     address, false);
@@ -600,8 +601,8 @@ static int hugepoison_own_page(struct vm_area_struct *vma,
 
 	if (!page)
 		return ret;
-	if (!mem_cgroup_charge(page, payer, GFP_KERNEL))
-		ret = hugepoison_give_page(vma, address, page, from);
+	if (!mem_cgroup_charge(page, charge_mm, GFP_KERNEL))
+		ret = hugepoison_fill_anon_page(vma, address, page, from);
 	folio_put(page);
 	return ret;
 }
@@ -624,10 +625,10 @@ static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 		return -ENOMEM;
 	pte_unmap_unlock(pte, ptl);
 	if (!hugepoison_page_is_raw(from, at))
-		ret = hugepoison_own_page(vma, address, from, parent);
+		ret = hugepoison_add_anon_page(vma, address, from, parent);
 	if (ret == -EHWPOISON)
-		ret = hugepoison_set_lost(vma, address, from,
-					  page_to_pfn(folio_page(from, at)));
+		ret = hugepoison_set_hwpoison_entry(vma, address, from,
+						    folio_pfn(from) + at);
 	return ret;
 }
 
@@ -639,7 +640,7 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
 	struct address_space *mapping = child->vm_file->f_mapping;
-	struct hugepoison_private *own = child->vm_private_data;
+	struct hugepoison_private *priv = child->vm_private_data;
 	struct folio *folio;
 	unsigned long address;
 	int ret = 0;
@@ -655,9 +656,9 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 			ret = -EINTR;
 		cond_resched();
 	}
-	folio = own->folio;
+	folio = priv->folio;
 	i_mmap_lock_write(mapping);
-	WRITE_ONCE(own->folio, NULL);
+	WRITE_ONCE(priv->folio, NULL);
 	i_mmap_unlock_write(mapping);
 	hugepoison_private_put_folio(folio);
 	return ret;
@@ -670,42 +671,42 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 static int hugepoison_fork_private(struct vm_area_struct *child,
 				   struct vm_area_struct *parent)
 {
-	struct hugepoison_private *own = parent->vm_private_data, *copy;
+	struct hugepoison_private *priv = parent->vm_private_data, *copy;
 	struct address_space *mapping = parent->vm_file->f_mapping;
 	unsigned long table, at;
 
-	if (!own)
+	if (!priv)
 		return 0;
 	/* the VMA was duplicated with what is its parent's, who may free it soon */
 	i_mmap_lock_write(mapping);
 	child->vm_private_data = NULL;
 	i_mmap_unlock_write(mapping);
-	refcount_dec(&own->users);
+	refcount_dec(&priv->users);
 
 	copy = hugepoison_private_alloc(parent->vm_mm, vma_pages(parent));
 	if (!copy)
 		return -ENOMEM;
-	copy->added = own->added;
-	copy->folio = own->folio;
+	copy->added = priv->added;
+	copy->folio = priv->folio;
 	if (copy->folio)
 		folio_get(copy->folio);
 	/* a hole punched into the file meanwhile is in both */
 	i_mmap_lock_write(mapping);
-	for_each_set_bit(table, own->begun, PTRS_PER_PMD) {
+	for_each_set_bit(table, priv->begun, PTRS_PER_PMD) {
 		at = BIT_WORD(table * PTRS_PER_PTE);
-		bitmap_copy(copy->discarded + at, own->discarded + at,
+		bitmap_copy(copy->discarded + at, priv->discarded + at,
 			    PTRS_PER_PTE);
 	}
-	bitmap_copy(copy->begun, own->begun, PTRS_PER_PMD);
+	bitmap_copy(copy->begun, priv->begun, PTRS_PER_PMD);
 	/* pairs with hugepoison_vma_keeps(), which goes by the anon_vma */
 	smp_store_release(&child->vm_private_data, (void *)copy);
 	i_mmap_unlock_write(mapping);
-	if (!own->folio)
+	if (!priv->folio)
 		return 0;
-	if (PageAnonExclusive(&own->folio->page)) {
-		if (folio_maybe_dma_pinned(own->folio))
+	if (PageAnonExclusive(&priv->folio->page)) {
+		if (folio_maybe_dma_pinned(priv->folio))
 			return hugepoison_copy_pinned(child, parent);
-		ClearPageAnonExclusive(&own->folio->page);
+		ClearPageAnonExclusive(&priv->folio->page);
 	}
 	return 0;
 }

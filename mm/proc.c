@@ -206,7 +206,7 @@ static void *hugepoison_bad_at(loff_t pos)
 static void *hugepoison_bad_start(struct seq_file *m, loff_t *pos)
 {
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	return hugepoison_bad_at(*pos);
 }
 
@@ -259,39 +259,39 @@ static const struct proc_ops hugepoison_bad_proc_ops = {
 /* --- own ------------------------------------------------------------------ */
 
 /**
- * struct hugepoison_own - a walk through the mappings of who opened the file
+ * struct hugepoison_own_walk - a walk through the mappings of who opened the file
  * @mm: its address space, which may be gone by now
  * @locked: @mm is there and its mmap_lock held for reading
  * @vma: where a loss was found
  * @address: of the hugepage in it
  * @size: of the hugepage, in bytes
- * @loss: the raw pages (HUGEPOISON_NARROW) or all of it (HUGEPOISON_WIDE)
+ * @fate: the raw pages (HUGEPOISON_NARROW) or all of it (HUGEPOISON_WIDE)
  */
-struct hugepoison_own {
+struct hugepoison_own_walk {
 	struct mm_struct *mm;
 	bool locked;
 	struct vm_area_struct *vma;
 	unsigned long address;
 	unsigned long size;
-	enum hugepoison_fate loss;
+	enum hugepoison_fate fate;
 };
 
 /* The first hugepage with a loss in one mapping, from an address on. */
-static bool hugepoison_own_find_in(struct hugepoison_own *own,
+static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 				   struct vm_area_struct *vma,
 				   unsigned long address)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 
-	own->vma = vma;
-	own->size = size;
+	walk->vma = vma;
+	walk->size = size;
 	/* the mappings may have changed since @address was the end of a hugepage */
 	address = ALIGN_DOWN(max(address, vma->vm_start), size);
 	for (; address < vma->vm_end; address += size) {
-		own->address = address;
-		own->loss = hugepoison_vma_loss(vma, address);
-		if (own->loss == HUGEPOISON_NARROW ||
-		    own->loss == HUGEPOISON_WIDE)
+		walk->address = address;
+		walk->fate = hugepoison_mapping_fate(vma, address);
+		if (walk->fate == HUGEPOISON_NARROW ||
+		    walk->fate == HUGEPOISON_WIDE)
 			return true;
 		cond_resched();
 	}
@@ -299,55 +299,55 @@ static bool hugepoison_own_find_in(struct hugepoison_own *own,
 }
 
 /* The first loss from an address on; the position is one more than where. */
-static void *hugepoison_own_find(struct hugepoison_own *own,
+static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 				 unsigned long address, loff_t *pos)
 {
-	VMA_ITERATOR(vmi, own->mm, address);
+	VMA_ITERATOR(vmi, walk->mm, address);
 	struct vm_area_struct *vma;
 
-	mmap_assert_locked(own->mm);
+	mmap_assert_locked(walk->mm);
 	*pos = address + 1;
 	for_each_vma(vmi, vma) {
 		if (!hugepoison_vma_is_hugetlb(vma) ||
-		    !hugepoison_own_find_in(own, vma, address))
+		    !hugepoison_own_find_in(walk, vma, address))
 			continue;
-		*pos = own->address + 1;
-		return own;
+		*pos = walk->address + 1;
+		return walk;
 	}
 	return NULL;
 }
 
 static void *hugepoison_own_start(struct seq_file *m, loff_t *pos)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	if (!mmget_not_zero(own->mm))
+	if (!mmget_not_zero(walk->mm))
 		return NULL;
-	if (mmap_read_lock_killable(own->mm)) {
-		mmput(own->mm);
+	if (mmap_read_lock_killable(walk->mm)) {
+		mmput(walk->mm);
 		return ERR_PTR(-EINTR);
 	}
-	own->locked = true;
-	return *pos ? hugepoison_own_find(own, *pos - 1, pos) : SEQ_START_TOKEN;
+	walk->locked = true;
+	return *pos ? hugepoison_own_find(walk, *pos - 1, pos) : SEQ_START_TOKEN;
 }
 
 static void *hugepoison_own_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	return hugepoison_own_find(own, *pos ? own->address + own->size : 0,
+	return hugepoison_own_find(walk, *pos ? walk->address + walk->size : 0,
 				   pos);
 }
 
 static void hugepoison_own_stop(struct seq_file *m, void *v)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	if (!own->locked)
+	if (!walk->locked)
 		return;
-	own->locked = false;
-	mmap_read_unlock(own->mm);
-	mmput(own->mm);
+	walk->locked = false;
+	mmap_read_unlock(walk->mm);
+	mmput(walk->mm);
 }
 
 static void hugepoison_own_line(struct seq_file *m, unsigned long address,
@@ -359,12 +359,12 @@ static void hugepoison_own_line(struct seq_file *m, unsigned long address,
 
 /* The lost pages of a private mapping's hugepage. */
 static void hugepoison_own_private_pages(struct seq_file *m,
-					 struct hugepoison_own *own)
+					 struct hugepoison_own_walk *walk)
 {
 	unsigned long at;
 
-	for (at = own->address; at < own->address + own->size; at += PAGE_SIZE) {
-		if (hugepoison_vma_lost(own->vma, at))
+	for (at = walk->address; at < walk->address + walk->size; at += PAGE_SIZE) {
+		if (hugepoison_private_is_poisoned(walk->vma, at))
 			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
 		if (IS_ALIGNED(at, PMD_SIZE))
 			cond_resched();
@@ -376,19 +376,19 @@ static void hugepoison_own_private_pages(struct seq_file *m,
  * where there is none, or the file has no such hugepage any more. With the list's
  * lock held what is a hugepage of the file stays one.
  */
-static unsigned long hugepoison_own_next_raw(struct hugepoison_own *own,
+static unsigned long hugepoison_own_next_raw(struct hugepoison_own_walk *walk,
 					     unsigned long from)
 {
-	struct address_space *mapping = own->vma->vm_file->f_mapping;
-	unsigned long next = own->size >> PAGE_SHIFT;
+	struct address_space *mapping = walk->vma->vm_file->f_mapping;
+	unsigned long next = walk->size >> PAGE_SHIFT;
 	struct folio *folio;
 
 	rcu_read_lock();
 	folio = hugepoison_peek_at(mapping,
-				   linear_page_index(own->vma, own->address));
+				   linear_page_index(walk->vma, walk->address));
 	if (folio) {
 		spin_lock_irq(&hugetlb_lock);
-		if (folio_test_hugetlb(folio) && folio_size(folio) == own->size)
+		if (folio_test_hugetlb(folio) && folio_size(folio) == walk->size)
 			next = hugepoison_next_raw_locked(folio, from);
 		spin_unlock_irq(&hugetlb_lock);
 	}
@@ -401,30 +401,30 @@ static unsigned long hugepoison_own_next_raw(struct hugepoison_own *own,
  * readers in line for it would keep the error handler waiting at the end.
  */
 static void hugepoison_own_raw_pages(struct seq_file *m,
-				     struct hugepoison_own *own)
+				     struct hugepoison_own_walk *walk)
 {
 	unsigned long i;
 
-	if (!(own->vma->vm_flags & VM_MAYSHARE)) {
-		hugepoison_own_private_pages(m, own);
+	if (!(walk->vma->vm_flags & VM_MAYSHARE)) {
+		hugepoison_own_private_pages(m, walk);
 		return;
 	}
-	for (i = hugepoison_own_next_raw(own, 0); i < own->size >> PAGE_SHIFT;
-	     i = hugepoison_own_next_raw(own, i + 1))
-		hugepoison_own_line(m, own->address + (i << PAGE_SHIFT),
+	for (i = hugepoison_own_next_raw(walk, 0); i < walk->size >> PAGE_SHIFT;
+	     i = hugepoison_own_next_raw(walk, i + 1))
+		hugepoison_own_line(m, walk->address + (i << PAGE_SHIFT),
 				    PAGE_SIZE, "narrowed");
 }
 
 static int hugepoison_own_show(struct seq_file *m, void *v)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
 	if (v == SEQ_START_TOKEN)
 		seq_puts(m, "address kB state\n");
-	else if (own->loss == HUGEPOISON_NARROW)
-		hugepoison_own_raw_pages(m, own);
+	else if (walk->fate == HUGEPOISON_NARROW)
+		hugepoison_own_raw_pages(m, walk);
 	else
-		hugepoison_own_line(m, own->address, own->size, "contained");
+		hugepoison_own_line(m, walk->address, walk->size, "contained");
 	return 0;
 }
 
@@ -441,24 +441,24 @@ static const struct seq_operations hugepoison_own_ops = {
  */
 static int hugepoison_own_open(struct inode *inode, struct file *file)
 {
-	struct hugepoison_own *own;
+	struct hugepoison_own_walk *walk;
 
 	if (!current->mm)
 		return -ESRCH;
-	own = __seq_open_private(file, &hugepoison_own_ops, sizeof(*own));
-	if (!own)
+	walk = __seq_open_private(file, &hugepoison_own_ops, sizeof(*walk));
+	if (!walk)
 		return -ENOMEM;
-	own->mm = current->mm;
-	mmgrab(own->mm);
+	walk->mm = current->mm;
+	mmgrab(walk->mm);
 	return 0;
 }
 
 static int hugepoison_own_release(struct inode *inode, struct file *file)
 {
 	struct seq_file *m = file->private_data;
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	mmdrop(own->mm);
+	mmdrop(walk->mm);
 	return seq_release_private(inode, file);
 }
 

@@ -56,19 +56,20 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 }
 
 /* Whether the mapping has lost something of its hugepage: no more than raw pages. */
-static bool hugepoison_raw_is_lost(struct vm_area_struct *vma)
+static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	DECLARE_BITMAP(bad, PTRS_PER_PTE);
 	unsigned int i;
 
-	if (!own->folio)
+	if (!priv->folio)
 		return false;
-	if (hugepoison_fate(own->folio) == HUGEPOISON_WIDE)
+	if (hugepoison_fate(priv->folio) == HUGEPOISON_WIDE)
 		return true;
-	hugepoison_raw_pages(own->folio, 0, bad, PTRS_PER_PTE);
+	hugepoison_raw_pages(priv->folio, 0, bad, PTRS_PER_PTE);
 	for_each_set_bit(i, bad, PTRS_PER_PTE)
-		if (hugepoison_vma_lost(vma, vma->vm_start + i * PAGE_SIZE))
+		if (hugepoison_private_is_poisoned(vma, vma->vm_start +
+						   i * PAGE_SIZE))
 			return true;
 	return false;
 }
@@ -82,7 +83,7 @@ static bool hugepoison_raw_is_lost(struct vm_area_struct *vma)
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
 	return !hugepoison_file_pfn(vma, vma->vm_start) &&
-	       !hugepoison_raw_is_lost(vma) && hugepoison_table_is_plain(vma);
+	       !hugepoison_range_is_poisoned(vma) && hugepoison_table_is_plain(vma);
 }
 
 /* Whether a page has no users but those who map it, and the swap cache. */
@@ -97,13 +98,13 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
  * mapping's reference and, while it is poisoned, the handler's. A shared hugepage is
  * read-only.
  */
-static bool hugepoison_held_is_at_rest(struct vm_area_struct *vma)
+static bool hugepoison_held_is_unused(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	return !own->folio || !PageAnonExclusive(&own->folio->page) ||
-	       folio_ref_count(own->folio) <=
-	       1 + folio_test_hwpoison(own->folio);
+	return !priv->folio || !PageAnonExclusive(&priv->folio->page) ||
+	       folio_ref_count(priv->folio) <=
+	       1 + folio_test_hwpoison(priv->folio);
 }
 
 /*
@@ -130,7 +131,7 @@ static bool hugepoison_copy_range(struct vm_area_struct *vma,
 {
 	unsigned long address;
 
-	if (!hugepoison_held_is_at_rest(vma))
+	if (!hugepoison_held_is_unused(vma))
 		return false;
 	for (address = vma->vm_start; address < vma->vm_end;
 	     address += PAGE_SIZE) {
@@ -159,19 +160,19 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 /* From a narrowed private VMA back to a hugetlb VMA. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
-	vm_flags_t added = own->added;
+	struct hugepoison_private *priv = vma->vm_private_data;
+	vm_flags_t added = priv->added;
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
 		       vma->vm_end);
 	tlb_finish_mmu(&tlb);
-	vma->vm_private_data = own->reserved;
+	vma->vm_private_data = priv->reserved;
 	vm_flags_mod(vma, VM_HUGETLB, added);
 	vma_set_page_prot(vma);
-	hugepoison_private_free(own);
-	hugepage_put_small_rmap();
+	hugepoison_private_free(priv);
+	hugepoison_put_small_rmap();
 }
 
 /*
@@ -217,8 +218,8 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
  * to go. i_mmap_rwsem is held until it is mapped: a hole or a truncation comes before
  * the copy, or finds the mapping.
  */
-static bool hugepoison_become_huge(struct vm_area_struct *vma,
-				   struct folio *fresh, pte_t *ptep)
+static bool hugepoison_collapse_range(struct vm_area_struct *vma,
+				      struct folio *fresh, pte_t *ptep)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgprot_t prot = vma->vm_page_prot;
@@ -249,20 +250,20 @@ static bool hugepoison_become_huge(struct vm_area_struct *vma,
  * The hugetlb VMA that a narrowed one was: it takes a hugepage from what it has
  * reserved, or where the poisoned one was that, from the pool.
  */
-static void hugepoison_init_taker(struct vm_area_struct *taker,
-				  struct vm_area_struct *vma)
+static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
+				       struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	vma_init(taker, vma->vm_mm);
-	vm_flags_init(taker, VM_HUGETLB);
-	taker->vm_private_data = own->reserved;
-	taker->vm_file = vma->vm_file;
-	taker->vm_start = vma->vm_start;
-	taker->vm_end = vma->vm_end;
-	taker->vm_pgoff = vma->vm_pgoff;
+	vma_init(pseudo_vma, vma->vm_mm);
+	vm_flags_init(pseudo_vma, VM_HUGETLB);
+	pseudo_vma->vm_private_data = priv->reserved;
+	pseudo_vma->vm_file = vma->vm_file;
+	pseudo_vma->vm_start = vma->vm_start;
+	pseudo_vma->vm_end = vma->vm_end;
+	pseudo_vma->vm_pgoff = vma->vm_pgoff;
 #ifdef CONFIG_NUMA
-	taker->vm_policy = vma->vm_policy;
+	pseudo_vma->vm_policy = vma->vm_policy;
 #endif
 }
 
@@ -275,7 +276,7 @@ static bool hugepoison_promote_range(struct vm_area_struct *vma)
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
 	/* where the hugepage's own entry is to be, if there are page tables */
 	pte_t *slot = (pte_t *)mm_find_pmd(vma->vm_mm, vma->vm_start);
-	struct vm_area_struct taker;
+	struct vm_area_struct pseudo_vma;
 	struct folio *fresh;
 	unsigned long pfn;
 	bool done;
@@ -286,18 +287,19 @@ static bool hugepoison_promote_range(struct vm_area_struct *vma)
 	if (!hugepoison_range_is_whole(vma))
 		return false;
 
-	hugepoison_init_taker(&taker, vma);
-	fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
+	hugepoison_init_pseudo_vma(&pseudo_vma, vma);
+	fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
 	if (IS_ERR(fresh))
 		return false;
 	/* once it is mapped the file may take it away */
 	pfn = folio_pfn(fresh);
-	done = hugepoison_become_huge(vma, fresh, slot);
+	done = hugepoison_collapse_range(vma, fresh, slot);
 	trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
 				 done ? "promoted" : "failed", begin);
 	if (done)
 		return true;
-	restore_reserve_on_error(hstate_vma(vma), &taker, vma->vm_start, fresh);
+	restore_reserve_on_error(hstate_vma(vma), &pseudo_vma, vma->vm_start,
+				 fresh);
 	folio_put(fresh);
 	return false;
 }
@@ -312,7 +314,7 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 				       unsigned long address)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, address);
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 	unsigned long size;
 
 	mmap_assert_write_locked(mm);
@@ -321,13 +323,13 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 		return;
 	/* the lock was dropped since the fault: a GiB may be here by now */
 	size = huge_page_size(hstate_vma(vma));
-	own = vma->vm_private_data;
-	if (!own || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
+	priv = vma->vm_private_data;
+	if (!priv || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
 	    vma->vm_end - vma->vm_start != size)
 		return;
 	if (hugepoison_promote_range(vma))
 		return;
-	WRITE_ONCE(own->tried, true);
+	WRITE_ONCE(priv->tried, true);
 }
 
 /* Make the range a hugepage, if it still can be one; no lock is held. */
@@ -433,7 +435,7 @@ static int hugepoison_promote_next(void)
 		task = hugepoison_get_runner(promotion->mm);
 	if (task) {
 		list_del(&promotion->node);
-		WRITE_ONCE(promotion->own->waiting, NULL);
+		WRITE_ONCE(promotion->priv->waiting, NULL);
 	} else if (promotion) {
 		list_move_tail(&promotion->node, &hugepoison_promotions);
 	}
@@ -467,25 +469,25 @@ static DECLARE_DELAYED_WORK(hugepoison_promote_dwork, hugepoison_promote_work);
  * The pool has no hugepage to spare: a range waits for one. The process pays for
  * the entry, and a mapping has one at a time.
  */
-static void hugepoison_promote_later(struct vm_area_struct *vma)
+static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	struct hugepoison_promotion *promotion;
 
-	if (READ_ONCE(own->waiting))
+	if (READ_ONCE(priv->waiting))
 		return;
 	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
 			    __GFP_NORETRY | __GFP_NOWARN);
 	if (!promotion)
 		return;
 	init_task_work(&promotion->work, hugepoison_promote_task);
-	promotion->own = own;
+	promotion->priv = priv;
 	promotion->mm = vma->vm_mm;
 	promotion->address = vma->vm_start;
 
 	spin_lock(&hugepoison_promotions_lock);
-	if (!own->waiting) {
-		WRITE_ONCE(own->waiting, promotion);
+	if (!priv->waiting) {
+		WRITE_ONCE(priv->waiting, promotion);
 		list_add_tail(&promotion->node, &hugepoison_promotions);
 		promotion = NULL;
 	}
@@ -503,28 +505,28 @@ static void hugepoison_promote_later(struct vm_area_struct *vma)
  * the file has nothing here, the pool has one to spare, and nothing is lost any
  * more. The first questions cost least.
  */
-static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
+static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 {
-	struct hugepoison_private *own = vmf->vma->vm_private_data;
+	struct hugepoison_private *priv = vmf->vma->vm_private_data;
 	struct hstate *h = hstate_vma(vmf->vma);
 
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
 	    !hugepoison_says_tried(vmf->flags) ||
 	    hugepoison_cannot_wait(vmf->flags) ||
-	    huge_page_size(h) > PMD_SIZE || !own || READ_ONCE(own->tried))
+	    huge_page_size(h) > PMD_SIZE || !priv || READ_ONCE(priv->tried))
 		return false;
 	if (!hugepoison_nr_spare(h)) {
-		hugepoison_promote_later(vmf->vma);
+		hugepoison_queue_promotion(vmf->vma);
 		return false;
 	}
 	if (!hugepoison_range_is_whole(vmf->vma))
 		return false;
 	/* somebody may look at the hugepage just now: a task tries once more, later */
-	hugepoison_promote_later(vmf->vma);
+	hugepoison_queue_promotion(vmf->vma);
 	return true;
 }
 
-static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
+static vm_fault_t hugepoison_promote_private_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long address = vmf->address;
@@ -542,8 +544,8 @@ static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 				       struct folio *folio)
 {
 	if (hugepoison_has_table(vmf) &&
-	    hugepoison_give_page(vmf->vma, vmf->address,
-				 page_folio(vmf->cow_page), folio))
+	    hugepoison_fill_anon_page(vmf->vma, vmf->address,
+				      page_folio(vmf->cow_page), folio))
 		return VM_FAULT_HWPOISON;
 	return VM_FAULT_NOPAGE;
 }
@@ -552,8 +554,8 @@ static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
  * A page of the process's own where the file has no poisoned hugepage: healthy
  * ones are never mapped below their size.
  */
-static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
-				       struct folio *folio)
+static vm_fault_t hugepoison_anon_fault(struct vm_fault *vmf,
+					struct folio *folio)
 {
 	vm_fault_t ret = vmf_anon_prepare(vmf);
 	int err;
@@ -562,8 +564,8 @@ static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
 		return ret;
 	if (!hugepoison_has_table(vmf))
 		return VM_FAULT_NOPAGE;
-	err = hugepoison_own_page(vmf->vma, vmf->address, folio,
-				  vmf->vma->vm_mm);
+	err = hugepoison_add_anon_page(vmf->vma, vmf->address, folio,
+				       vmf->vma->vm_mm);
 	if (err)
 		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_HWPOISON;
 	return VM_FAULT_NOPAGE;
@@ -596,7 +598,7 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 	struct hstate *h = hstate_vma(vma);
 	struct folio *folio;
 	vm_fault_t ret = 0;
-	bool own = false;
+	bool anon = false;
 
 	folio = filemap_lock_hugetlb_folio(h, vma->vm_file->f_mapping,
 					   vmf->pgoff >> huge_page_order(h));
@@ -605,20 +607,20 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 
 	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY) {
 		ret = VM_FAULT_NOPAGE;
-	} else if (!hugepoison_wants_huge(vmf, folio)) {
-		own = !vmf->cow_page;
-		if (!own)
+	} else if (!hugepoison_may_promote(vmf, folio)) {
+		anon = !vmf->cow_page;
+		if (!anon)
 			ret = hugepoison_cow_fault(vmf, folio);
 	}
 
 	if (folio)
 		folio_unlock(folio);
 	/* memory may be short: nobody is to wait for the file's folio meanwhile */
-	if (own)
-		ret = hugepoison_own_fault(vmf, folio);
+	if (anon)
+		ret = hugepoison_anon_fault(vmf, folio);
 	if (folio)
 		folio_put(folio);
-	return ret ?: hugepoison_huge_fault(vmf);
+	return ret ?: hugepoison_promote_private_fault(vmf);
 }
 
 /* The mapping has no page of its own here: its file's, or a new one. */
@@ -674,8 +676,8 @@ static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
  */
 static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 {
-	struct hugepoison_private *own = vmf->vma->vm_private_data;
-	struct folio *folio = own ? own->folio : NULL;
+	struct hugepoison_private *priv = vmf->vma->vm_private_data;
+	struct folio *folio = priv ? priv->folio : NULL;
 	vm_fault_t ret;
 
 	/* what the OOM reaper took of a dying process is not to be filled again */

@@ -35,23 +35,23 @@ static struct delayed_work hugepoison_release_dwork;
  * its own, which nobody sets anew: users can bring about errors and ends of mappings
  * more often than any delay.
  */
-static void hugepoison_soon_work(struct work_struct *work)
+static void hugepoison_mod_release_work(struct work_struct *work)
 {
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
 }
 
-static DECLARE_DELAYED_WORK(hugepoison_soon_dwork, hugepoison_soon_work);
+static DECLARE_DELAYED_WORK(hugepoison_mod_release_dwork, hugepoison_mod_release_work);
 
-static void hugepoison_release_soon(unsigned long delay)
+static void hugepoison_queue_release_delayed(unsigned long delay)
 {
-	queue_delayed_work(hugepoison_wq, &hugepoison_soon_dwork, delay);
+	queue_delayed_work(hugepoison_wq, &hugepoison_mod_release_dwork, delay);
 }
 
 /* The worker narrows for those who have not touched their hugepage. */
-static void hugepoison_narrow_soon(void)
+static void hugepoison_queue_narrow_work(void)
 {
 	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
-			   hugepage_small_rmap_enabled() ?
+			   hugepoison_small_rmap_enabled() ?
 			   HUGEPOISON_EAGER_DELAY : 0);
 }
 
@@ -59,15 +59,15 @@ static void hugepoison_narrow_soon(void)
  * Have the worker narrow for @record's mappers, at once where it has to switch on
  * what counts such mappings: no fault can narrow before.
  */
-static void hugepoison_narrow_later(struct hugepoison_record *record)
+static void hugepoison_queue_narrow(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
-	hugepoison_narrow_soon();
+	hugepoison_queue_narrow_work();
 }
 
 /**
- * hugepoison_hurry - have the worker look for a hugepage's mappers once more
+ * hugepoison_queue_narrow_folio - have the worker look for a hugepage's mappers once more
  * @folio: the hugepage; RCU keeps it
  *
  * For a mapping that came after the worker was done, and a fault in it that
@@ -75,7 +75,7 @@ static void hugepoison_narrow_later(struct hugepoison_record *record)
  *
  * Context: Any but interrupts.
  */
-void hugepoison_hurry(struct folio *folio)
+void hugepoison_queue_narrow_folio(struct folio *folio)
 {
 	struct hugepoison_record *record;
 
@@ -84,16 +84,16 @@ void hugepoison_hurry(struct folio *folio)
 	if (record)
 		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
-	hugepoison_narrow_soon();
+	hugepoison_queue_narrow_work();
 }
 
 /* Look soon whether a poisoned hugepage still has users. */
-static void hugepoison_release_later(struct hugepoison_record *record)
+static void hugepoison_queue_release(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	/* what can wait does not put off an error that is not contained yet */
 	if (hugepoison_is_open(record))
-		hugepoison_release_soon(HUGEPOISON_CONTAIN_AGAIN);
+		hugepoison_queue_release_delayed(HUGEPOISON_CONTAIN_AGAIN);
 	else
 		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork,
 				   HUGEPOISON_RELEASE_AGAIN);
@@ -109,7 +109,7 @@ static void hugepoison_release_later(struct hugepoison_record *record)
 void hugepoison_deleted(struct folio *folio)
 {
 	if (folio_test_hwpoison(folio))
-		hugepoison_release_soon(HUGEPOISON_RELEASE_DELAY);
+		hugepoison_queue_release_delayed(HUGEPOISON_RELEASE_DELAY);
 }
 
 /**
@@ -126,9 +126,9 @@ void hugepoison_await_handled(void)
 {
 	int nr = atomic_read(&hugepoison_nr_handled);
 
-	if (!hugepoison_has_errors())
+	if (!hugepoison_handling_now())
 		schedule_timeout_killable(HUGEPOISON_CONTAIN_AGAIN / 4);
-	while (hugepoison_has_errors() &&
+	while (hugepoison_handling_now() &&
 	       atomic_read(&hugepoison_nr_handled) == nr &&
 	       !fatal_signal_pending(current))
 		schedule_timeout_killable(1);

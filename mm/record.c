@@ -15,7 +15,7 @@
  * @state: of the hugepage from then on; HUGEPOISON_STATE_NEW for the one it has
  * @type: what stock calls the page in its log and trace event
  * @result: what stock's log, trace event and node statistics say
- * @later: the worker is to release the hugepage as soon as that can be
+ * @queue_release: the worker is to release the hugepage as soon as that can be
  */
 struct hugepoison_action {
 	const char *name;
@@ -23,7 +23,7 @@ struct hugepoison_action {
 	enum hugepoison_state state;
 	enum mf_action_page_type type;
 	enum mf_result result;
-	bool later;
+	bool queue_release;
 };
 
 static const struct hugepoison_action hugepoison_actions[] = {
@@ -78,7 +78,7 @@ static DEFINE_SPINLOCK(hugepoison_records_lock);
 /* --- errors on their way through the handler -------------------------------- */
 
 /* For how long a fault that found no hugepage takes an error to be the reason. */
-#define HUGEPOISON_MOMENT		(HZ / 5)
+#define HUGEPOISON_RECENT		(HZ / 5)
 
 /*
  * Errors on their way through the handler. A poisoned hugepage without a
@@ -90,14 +90,14 @@ static atomic_t hugepoison_handling = ATOMIC_INIT(0);
 static u64 hugepoison_handled;
 static atomic_t hugepoison_nr_handled = ATOMIC_INIT(0);
 
-static void hugepoison_begin(void)
+static void hugepoison_begin_handling(void)
 {
 	atomic_inc(&hugepoison_handling);
 	/* pairs with hugepoison_fate(): the count comes before any mark */
 	smp_mb__after_atomic();
 }
 
-static void hugepoison_end(void)
+static void hugepoison_end_handling(void)
 {
 	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
 	/* whoever sees no handling any more sees what became of the error */
@@ -107,7 +107,7 @@ static void hugepoison_end(void)
 }
 
 /**
- * hugepoison_is_handling - whether an error is on its way through the handler,
+ * hugepoison_handled_recently - whether an error is on its way through the handler,
  *			    or was a moment ago
  *
  * It may be in a free hugepage that a fault was about to get. The fault comes
@@ -117,21 +117,21 @@ static void hugepoison_end(void)
  * Context: Any.
  * Return: true for yes.
  */
-bool hugepoison_is_handling(void)
+bool hugepoison_handled_recently(void)
 {
 	return atomic_read(&hugepoison_handling) ||
 	       time_before64(get_jiffies_64(), READ_ONCE(hugepoison_handled) +
-						HUGEPOISON_MOMENT);
+						HUGEPOISON_RECENT);
 }
 
 /**
- * hugepoison_has_errors - whether an error is on its way through the handler
+ * hugepoison_handling_now - whether an error is on its way through the handler
  *
  * Context: Any. What the caller reads afterwards is what became of an error
  * that is not on its way any more.
  * Return: true for yes.
  */
-bool hugepoison_has_errors(void)
+bool hugepoison_handling_now(void)
 {
 	return atomic_read_acquire(&hugepoison_handling);
 }
@@ -241,7 +241,7 @@ static bool hugepoison_is_whole(enum hugepoison_state state)
 }
 
 /* Whether the hugepage is to be released when nobody uses it any more. */
-static bool hugepoison_is_used(const struct hugepoison_record *record)
+static bool hugepoison_awaits_release(const struct hugepoison_record *record)
 {
 	return record->state == HUGEPOISON_STATE_FAILED ||
 	       record->state == HUGEPOISON_STATE_NARROWED ||
@@ -267,10 +267,10 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio)
 
 	if (!folio_test_hwpoison(folio))
 		return HUGEPOISON_HEALTHY;
-	/* pairs with hugepoison_begin() */
+	/* pairs with hugepoison_begin_handling() */
 	smp_rmb();
 	/* before the record: whoever added it meanwhile was handling until then */
-	handling = hugepoison_has_errors();
+	handling = hugepoison_handling_now();
 
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
@@ -351,9 +351,9 @@ static void hugepoison_outcome(unsigned long pfn, unsigned int order,
  * Of what is narrowed the log is told later: printing is slow. By the worker, or
  * by the handler if more happens to the hugepage before.
  */
-static void hugepoison_tell(struct hugepoison_record *record)
+static void hugepoison_log_narrowed(struct hugepoison_record *record)
 {
-	unsigned long pfn = xchg(&record->untold, 0);
+	unsigned long pfn = xchg(&record->unlogged, 0);
 
 	if (pfn)
 		hugepoison_log(pfn, record->order, HUGEPOISON_NARROWED,
@@ -379,7 +379,7 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 /* --- from one state to the next ------------------------------------------------ */
 
 /* All of the hugepage goes out of use; its raw pages were counted one by one. */
-static void hugepoison_settle(struct hugepoison_record *record)
+static void hugepoison_retire_all(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
 	struct raw_hwp_page *raw;
@@ -391,7 +391,7 @@ static void hugepoison_settle(struct hugepoison_record *record)
 }
 
 /* From all of the hugepage out of use to the raw pages alone. */
-static void hugepoison_unsettle(struct hugepoison_record *record)
+static void hugepoison_retire_raw_only(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
 	struct raw_hwp_page *raw;
@@ -443,9 +443,9 @@ static void hugepoison_become(struct hugepoison_record *record,
 	lockdep_assert_held(&mf_mutex);
 	WARN_ON_ONCE(!hugepoison_is_step(record->state, state));
 	if (hugepoison_is_whole(state))
-		hugepoison_settle(record);
+		hugepoison_retire_all(record);
 	else if (hugepoison_is_whole(record->state))
-		hugepoison_unsettle(record);
+		hugepoison_retire_raw_only(record);
 	WRITE_ONCE(record->state, state);
 }
 

@@ -13,8 +13,8 @@
  *
  * Return: true when nothing of it is bad, and it is back in its pool.
  */
-static bool hugepoison_release_lost(struct hugepoison_record *record,
-				    struct folio *folio)
+static bool hugepoison_reuse_lost(struct hugepoison_record *record,
+				  struct folio *folio)
 {
 	struct page *page;
 
@@ -49,11 +49,11 @@ static bool hugepoison_release(struct hugepoison_record *record)
 	enum hugepoison_outcome outcome;
 	long nr_raw;
 
-	hugepoison_tell(record);
-	if (hugepoison_release_lost(record, folio))
+	hugepoison_log_narrowed(record);
+	if (hugepoison_reuse_lost(record, folio))
 		return false;
 	nr_raw = hugepoison_nr_raw(folio);
-	outcome = hugepoison_leave_pool(record, folio);
+	outcome = hugepoison_dissolve(record, folio);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return true;
 	if (outcome == HUGEPOISON_REPLACED)
@@ -87,8 +87,8 @@ static bool hugepoison_get_used(struct folio *folio)
  *
  * Return: true when the hugepage has to be looked at again.
  */
-static bool hugepoison_contain_late(struct hugepoison_record *record,
-				    struct folio *folio)
+static bool hugepoison_retry_contain(struct hugepoison_record *record,
+				     struct folio *folio)
 {
 	struct hugepoison_error err = {
 		.page = &folio->page,
@@ -103,14 +103,14 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	struct raw_hwp_page *raw;
 
 	lockdep_assert_held(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	hugepoison_hold(&err);
 	/* mf_mutex may have been dropped, and the record be another's */
 	if (err.held != folio ||
 	    hugepoison_lookup(folio_pfn(folio)) != record ||
 	    !hugepoison_is_open(record) || record->referenced == took) {
 		hugepoison_let_go(&err);
-		hugepoison_end();
+		hugepoison_end_handling();
 		if (took)
 			folio_put(folio);
 		return true;
@@ -122,8 +122,8 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	err.pfn = page_to_pfn(err.page);
 	outcome = hugepoison_contain_used(&err);
 	hugepoison_conclude(&err, outcome);
-	hugepoison_end();
-	return hugepoison_actions[outcome].later;
+	hugepoison_end_handling();
+	return hugepoison_actions[outcome].queue_release;
 }
 
 /*
@@ -142,7 +142,7 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
 		record->referenced = true;
 	else if (open && (record->referenced || hugepoison_get_used(folio)))
-		return hugepoison_contain_late(record, folio);
+		return hugepoison_retry_contain(record, folio);
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return false;
 	if (record->referenced && folio_mapping(folio))
@@ -154,14 +154,14 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 }
 
 /* A hugepage that had users and that this round has not looked at yet. */
-static struct hugepoison_record *hugepoison_next_used(unsigned int round)
+static struct hugepoison_record *hugepoison_next_to_release(unsigned int round)
 {
 	struct hugepoison_record *record;
 	int bucket;
 
 	lockdep_assert_held(&mf_mutex);
 	hash_for_each(hugepoison_records, bucket, record, node)
-		if (hugepoison_is_used(record) && record->round != round)
+		if (hugepoison_awaits_release(record) && record->round != round)
 			return record;
 	return NULL;
 }
@@ -179,8 +179,8 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 
 	hugepoison_begin_urgent();
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
-	record = hugepoison_next_used(round);
+	hugepoison_record_released();
+	record = hugepoison_next_to_release(round);
 	if (record) {
 		record->round = round;
 		open = hugepoison_is_open(record);

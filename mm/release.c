@@ -10,7 +10,7 @@
  * Raw pages of hugepages that were taken apart, and have no records yet. Their
  * page->index is the order of the hugepage.
  */
-static LLIST_HEAD(hugepoison_left);
+static LLIST_HEAD(hugepoison_unrecorded);
 
 /*
  * A compound page becomes base pages, each without a reference. Stock marks them
@@ -37,7 +37,7 @@ static void hugepoison_take_apart(struct folio *folio)
  * A raw page stays allocated for ever, as one taken off the buddy allocator. It
  * has none of the flags that the head page had; unpoisoning frees it as it is.
  */
-static void hugepoison_keep(struct page *page, unsigned int order)
+static void hugepoison_take_off(struct page *page, unsigned int order)
 {
 	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	SetPageHWPoison(page);
@@ -72,7 +72,7 @@ static void hugepoison_give_back(unsigned long pfn, unsigned long end)
  * of its pages from then on is an error in a base page.
  *
  * Context: Any but NMI, as freeing a hugepage is. The records are made later,
- * see hugepoison_collect_left(), as mf_mutex cannot be taken here.
+ * see hugepoison_record_released(), as mf_mutex cannot be taken here.
  * Return: false with nothing done when @folio is healthy.
  */
 bool hugepoison_free_poisoned(struct folio *folio)
@@ -100,11 +100,11 @@ bool hugepoison_free_poisoned(struct folio *folio)
 		folio_clear_hwpoison(folio);
 	hugepoison_take_apart(folio);
 	llist_for_each_entry(raw, raws, node) {
-		hugepoison_keep(raw->page, order);
+		hugepoison_take_off(raw->page, order);
 		last = &raw->node;
 	}
 	if (last)
-		llist_add_batch(raws, last, &hugepoison_left);
+		llist_add_batch(raws, last, &hugepoison_unrecorded);
 	hugepoison_give_back(pfn, pfn + nr);
 	trace_hugepoison_release(pfn, order, "released", begin);
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
@@ -112,7 +112,7 @@ bool hugepoison_free_poisoned(struct folio *folio)
 }
 
 /* The record of the hugepage that a raw page was in, NULL where it has none. */
-static struct hugepoison_record *hugepoison_former(struct raw_hwp_page *raw)
+static struct hugepoison_record *hugepoison_former_record(struct raw_hwp_page *raw)
 {
 	unsigned long pfn = page_to_pfn(raw->page);
 	unsigned int order = raw->page->index;
@@ -124,8 +124,8 @@ static struct hugepoison_record *hugepoison_former(struct raw_hwp_page *raw)
 }
 
 /* A raw page gets a record of its own; it is counted already. */
-static void hugepoison_keep_record(struct hugepoison_record *former,
-				   struct page *page)
+static void hugepoison_add_raw_record(struct hugepoison_record *former,
+				      struct page *page)
 {
 	struct hugepoison_record *record;
 
@@ -159,20 +159,20 @@ static void hugepoison_end_record(struct hugepoison_record *former)
  * over the record of its hugepage, which goes by the same page frame; so the
  * others come first.
  */
-static void hugepoison_collect_left(void)
+static void hugepoison_record_released(void)
 {
-	struct llist_node *left = llist_del_all(&hugepoison_left);
+	struct llist_node *left = llist_del_all(&hugepoison_unrecorded);
 	struct hugepoison_record *former;
 	struct raw_hwp_page *raw, *next;
 
 	lockdep_assert_held(&mf_mutex);
 	llist_for_each_entry(raw, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former_record(raw);
 		if (!former || former->pfn != page_to_pfn(raw->page))
-			hugepoison_keep_record(former, raw->page);
+			hugepoison_add_raw_record(former, raw->page);
 	}
 	llist_for_each_entry_safe(raw, next, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former_record(raw);
 		if (former)
 			hugepoison_end_record(former);
 		kfree(raw);
@@ -184,7 +184,7 @@ static void hugepoison_collect_left(void)
  * the page from. A fault that waited for the folio lock holds one as well; it
  * finds the poison now and lets go, so those who mean to stay are told by time.
  */
-static int hugepoison_users(struct folio *folio, int expected)
+static int hugepoison_await_users(struct folio *folio, int expected)
 {
 	int tries, users;
 
@@ -205,17 +205,17 @@ static int hugepoison_users(struct folio *folio, int expected)
  * HUGEPOISON_ISOLATED.
  */
 static enum hugepoison_outcome
-hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio)
+hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 {
 	bool replaced;
 
 	lockdep_assert_held(&mf_mutex);
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio) ||
-	    hugepoison_users(folio, 1) || hugepoison_pool_seize(folio))
+	    hugepoison_await_users(folio, 1) || hugepoison_pool_seize(folio))
 		return HUGEPOISON_ISOLATED;
 	if (record)
 		hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
 	replaced = hugepoison_pool_leave(folio);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
 }

@@ -24,7 +24,7 @@ static bool hugepoison_cannot_wait(unsigned int flags)
 #define HUGEPOISON_FAULT_BITS	8
 
 /**
- * struct hugepoison_visitor - a fault that was asked to come back
+ * struct hugepoison_retry - a fault that was asked to come back
  * @task: whose it is; never dereferenced
  * @address: of the base page it wants
  * @tries: how often it came back
@@ -38,15 +38,15 @@ static bool hugepoison_cannot_wait(unsigned int flags)
  * overwritten by the next one of its slot; so is one that does return, now and
  * then, and then begins to count anew.
  */
-struct hugepoison_visitor {
+struct hugepoison_retry {
 	struct task_struct *task;
 	unsigned long address;
 	unsigned int tries;
 	unsigned long seen;
 };
 
-static struct hugepoison_visitor hugepoison_visitors[1 << HUGEPOISON_FAULT_BITS];
-static DEFINE_SPINLOCK(hugepoison_visitors_lock);
+static struct hugepoison_retry hugepoison_retries[1 << HUGEPOISON_FAULT_BITS];
+static DEFINE_SPINLOCK(hugepoison_retries_lock);
 
 /*
  * Whether the caller of a fault says FAULT_FLAG_TRIED when it comes again. The
@@ -58,47 +58,47 @@ static bool hugepoison_says_tried(unsigned int flags)
 }
 
 /* The visit of a fault is one of @tries; it has been @tries times already. */
-static struct hugepoison_visitor *hugepoison_visitor(unsigned long address,
-						     unsigned int flags)
+static struct hugepoison_retry *hugepoison_find_retry(unsigned long address,
+						      unsigned int flags)
 {
-	struct hugepoison_visitor *visitor;
+	struct hugepoison_retry *retry;
 	bool again = flags & FAULT_FLAG_TRIED;
 
-	lockdep_assert_held(&hugepoison_visitors_lock);
+	lockdep_assert_held(&hugepoison_retries_lock);
 	address &= PAGE_MASK;
-	visitor = &hugepoison_visitors[hash_ptr(current, HUGEPOISON_FAULT_BITS)];
+	retry = &hugepoison_retries[hash_ptr(current, HUGEPOISON_FAULT_BITS)];
 	if (!hugepoison_says_tried(flags))
-		again |= time_before(jiffies, visitor->seen + HZ);
-	if (!again || visitor->task != current || visitor->address != address)
-		*visitor = (struct hugepoison_visitor){ current, address };
-	visitor->seen = jiffies;
-	return visitor;
+		again |= time_before(jiffies, retry->seen + HZ);
+	if (!again || retry->task != current || retry->address != address)
+		*retry = (struct hugepoison_retry){ current, address };
+	retry->seen = jiffies;
+	return retry;
 }
 
 /* Whether a fault may drop mmap_lock and return VM_FAULT_RETRY once more. */
 static bool hugepoison_may_retry(unsigned long address, unsigned int flags)
 {
-	struct hugepoison_visitor *visitor;
+	struct hugepoison_retry *retry;
 	bool may;
 
-	spin_lock(&hugepoison_visitors_lock);
-	visitor = hugepoison_visitor(address, flags);
-	may = visitor->tries < HUGEPOISON_FAULT_TRIES;
-	visitor->tries++;
+	spin_lock(&hugepoison_retries_lock);
+	retry = hugepoison_find_retry(address, flags);
+	may = retry->tries < HUGEPOISON_FAULT_TRIES;
+	retry->tries++;
 	/* the error ends this fault */
 	if (!may)
-		visitor->task = NULL;
-	spin_unlock(&hugepoison_visitors_lock);
+		retry->task = NULL;
+	spin_unlock(&hugepoison_retries_lock);
 	return may;
 }
 
 /* The next visit of a fault is to get the error. */
-static void hugepoison_retry_no_more(unsigned long address)
+static void hugepoison_end_retries(unsigned long address)
 {
-	spin_lock(&hugepoison_visitors_lock);
-	hugepoison_visitor(address, FAULT_FLAG_TRIED)->tries =
+	spin_lock(&hugepoison_retries_lock);
+	hugepoison_find_retry(address, FAULT_FLAG_TRIED)->tries =
 		HUGEPOISON_FAULT_TRIES;
-	spin_unlock(&hugepoison_visitors_lock);
+	spin_unlock(&hugepoison_retries_lock);
 }
 
 /*
@@ -112,12 +112,12 @@ static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm,
 	mmap_read_unlock(mm);
 	if (fate == HUGEPOISON_UNDECIDED)
 		hugepoison_await_handled();
-	hugepage_await_small_rmap();
+	hugepoison_await_small_rmap();
 	return VM_FAULT_RETRY;
 }
 
 /* Whether a fault in a narrowed VMA may come back; else what it gets. */
-static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
+static vm_fault_t hugepoison_check_retry(struct vm_fault *vmf)
 {
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
@@ -130,7 +130,7 @@ static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
 /* What becomes of a narrowed hugepage is about to be known. */
 static vm_fault_t hugepoison_undecided_fault(struct vm_fault *vmf)
 {
-	return hugepoison_unless_retried(vmf) ?:
+	return hugepoison_check_retry(vmf) ?:
 	       hugepoison_wait_fault(vmf->vma->vm_mm,
 				     HUGEPOISON_UNDECIDED);
 }

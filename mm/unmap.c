@@ -9,17 +9,17 @@
  * Whose mappings the error handler has locked, and which task it is: with mf_mutex
  * held there is one at a time.
  */
-static struct hugepage_rmap_lock *hugepage_held;
-static struct task_struct *hugepage_holder;
+static struct hugepoison_rmap_lock *hugepoison_held_rmap;
+static struct task_struct *hugepoison_rmap_holder;
 
-static bool hugepage_is_holder(void)
+static bool hugepoison_holds_rmap(void)
 {
-	return READ_ONCE(hugepage_holder) == current;
+	return READ_ONCE(hugepoison_rmap_holder) == current;
 }
 
 /* The anon_vma of a private hugepage, NULL in @rmap if nobody maps it. */
-static bool hugepage_lock_anon_rmap(struct folio *folio,
-				    struct hugepage_rmap_lock *rmap, bool wait)
+static bool hugepoison_lock_anon_rmap(struct folio *folio,
+				      struct hugepoison_rmap_lock *rmap, bool wait)
 {
 	struct rmap_walk_control rwc = { .try_lock = !wait };
 
@@ -29,7 +29,7 @@ static bool hugepage_lock_anon_rmap(struct folio *folio,
 }
 
 /**
- * hugepage_lock_rmap - keep the mappings of a hugepage from changing
+ * hugepoison_lock_rmap - keep the mappings of a hugepage from changing
  * @folio: the hugepage, locked, with a reference
  * @rmap: gets what is locked; a private hugepage without mappers has no lock
  * @wait: for who holds the lock; else it is only tried
@@ -37,12 +37,12 @@ static bool hugepage_lock_anon_rmap(struct folio *folio,
  * Context: Process context, sleeps with @wait.
  * Return: false when the lock is taken, and not waited for.
  */
-bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
-			bool wait)
+bool hugepoison_lock_rmap(struct folio *folio, struct hugepoison_rmap_lock *rmap,
+			  bool wait)
 {
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio) || !folio->mapping)
-		return hugepage_lock_anon_rmap(folio, rmap, wait);
+		return hugepoison_lock_anon_rmap(folio, rmap, wait);
 	rmap->mapping = folio->mapping;
 	rmap->anon_vma = NULL;
 	if (!wait)
@@ -52,12 +52,12 @@ bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
 }
 
 /**
- * hugepage_unlock_rmap - the counterpart of hugepage_lock_rmap()
+ * hugepoison_unlock_rmap - the counterpart of hugepoison_lock_rmap()
  * @rmap: what it has locked; the folio is still locked
  *
  * Context: Process context.
  */
-void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap)
+void hugepoison_unlock_rmap(struct hugepoison_rmap_lock *rmap)
 {
 	if (rmap->mapping)
 		i_mmap_unlock_write(rmap->mapping);
@@ -66,89 +66,89 @@ void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap)
 }
 
 /**
- * hugepage_hold_rmap - what follows finds the mappings locked already
- * @rmap: what hugepage_lock_rmap() has locked
+ * hugepoison_hold_rmap - what follows finds the mappings locked already
+ * @rmap: what hugepoison_lock_rmap() has locked
  *
  * The error handler locks them by trying, and keeps the lock for all steps that
  * need it, stock's as well.
  *
- * Context: mf_mutex held, until hugepage_release_rmap().
+ * Context: mf_mutex held, until hugepoison_release_rmap().
  */
-void hugepage_hold_rmap(struct hugepage_rmap_lock *rmap)
+void hugepoison_hold_rmap(struct hugepoison_rmap_lock *rmap)
 {
-	hugepage_held = rmap;
-	WRITE_ONCE(hugepage_holder, current);
+	hugepoison_held_rmap = rmap;
+	WRITE_ONCE(hugepoison_rmap_holder, current);
 }
 
 /**
- * hugepage_release_rmap - unlock what hugepage_hold_rmap() was called for
+ * hugepoison_release_rmap - unlock what hugepoison_hold_rmap() was called for
  *
  * Context: mf_mutex held. Does nothing where it was not called.
  */
-void hugepage_release_rmap(void)
+void hugepoison_release_rmap(void)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		return;
-	WRITE_ONCE(hugepage_holder, NULL);
-	hugepage_unlock_rmap(hugepage_held);
+	WRITE_ONCE(hugepoison_rmap_holder, NULL);
+	hugepoison_unlock_rmap(hugepoison_held_rmap);
 }
 
 /**
- * hugepage_lock_file_mappers - keep a file's mappings from changing
+ * hugepoison_lock_file_mappers - keep a file's mappings from changing
  * @mapping: the file of a page with an error
  *
  * Context: Process context, may sleep, unless the task holds them already.
  */
-void hugepage_lock_file_mappers(struct address_space *mapping)
+void hugepoison_lock_file_mappers(struct address_space *mapping)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		i_mmap_lock_read(mapping);
 }
 
 /**
- * hugepage_unlock_file_mappers - the counterpart of hugepage_lock_file_mappers()
+ * hugepoison_unlock_file_mappers - the counterpart of hugepoison_lock_file_mappers()
  * @mapping: the file
  *
  * Context: Process context.
  */
-void hugepage_unlock_file_mappers(struct address_space *mapping)
+void hugepoison_unlock_file_mappers(struct address_space *mapping)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		i_mmap_unlock_read(mapping);
 }
 
 /**
- * hugepage_lock_anon_mappers - keep the mappings of a private page from changing
+ * hugepoison_lock_anon_mappers - keep the mappings of a private page from changing
  * @folio: with an error
  *
  * Context: Process context, may sleep, unless the task holds them already.
  * Return: the anon_vma; NULL when nobody maps it.
  */
-struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio)
+struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio)
 {
-	if (hugepage_is_holder())
-		return hugepage_held->anon_vma;
+	if (hugepoison_holds_rmap())
+		return hugepoison_held_rmap->anon_vma;
 	return folio_lock_anon_vma_read(folio, NULL);
 }
 
 /**
- * hugepage_unlock_anon_mappers - the counterpart of hugepage_lock_anon_mappers()
+ * hugepoison_unlock_anon_mappers - the counterpart of hugepoison_lock_anon_mappers()
  * @anon_vma: what it returned, not NULL
  *
  * Context: Process context.
  */
-void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma)
+void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		anon_vma_unlock_read(anon_vma);
 }
 
 /* Walk the mappings; a private hugepage that nobody maps needs no walk. */
-static void hugepage_walk(struct folio *folio, struct rmap_walk_control *rwc)
+static void hugepoison_walk_rmap(struct folio *folio, struct rmap_walk_control *rwc)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		rmap_walk(folio, rwc);
-	else if (hugepage_held->mapping || hugepage_held->anon_vma)
+	else if (hugepoison_held_rmap->mapping || hugepoison_held_rmap->anon_vma)
 		rmap_walk_locked(folio, rwc);
 }
 
@@ -162,9 +162,9 @@ static void hugepage_walk(struct folio *folio, struct rmap_walk_control *rwc)
  * and each of the others finds it changed. Their TLBs still have to be
  * flushed, and flushing by mapper is what this function is called for.
  */
-static void hugepage_poison_entry(struct folio *folio,
-				  struct vm_area_struct *vma,
-				  unsigned long address, pte_t *ptep, bool keep)
+static void hugepoison_poison_entry(struct folio *folio,
+				    struct vm_area_struct *vma,
+				    unsigned long address, pte_t *ptep, bool keep)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
@@ -200,8 +200,8 @@ static void hugepage_poison_entry(struct folio *folio,
 }
 
 /* One step of the reverse map walk, which no step ends; @arg points to keep. */
-static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
-			       unsigned long address, void *arg)
+static bool hugepoison_unmap_one(struct folio *folio, struct vm_area_struct *vma,
+				 unsigned long address, void *arg)
 {
 	unsigned long size = folio_size(folio);
 	struct mmu_notifier_range range;
@@ -221,13 +221,13 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 	flush_cache_range(vma, address, address + size);
 	ptep = hugetlb_walk(vma, address, size);
 	if (ptep)
-		hugepage_poison_entry(folio, vma, address, ptep, *(bool *)arg);
+		hugepoison_poison_entry(folio, vma, address, ptep, *(bool *)arg);
 	mmu_notifier_invalidate_range_end(&range);
 	return true;
 }
 
 /**
- * hugepage_unmap_poisoned - put hwpoison entries in place of every mapping of
+ * hugepoison_unmap_poisoned - put hwpoison entries in place of every mapping of
  *			     a poisoned hugepage
  * @folio: the folio that the error handler wants unmapped
  *
@@ -251,12 +251,12 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
  * true when no mapping is left. A caller that counts (folio_mapped()) may
  * still find some where a mapper's page tables did not tell of them.
  */
-bool hugepage_unmap_poisoned(struct folio *folio)
+bool hugepoison_unmap_poisoned(struct folio *folio)
 {
 	bool keep = folio_test_anon(folio) &&
 		    hugepoison_fate(folio) == HUGEPOISON_NARROW;
 	struct rmap_walk_control rwc = {
-		.rmap_one = hugepage_unmap_one,
+		.rmap_one = hugepoison_unmap_one,
 		.arg = &keep,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
@@ -267,8 +267,8 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 		return false;
 
 	mapping = folio_test_anon(folio) ? NULL : folio->mapping;
-	if (!mapping || hugepage_is_holder()) {
-		hugepage_walk(folio, &rwc);
+	if (!mapping || hugepoison_holds_rmap()) {
+		hugepoison_walk_rmap(folio, &rwc);
 		return true;
 	}
 	i_mmap_lock_write(mapping);
@@ -278,9 +278,9 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 }
 
 /* One step of the walk that takes pages from private mappings; see below. */
-static bool hugepage_unmap_small_one(struct folio *folio,
-				     struct vm_area_struct *vma,
-				     unsigned long address, void *arg)
+static bool hugepoison_unmap_small_one(struct folio *folio,
+				       struct vm_area_struct *vma,
+				       unsigned long address, void *arg)
 {
 	const pgoff_t *pages = arg;
 
@@ -293,21 +293,21 @@ static bool hugepage_unmap_small_one(struct folio *folio,
  * The anon_vma names the VMAs that may map a private hugepage. Its lock keeps
  * their page tables; a hugepage that nobody maps needs no walk.
  */
-static void hugepage_unmap_small_anon(struct folio *folio, pgoff_t first,
-				      pgoff_t end)
+static void hugepoison_unmap_small_anon(struct folio *folio, pgoff_t first,
+					pgoff_t end)
 {
 	pgoff_t pages[] = { first, end };
 	struct rmap_walk_control rwc = {
-		.rmap_one = hugepage_unmap_small_one,
+		.rmap_one = hugepoison_unmap_small_one,
 		.arg = pages,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
 
-	hugepage_walk(folio, &rwc);
+	hugepoison_walk_rmap(folio, &rwc);
 }
 
 /**
- * hugepage_unmap_small - unmap pages of a poisoned hugepage where it is mapped
+ * hugepoison_unmap_small - unmap pages of a poisoned hugepage where it is mapped
  *			  below its size
  * @folio: the hugepage, private, in the page cache or just out of it
  * @page: the first one to unmap
@@ -320,8 +320,8 @@ static void hugepage_unmap_small_anon(struct folio *folio, pgoff_t first,
  * Context: Process context, may sleep; folio lock held, so that no fault maps
  * the pages anew behind the walk.
  */
-void hugepage_unmap_small(struct folio *folio, struct page *page,
-			  unsigned long nr_pages)
+void hugepoison_unmap_small(struct folio *folio, struct page *page,
+			    unsigned long nr_pages)
 {
 	struct address_space *mapping = folio_mapping(folio);
 	pgoff_t first = folio->index + folio_page_idx(folio, page);
@@ -329,14 +329,14 @@ void hugepage_unmap_small(struct folio *folio, struct page *page,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio)) {
-		hugepage_unmap_small_anon(folio, first, first + nr_pages);
+		hugepoison_unmap_small_anon(folio, first, first + nr_pages);
 		return;
 	}
 	if (!mapping)
 		return;
-	hugepage_lock_file_mappers(mapping);
+	hugepoison_lock_file_mappers(mapping);
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
 				  first + nr_pages - 1)
 		hugepoison_zap_poisoned(vma, first, first + nr_pages);
-	hugepage_unlock_file_mappers(mapping);
+	hugepoison_unlock_file_mappers(mapping);
 }

@@ -64,11 +64,11 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 {
 	/* narrowed private mappings stay narrowed; see promote.c */
 	if (folio_mapping(folio)) {
-		hugepage_unmap_small(folio, &folio->page,
-				     folio_nr_pages(folio));
+		hugepoison_unmap_small(folio, &folio->page,
+				       folio_nr_pages(folio));
 		folio_set_hugetlb_migratable(folio);
 	}
-	hugepoison_tell(record);
+	hugepoison_log_narrowed(record);
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
 	hugepoison_outcome(record->pfn, record->order, outcome, 0);
@@ -78,7 +78,7 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 }
 
 /* One of several errors is undone; with a narrowed hugepage that is a page. */
-static void hugepoison_one_less(struct hugepoison_record *record,
+static void hugepoison_undo_one(struct hugepoison_record *record,
 				struct folio *folio, struct page *page,
 				unsigned long left)
 {
@@ -116,7 +116,7 @@ static int hugepoison_undo(struct hugepoison_record *record,
 		return -EBUSY;
 	}
 	if (*left)
-		hugepoison_one_less(record, folio, page, *left);
+		hugepoison_undo_one(record, folio, page, *left);
 	else
 		hugepoison_back_in_use(record, folio, HUGEPOISON_UNPOISONED);
 	return 0;
@@ -167,7 +167,7 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret)
 	bool ours;
 
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	if (pfn_to_online_page(pfn))
 		record = hugepoison_find(pfn);
 	if (record && hugepoison_stale(record)) {

@@ -43,8 +43,8 @@ bool hugepoison_free_poisoned(struct folio *folio);
 int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
 short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 			    short shift);
-bool hugepoison_told(struct task_struct *task, struct page *page,
-		     struct list_head *to_kill);
+bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+				struct list_head *to_kill);
 int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 			      int flags);
 
@@ -65,7 +65,7 @@ bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma);
 unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma);
 int hugepoison_entry_nr(struct page *page);
 
-/* mm/hugepoison/loss.c: what a mapping has lost */
+/* mm/hugepoison/fate.c: what a mapping has lost */
 short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
 				short shift);
 bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
@@ -103,26 +103,26 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    const struct page *ref_page);
 
 /* mm/hugepoison/unmap.c: take a poisoned hugepage away from every mapper */
-#define hugepoison_stays_behind(folio, page)				\
+#define hugepoison_gets_hwpoison_entry(folio, page)			\
 	(PageHWPoison(page) && !folio_test_hugetlb(folio))
-void hugepage_lock_file_mappers(struct address_space *mapping);
-void hugepage_unlock_file_mappers(struct address_space *mapping);
-struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio);
-void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma);
-bool hugepage_unmap_poisoned(struct folio *folio);
+void hugepoison_lock_file_mappers(struct address_space *mapping);
+void hugepoison_unlock_file_mappers(struct address_space *mapping);
+struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio);
+void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma);
+bool hugepoison_unmap_poisoned(struct folio *folio);
 
 /* mm/hugepoison/small-rmap.c: count the mappings of a hugepage below its size */
-int hugepage_mapcount(struct folio *folio);
-void hugepage_remove_rmap(struct folio *folio, int nr_pages);
+int hugepoison_mapcount(struct folio *folio);
+void hugepoison_remove_rmap(struct folio *folio, int nr_pages);
 
 /* mm/hugepoison/hwpoison-inject.c: the debugfs files */
 void hugepoison_inject_init(struct dentry *dir);
 
 /* On while some hugepage is mapped below its size, and a minute; else a nop. */
-DECLARE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
+DECLARE_STATIC_KEY_FALSE(hugepoison_small_rmap_key);
 
 /**
- * hugepage_small_rmap - whether a mapping of a folio counts as one of a
+ * hugepoison_small_rmap - whether a mapping of a folio counts as one of a
  *			 hugepage mapped below its size
  * @folio: the folio that is being mapped, unmapped or duplicated
  *
@@ -132,27 +132,27 @@ DECLARE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
  * mapped at its own size, that goes through hugetlb_add_file_rmap() and kin.
  *
  * Context: Any.
- * Return: true where hugepage_add_file_rmap() and kin have to do the counting.
+ * Return: true where hugepoison_add_file_rmap() and kin have to do the counting.
  */
-static inline bool hugepage_small_rmap(const struct folio *folio)
+static inline bool hugepoison_small_rmap(const struct folio *folio)
 {
-	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	return static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	       folio_test_large(folio) && folio_test_hugetlb(folio);
 }
 
 /**
- * hugepage_small_rmap_large - the same for a folio that is known to be large
+ * hugepoison_small_rmap_large - the same for a folio that is known to be large
  * @folio: the folio that is being unmapped
  *
  * While the key is on each large folio pays for the question: not more than it
  * has to.
  *
  * Context: Any.
- * Return: as hugepage_small_rmap().
+ * Return: as hugepoison_small_rmap().
  */
-static inline bool hugepage_small_rmap_large(const struct folio *folio)
+static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 {
-	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	return static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	       folio_test_hugetlb(folio);
 }
 
@@ -196,7 +196,7 @@ hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 static inline int hugepoison_fork(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
-	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	    hugepoison_vma_is_narrowed(parent))
 		return hugepoison_fork_narrowed(child, parent);
 	return 0;
@@ -275,17 +275,17 @@ static inline struct page *hugepoison_get_remote(struct mm_struct *mm,
 }
 
 /**
- * hugepoison_discarded - MADV_DONTNEED is about to empty part of a mapping
+ * hugepoison_prepare_discard - MADV_DONTNEED is about to empty part of a mapping
  * @vma: the mapping
  * @start: the first byte
  * @end: the first one behind it
  *
  * Context: Process context, may sleep; mmap_lock held for reading.
  */
-static inline void hugepoison_discarded(struct vm_area_struct *vma,
-					unsigned long start, unsigned long end)
+static inline void hugepoison_prepare_discard(struct vm_area_struct *vma,
+					      unsigned long start, unsigned long end)
 {
-	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	    hugepoison_vma_is_narrowed(vma))
 		hugepoison_discard(vma, start, end);
 }
@@ -303,7 +303,7 @@ static inline bool hugepoison_shares_writes(struct vm_area_struct *vma,
 					    unsigned long address)
 {
 	return vma->vm_flags & VM_SHARED ||
-	       (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	       (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 		hugepoison_vma_is_narrowed(vma) &&
 		hugepoison_writes_in_place(vma, address));
 }
@@ -320,7 +320,7 @@ static inline bool hugepoison_shares_writes(struct vm_area_struct *vma,
  */
 static inline bool hugepoison_is_cow(const struct folio *folio)
 {
-	return folio_test_anon(folio) && !hugepage_small_rmap(folio);
+	return folio_test_anon(folio) && !hugepoison_small_rmap(folio);
 }
 
 /* The counter that a block's entry counts in: of a private hugepage as well. */
@@ -339,7 +339,7 @@ static inline bool hugepoison_is_block(const struct page *page)
 }
 
 /**
- * hugepoison_stays - whether a folio cannot be moved nor split
+ * hugepoison_is_immovable - whether a folio cannot be moved nor split
  * @folio: any folio
  *
  * A poisoned hugepage stays where it is. Its mappings below its size let some
@@ -348,7 +348,7 @@ static inline bool hugepoison_is_block(const struct page *page)
  * Context: Any.
  * Return: true for a poisoned hugepage.
  */
-static inline bool hugepoison_stays(const struct folio *folio)
+static inline bool hugepoison_is_immovable(const struct folio *folio)
 {
 	return folio_test_hugetlb(folio) && folio_test_hwpoison(folio);
 }
@@ -404,7 +404,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #define hugepoison_memory_failure(pfn, flags, hugetlb)			\
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
-#define hugepoison_stays_behind(folio, page)				\
+#define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
@@ -426,15 +426,15 @@ void hugepoison_reset_vmemmap(struct page *to);
 	filemap_lock_hugetlb_folio(h, mapping, idx)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
-#define hugepoison_told(...)			false
-#define hugepage_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
-#define hugepage_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
-#define hugepage_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
-#define hugepage_unlock_anon_mappers(anon_vma)	anon_vma_unlock_read(anon_vma)
+#define hugepoison_is_on_kill_list(...)			false
+#define hugepoison_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
+#define hugepoison_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
+#define hugepoison_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
+#define hugepoison_unlock_anon_mappers(anon_vma)	anon_vma_unlock_read(anon_vma)
 #define hugepoison_accessed_shift(mm, address, shift)			\
 	((void)(mm), (void)(address), (shift))
 #define hugepoison_fork(...)			0
-#define hugepoison_discarded(...)		do { } while (0)
+#define hugepoison_prepare_discard(...)		do { } while (0)
 #define hugepoison_shares_writes(vma, ...)	((vma)->vm_flags & VM_SHARED)
 #define hugepoison_is_cow(folio)		folio_test_anon(folio)
 #define hugepoison_block_counter(folio)		mm_counter_file(folio)
@@ -451,7 +451,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_ref_address(vma, pgoff, address)			\
 	((void)(vma), (void)(pgoff), (address))
 /* an inline function would let the compiler place its caller's code anew */
-#define hugepoison_stays(...)			false
+#define hugepoison_is_immovable(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)
 #define hugepoison_is_block(page)		PageHead(page)
 #define hugepoison_table_is_shared(size, table)				\
@@ -473,27 +473,27 @@ static inline void hugepoison_deleted(struct folio *folio)
 {
 }
 
-static inline int hugepage_mapcount(struct folio *folio)
+static inline int hugepoison_mapcount(struct folio *folio)
 {
 	return 0;
 }
 
-static inline bool hugepage_unmap_poisoned(struct folio *folio)
+static inline bool hugepoison_unmap_poisoned(struct folio *folio)
 {
 	return false;
 }
 
-static inline bool hugepage_small_rmap(const struct folio *folio)
+static inline bool hugepoison_small_rmap(const struct folio *folio)
 {
 	return false;
 }
 
-static inline bool hugepage_small_rmap_large(const struct folio *folio)
+static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 {
 	return false;
 }
 
-static inline void hugepage_remove_rmap(struct folio *folio, int nr_pages)
+static inline void hugepoison_remove_rmap(struct folio *folio, int nr_pages)
 {
 }
 

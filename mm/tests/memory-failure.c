@@ -376,7 +376,7 @@ static void hugepoison_test_take_apart(struct kunit *test)
 		hugepoison_account(record, pfn + at[i], 1);
 	hugepoison_become(record, HUGEPOISON_STATE_CONTAINED);
 	KUNIT_EXPECT_EQ(test, record->nr_bad, (long)folio_nr_pages(folio));
-	KUNIT_EXPECT_NE(test, hugepoison_leave_pool(record, folio),
+	KUNIT_EXPECT_NE(test, hugepoison_dissolve(record, folio),
 			HUGEPOISON_ISOLATED);
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
 		record = hugepoison_find(pfn + at[i]);
@@ -456,7 +456,7 @@ static void hugepoison_test_states(struct kunit *test)
 				   hugepoison_is_whole(state));
 		open += hugepoison_is_open(&record);
 		whole += hugepoison_is_whole(state);
-		used += hugepoison_is_used(&record);
+		used += hugepoison_awaits_release(&record);
 	}
 	KUNIT_EXPECT_EQ(test, open, 3);
 	KUNIT_EXPECT_EQ(test, whole, 3);

@@ -169,7 +169,7 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_fault(test, f.address, 0) &
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
 	enable_delayed_work(&hugepoison_narrow_dwork);
-	hugepoison_narrow_soon();
+	hugepoison_queue_narrow_work();
 
 	for (i = 0; i < 100 && !hugepoison_test_is_narrowed(f.address); i++)
 		msleep(20);

@@ -18,13 +18,13 @@ static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
 }
 
 /* What a narrowed private mapping loses: any page of it may be one it copied. */
-static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
+static enum hugepoison_fate hugepoison_narrowed_fate(struct vm_area_struct *vma)
 {
 	unsigned long address;
 
 	for (address = vma->vm_start; address < vma->vm_end;
 	     address += PAGE_SIZE) {
-		if (hugepoison_vma_lost(vma, address))
+		if (hugepoison_private_is_poisoned(vma, address))
 			return HUGEPOISON_NARROW;
 		cond_resched();
 	}
@@ -32,7 +32,7 @@ static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vma_loss - what a mapping has lost of a hugepage
+ * hugepoison_mapping_fate - what a mapping has lost of a hugepage
  * @vma: a hugetlb VMA, or a narrowed one
  * @address: of the hugepage, in bytes
  *
@@ -44,14 +44,14 @@ static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
  * HUGEPOISON_WIDE for all of it, HUGEPOISON_UNDECIDED when that is about to be
  * known.
  */
-enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
-					 unsigned long address)
+enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
+					     unsigned long address)
 {
 	enum hugepoison_fate fate;
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
-		return hugepoison_private_loss(vma);
+		return hugepoison_narrowed_fate(vma);
 	fate = hugepoison_vma_fate(vma, address);
 	if (fate == HUGEPOISON_NARROW && hugepoison_vma_is_wide(vma))
 		return HUGEPOISON_WIDE;
@@ -62,7 +62,7 @@ enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
 static enum hugepoison_fate hugepoison_fate_at(struct vm_area_struct *vma,
 					       unsigned long address)
 {
-	if (hugepoison_vma_is_wide(vma) || hugepoison_wants_error(vma, address))
+	if (hugepoison_vma_is_wide(vma) || hugepoison_has_uffd_poison(vma, address))
 		return HUGEPOISON_WIDE;
 	return hugepoison_vma_fate(vma, address);
 }
