@@ -53,7 +53,7 @@ enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 	if (!is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
 		return hugepoison_narrowed_fate(vma);
 	fate = hugepoison_vma_fate(vma, address);
-	if (fate == HUGEPOISON_NARROW && hugepoison_vma_is_wide(vma))
+	if (fate == HUGEPOISON_NARROW && hugepoison_why_wide(vma))
 		return HUGEPOISON_WIDE;
 	return fate;
 }
@@ -62,7 +62,7 @@ enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 static enum hugepoison_fate hugepoison_fate_at(struct vm_area_struct *vma,
 					       unsigned long address)
 {
-	if (hugepoison_vma_is_wide(vma) || hugepoison_has_uffd_poison(vma, address))
+	if (hugepoison_why_wide(vma) || hugepoison_has_uffd_poison(vma, address))
 		return HUGEPOISON_WIDE;
 	return hugepoison_vma_fate(vma, address);
 }

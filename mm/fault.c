@@ -27,18 +27,18 @@ static void hugepoison_queue_narrow_at(struct vm_area_struct *vma,
 
 /* The log says which mapping lost more than the raw page, and why. */
 static void hugepoison_log_wide(struct mm_struct *mm, unsigned long address,
-				const char *why)
+				enum hugepoison_reason why)
 {
 	pr_err_ratelimited("%s:%d: containment hugepage at %#lx: %s\n",
-			   current->comm, task_pid_nr(current),
-			   address, why);
+			   current->comm, task_pid_nr(current), address,
+			   hugepoison_why(why));
 }
 
 /* mmap_lock is held for reading, and not any more afterwards. */
 static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 					  unsigned long address)
 {
-	const char *why;
+	enum hugepoison_reason why;
 
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
@@ -249,7 +249,7 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
 				     vm_fault_t ret)
 {
-	const char *why = hugepoison_vma_is_wide(vma);
+	const enum hugepoison_reason why = hugepoison_why_wide(vma);
 	enum hugepoison_fate fate;
 
 	if (!(ret & VM_FAULT_HWPOISON_LARGE))

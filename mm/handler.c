@@ -44,7 +44,7 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 		return shift;
 	record = hugepoison_find(page_to_pfn(page));
 	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED) &&
-	    !hugepoison_vma_is_wide(vma))
+	    !hugepoison_why_wide(vma))
 		return PAGE_SHIFT;
 	return shift;
 }
@@ -327,7 +327,7 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
 	struct anon_vma *anon_vma = NULL;
-	const char *why = NULL;
+	enum hugepoison_reason why = 0;
 	bool narrow = false;
 
 	/* without a file or a mapper nobody would find the healthy pages */
@@ -342,11 +342,12 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	if (!READ_ONCE(hugepoison_narrow_policy))
 		goto out;
 	if (!err->record)
-		why = "no memory for a record of it";
+		why = HUGEPOISON_WHY_NO_RECORD;
 	else if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
-		why = "which pages are bad was lost for want of memory";
+		why = HUGEPOISON_WHY_UNRELIABLE;
 	if (why) {
-		pr_err("%#lx: containment hugepage: %s\n", err->pfn, why);
+		pr_err("%#lx: containment hugepage: %s\n", err->pfn,
+		       hugepoison_why(why));
 		goto out;
 	}
 	if (!anon_vma)

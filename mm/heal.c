@@ -629,16 +629,16 @@ static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
 
 static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
 {
-	const char *why = "somebody holds its hugepage";
+	enum hugepoison_reason why = HUGEPOISON_WHY_HELD;
 
 	if (err == -EINTR || !heal->raw)
 		return;
 	if (err == -EHWPOISON)
-		why = "there is one more error in it";
+		why = HUGEPOISON_WHY_ANOTHER_ERROR;
 	if (err == -ENOMEM)
-		why = "no hugepage for it: free memory, or a hugepage, or raise the cgroup's limit";
+		why = HUGEPOISON_WHY_NO_SPARE;
 	pr_err_ratelimited("%#lx: not healed: %s\n", page_to_pfn(heal->raw),
-			   why);
+			   hugepoison_why(why));
 }
 
 /* Return: 0 when the hugepage is healed, or there is nothing to heal. */

@@ -40,6 +40,34 @@ enum hugepoison_fate {
 	HUGEPOISON_UNDECIDED,	/* its error is being handled */
 };
 
+/*
+ * Why something cannot be done; 0 when it can, or is done. To add one: name it here,
+ * and give it words in reason.c.
+ */
+enum hugepoison_reason {
+	/* to narrow a mapping, or to contain no more than the raw page */
+	HUGEPOISON_WHY_USERFAULTFD = 1,
+	HUGEPOISON_WHY_MAP_COUNT,
+	HUGEPOISON_WHY_NO_SPLIT,
+	HUGEPOISON_WHY_NO_PRIVATE,
+	HUGEPOISON_WHY_NO_RECORD,
+	HUGEPOISON_WHY_UNRELIABLE,	/* also to unpoison */
+	/* to unpoison */
+	HUGEPOISON_WHY_MAPPED,
+	HUGEPOISON_WHY_REFERENCED,
+	HUGEPOISON_WHY_NOT_RAW,
+	HUGEPOISON_WHY_LOST,
+	/* to heal */
+	HUGEPOISON_WHY_HELD,
+	HUGEPOISON_WHY_ANOTHER_ERROR,
+	HUGEPOISON_WHY_NO_SPARE,
+	/* to replace at once */
+	HUGEPOISON_WHY_NO_FRESH,
+	HUGEPOISON_WHY_REPLACE_OFF,
+	HUGEPOISON_WHY_REFILLING,
+	NR_HUGEPOISON_REASONS
+};
+
 /* Some of those who map a poisoned hugepage; each holds its address space. */
 struct hugepoison_mappers {
 	unsigned int skip;	/* so many of them are passed over */
@@ -165,6 +193,9 @@ static inline u64 hugepoison_trace_begin(bool traced)
 	return traced ? ktime_get_ns() : 0;
 }
 
+/* reason.c: why something cannot be done */
+const char *hugepoison_why(enum hugepoison_reason reason);
+
 /* wq.c: the workqueue */
 extern struct workqueue_struct *hugepoison_wq;
 void hugepoison_begin_urgent(void);
@@ -214,7 +245,7 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);
 struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 
 /* mapping.c: what a narrowed VMA is */
-const char *hugepoison_vma_is_wide(struct vm_area_struct *vma);
+enum hugepoison_reason hugepoison_why_wide(struct vm_area_struct *vma);
 
 /* private.c: what a narrowed private mapping has */
 bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,

@@ -22,7 +22,7 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 	 * data_race(): other flags change under mmap_lock meanwhile, and a private
 	 * mapping narrows. hugepoison_narrow() looks again, with mmap_lock held.
 	 */
-	if (data_race(!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma)))
+	if (data_race(!is_vm_hugetlb_page(vma) || hugepoison_why_wide(vma)))
 		return true;
 	if (mappers->skip) {
 		mappers->skip--;

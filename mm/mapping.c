@@ -47,17 +47,17 @@ bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vma_is_wide - whether a VMA loses all of a poisoned hugepage
+ * hugepoison_why_wide - why a VMA loses all of a poisoned hugepage
  * @vma: a mapping of it
  *
  * Context: As hugepoison_vma_is_narrowed().
- * Return: the reason, for the log, NULL when it can be narrowed or is.
+ * Return: the reason, 0 when it can be narrowed or is.
  */
-const char *hugepoison_vma_is_wide(struct vm_area_struct *vma)
+enum hugepoison_reason hugepoison_why_wide(struct vm_area_struct *vma)
 {
 	if (is_vm_hugetlb_page(vma) && userfaultfd_armed(vma))
-		return "userfaultfd watches the mapping: unregister it";
-	return NULL;
+		return HUGEPOISON_WHY_USERFAULTFD;
+	return 0;
 }
 
 /**

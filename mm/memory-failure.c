@@ -3,7 +3,7 @@
  * Memory errors in hugepages: the error handler, and what is known of errors.
  *
  * Included at the end of the stock file of this name, to reach its statics. A file
- * uses what is in those before it. The first four are what all others stand on, those
+ * uses what is in those before it. The first five are what all others stand on, those
  * of hugetlb.c and rmap.c as well, which the other files here use.
  */
 #ifdef CONFIG_HUGEPOISON
@@ -24,6 +24,7 @@
 #include <trace/events/hugepoison.h>
 #include "internal.h"
 
+#include "reason.c"
 #include "wq.c"
 #include "raw.c"
 #include "record.c"

@@ -41,20 +41,19 @@ static void hugepoison_make_narrow(struct vm_area_struct *vma)
 }
 
 /* Why a VMA could not be made one of its own. */
-static const char *hugepoison_why_whole(struct vm_area_struct *error)
+static enum hugepoison_reason hugepoison_why_whole(struct vm_area_struct *error)
 {
-	return PTR_ERR(error) == -ENOMEM ?
-	       "no memory, or vm.max_map_count reached" :
-	       "the mapping cannot be split";
+	return PTR_ERR(error) == -ENOMEM ? HUGEPOISON_WHY_MAP_COUNT :
+					   HUGEPOISON_WHY_NO_SPLIT;
 }
 
 /*
  * Narrow a shared mapping of the hugepage at @start.
  *
- * Return: NULL when it is done, else why it cannot be.
+ * Return: 0 when it is done, else why it cannot be.
  */
-static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
-					    unsigned long start)
+static enum hugepoison_reason
+hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start)
 {
 	unsigned long end = start + huge_page_size(hstate_vma(vma));
 	struct vm_area_struct *isolated;
@@ -63,7 +62,7 @@ static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
 	if (IS_ERR(isolated))
 		return hugepoison_why_whole(isolated);
 	hugepoison_make_narrow(isolated);
-	return NULL;
+	return 0;
 }
 
 /* The hugepage, or the file's that is to come, becomes a narrowed VMA's. */
@@ -95,38 +94,38 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
  * Narrow a private mapping of the hugepage at @start. Nothing is charged or
  * committed: the hugepage stays in use, as it was.
  *
- * Return: NULL when it is done, else why it cannot be now.
+ * Return: 0 when it is done, else why it cannot be now.
  */
-static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
-					     unsigned long start)
+static enum hugepoison_reason
+hugepoison_narrow_private(struct vm_area_struct *vma, unsigned long start)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct hugepoison_private *priv =
 		hugepoison_private_alloc(vma->vm_mm, pages_per_huge_page(h));
 
 	if (!priv)
-		return "no memory to tell which of its pages are in use";
+		return HUGEPOISON_WHY_NO_PRIVATE;
 	vma = hugepoison_isolate_vma(vma, start, start + huge_page_size(h));
 	if (IS_ERR(vma)) {
 		hugepoison_private_free(priv);
 		return hugepoison_why_whole(vma);
 	}
 	hugepoison_make_private(vma, priv);
-	return NULL;
+	return 0;
 }
 
 /* The VMA that is narrowed is a user of what counts such mappings from now on. */
-static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
-					 unsigned long address)
+static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
+						    unsigned long address)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
 	struct hstate *h = hstate_vma(vma);
 	unsigned long start = address & huge_page_mask(h);
 	unsigned long pfn = begin ? hugepoison_poisoned_pfn(vma, start) : 0;
-	const char *why;
+	enum hugepoison_reason why;
 
 	if (!hugepoison_get_small_rmap())
-		return NULL;
+		return 0;
 	if (vma->vm_flags & VM_MAYSHARE)
 		why = hugepoison_narrow_shared(vma, start);
 	else
@@ -141,25 +140,25 @@ static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
 /*
  * Narrow what is mapped at @address, whatever that is by now.
  *
- * Return: NULL when a fault is worth another try, else why it is not.
+ * Return: 0 when a fault is worth another try, else why it is not.
  */
-static const char *hugepoison_narrow(struct mm_struct *mm,
-				     unsigned long address)
+static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
+						unsigned long address)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, address);
-	const char *why;
+	enum hugepoison_reason why;
 
 	mmap_assert_write_locked(mm);
 	if (!vma || !is_vm_hugetlb_page(vma))
-		return NULL;
+		return 0;
 	/* a fault may hold this VMA's lock alone, and map something meanwhile */
 	vma_start_write(vma);
-	why = hugepoison_vma_is_wide(vma);
+	why = hugepoison_why_wide(vma);
 	if (why)
 		return why;
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW ||
 	    hugepoison_has_uffd_poison(vma, address))
-		return NULL;
+		return 0;
 	return hugepoison_narrow_vma(vma, address);
 }
 

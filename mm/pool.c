@@ -442,14 +442,14 @@ static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 
 static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
-	const char *why = "there is no memory for a fresh one now";
+	enum hugepoison_reason why = HUGEPOISON_WHY_NO_FRESH;
 
 	if (!hugepoison_pool_replacing())
-		why = "replace is off";
+		why = HUGEPOISON_WHY_REPLACE_OFF;
 	else if (hstate_is_gigantic(h))
-		why = "a fresh one is being looked for";
+		why = HUGEPOISON_WHY_REFILLING;
 	pr_err("%#lx: the pool of %lu kB hugepages is one smaller: %s\n", pfn,
-	       huge_page_size(h) >> 10, why);
+	       huge_page_size(h) >> 10, hugepoison_why(why));
 }
 
 /*

@@ -33,23 +33,24 @@ static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 }
 
 /*
- * Why a poisoned hugepage cannot be unpoisoned now, NULL when it can. In a file
+ * Why a poisoned hugepage cannot be unpoisoned now, 0 when it can. In a file
  * it can whoever maps it, and so it can where private mappings keep it: its data
  * is all there. Elsewhere there may be the @expected references, and no others.
  */
-static const char *hugepoison_in_use(struct hugepoison_record *record,
-				     struct folio *folio, int expected)
+static enum hugepoison_reason
+hugepoison_why_in_use(struct hugepoison_record *record, struct folio *folio,
+		      int expected)
 {
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return "which pages are bad was lost for want of memory";
+		return HUGEPOISON_WHY_UNRELIABLE;
 	if (folio_mapping(folio) ||
 	    (record->anon_vma && hugepoison_is_kept(folio, record->anon_vma)))
-		return NULL;
+		return 0;
 	if (folio_mapped(folio))
-		return "it is mapped: end the processes that map it";
+		return HUGEPOISON_WHY_MAPPED;
 	if (folio_ref_count(folio) > expected)
-		return "somebody holds a reference to it";
-	return NULL;
+		return HUGEPOISON_WHY_REFERENCED;
+	return 0;
 }
 
 /*
@@ -100,19 +101,20 @@ static int hugepoison_undo(struct hugepoison_record *record,
 			   struct folio *folio, unsigned long pfn,
 			   int expected, unsigned long *left)
 {
-	const char *why = hugepoison_in_use(record, folio, expected);
+	enum hugepoison_reason why = hugepoison_why_in_use(record, folio,
+							   expected);
 	struct page *page = pfn_to_page(pfn);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (!why && !hugepoison_is_raw(folio, page))
-		why = "no error was reported in that page, but in others of its hugepage";
+		why = HUGEPOISON_WHY_NOT_RAW;
 	if (!why && hugepoison_is_lost(record, pfn))
-		why = "it is good, but what was in it is lost: punch it out of its file";
+		why = HUGEPOISON_WHY_LOST;
 	if (!why)
 		*left = hugepoison_forget(folio, page);
 	spin_unlock_irq(&hugetlb_lock);
 	if (why) {
-		pr_err("%#lx: not unpoisoned: %s\n", pfn, why);
+		pr_err("%#lx: not unpoisoned: %s\n", pfn, hugepoison_why(why));
 		return -EBUSY;
 	}
 	if (*left)
