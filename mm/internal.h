@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory errors in hugepages: what our files have of each other.
+ * Memory errors in hugepages: what the files in mm/hugepoison/ share.
  *
- * What the hooks in stock files call is in linux/hugepoison.h.
+ * linux/hugepoison.h declares what the hooks in stock files call.
  *
- * Locks, outermost first. Nobody takes mmap_lock or the inode lock with mf_mutex
- * held: the owner of an address space may keep mmap_lock for as long as he likes,
- * and all errors would wait for him.
+ * Locks, outermost first. mmap_lock and the inode lock are never taken with mf_mutex
+ * held: a process can hold its mmap_lock for as long as it likes, and all errors
+ * would wait for it.
  *
  *	mmap_lock		narrowing and promoting, for writing
  *	inode lock		heal; mmap() of a file takes it under mmap_lock
  *	hugepoison_heal_mutex	one heal at a time
  *	mf_mutex		one error at a time; the records
- *	hugetlb VMA lock	page tables that are shared
+ *	hugetlb VMA lock	shared page tables
  *	folio lock		which pages faults may map
  *	i_mmap_rwsem		the mappings of a file's hugepage
- *	anon_vma		those of a private one
+ *	anon_vma		the mappings of a private hugepage
  *	page table lock		an entry
  *	hugetlb_lock		the list of raw pages, the pool
  *	hugepoison_records_lock	the records, for faults
  *
- * The lock of the fresh hugepage of a heal is taken outside of mf_mutex, see
+ * A heal takes the folio lock of its fresh hugepage outside of mf_mutex, see
  * hugepoison_end_exchange().
  */
 #ifndef _MM_HUGEPOISON_INTERNAL_H
@@ -32,12 +32,12 @@
 struct anon_vma;
 struct workqueue_struct;
 
-/* What becomes of those who touch a file's hugepage. */
+/* What an access to a hugepage gets. */
 enum hugepoison_fate {
-	HUGEPOISON_HEALTHY,	/* there is no error in it, or no hugepage */
-	HUGEPOISON_NARROW,	/* they lose the raw pages */
-	HUGEPOISON_WIDE,	/* they lose all of it */
-	HUGEPOISON_UNDECIDED,	/* its error is being handled */
+	HUGEPOISON_HEALTHY,	/* all pages: no error, or no hugepage there */
+	HUGEPOISON_NARROW,	/* all pages but the raw ones */
+	HUGEPOISON_WIDE,	/* no page */
+	HUGEPOISON_UNDECIDED,	/* the handler has yet to decide */
 };
 
 /*
@@ -68,9 +68,9 @@ enum hugepoison_reason {
 	NR_HUGEPOISON_REASONS
 };
 
-/* Some of those who map a poisoned hugepage; each holds its address space. */
+/* Some mappings of a poisoned hugepage, with a reference to each address space. */
 struct hugepoison_mappers {
-	unsigned int skip;	/* so many of them are passed over */
+	unsigned int skip;	/* how many mappings to pass over first */
 	unsigned int nr;
 	struct hugepoison_mapper {
 		struct mm_struct *mm;
@@ -79,7 +79,7 @@ struct hugepoison_mappers {
 };
 
 /**
- * struct hugepoison_rmap_lock - what keeps the mappings of a hugepage as they are
+ * struct hugepoison_rmap_lock - the lock that keeps a hugepage's mappings unchanged
  * @mapping: its file, i_mmap_rwsem held for writing; or
  * @anon_vma: of a private hugepage, held for reading
  */
@@ -89,8 +89,8 @@ struct hugepoison_rmap_lock {
 };
 
 /*
- * What can become of a hugepage in which an error was reported. To add one:
- * name it here, give it a line in the table, and test how it comes about.
+ * How the handling of an error can end. To add an outcome: name it here, give it a line
+ * in hugepoison_actions[], and write a test that brings it about.
  */
 enum hugepoison_outcome {
 	HUGEPOISON_NARROWED,
@@ -108,45 +108,44 @@ enum hugepoison_outcome {
 };
 
 /*
- * What has become of a hugepage so far. hugepoison_become() alone changes it, from one
- * of hugepoison_steps[] to the next. To add one: give it its steps, and say in
- * hugepoison_is_open() and hugepoison_is_whole() what it is.
+ * The state of a poisoned hugepage. Only hugepoison_become() changes it, by the steps in
+ * hugepoison_steps[]. To add a state: add its steps, and decide about it in
+ * hugepoison_is_open() and hugepoison_is_whole().
  */
 enum hugepoison_state {
 	HUGEPOISON_STATE_NEW,		/* the handler has yet to decide */
 	HUGEPOISON_STATE_FAILED,	/* not contained: the worker tries again */
-	HUGEPOISON_STATE_NARROWED,	/* the raw pages alone are out of use */
-	HUGEPOISON_STATE_CONTAINED,	/* all of it is, and a file has it */
-	HUGEPOISON_STATE_PINNED,	/* all of it is, and somebody holds it */
-	HUGEPOISON_STATE_ISOLATED,	/* all of it is, and nobody has it */
-	HUGEPOISON_STATE_LEAVING,	/* it comes apart */
-	HUGEPOISON_STATE_RELEASED,	/* a raw page is left of it */
+	HUGEPOISON_STATE_NARROWED,	/* out of use: the raw pages */
+	HUGEPOISON_STATE_CONTAINED,	/* all pages; in the page cache */
+	HUGEPOISON_STATE_PINNED,	/* all pages; users have references */
+	HUGEPOISON_STATE_ISOLATED,	/* all pages; only the handler has it */
+	HUGEPOISON_STATE_LEAVING,	/* it is being dissolved */
+	HUGEPOISON_STATE_RELEASED,	/* dissolved: the record of a raw page */
 	NR_HUGEPOISON_STATES
 };
 
 /**
- * struct hugepoison_record - one poisoned hugepage, or what was left of it
+ * struct hugepoison_record - one poisoned hugepage, or a raw page of a former one
  * @node: in hugepoison_records, by @pfn
- * @rcu: readers of the gauges go by the hash without a lock
- * @pfn: page frame of the hugepage's head; where the healthy pages are back in
- *	 use, of the one raw page that is not
+ * @rcu: readers of the gauges walk the hash table without a lock
+ * @pfn: page frame of the hugepage's head; of the raw page in state RELEASED
  * @order: of the hugepage
  * @nid: node it is on, also when its memory is offline
- * @nr_bad: base pages out of use, as counted in HardwareCorrupted; with the raw page
- *	    of the error at hand, which is counted there in the end
- * @state: changed under mf_mutex by hugepoison_become(); page faults read it without,
- *	   and keep the record by hugepoison_records_lock
- * @eager: how many times more the worker looks for mappers to narrow for
- * @pass: when it did last
- * @looked: the same, in jiffies
- * @round: when the worker looked last whether it can be released
- * @unlogged: raw page of which the worker has to tell in the log, 0 for none
+ * @nr_bad: base pages out of use, as counted in HardwareCorrupted; includes the raw
+ *	    page of the error at hand, which is counted there at the end
+ * @state: hugepoison_become() changes it under mf_mutex; page faults read it without
+ *	   mf_mutex, hugepoison_records_lock keeps the record
+ * @eager: how many passes of the narrow worker are left for this hugepage
+ * @pass: the narrow worker's last pass over it
+ * @looked: when that was, in jiffies
+ * @round: the release worker's last round over it
+ * @unlogged: raw page that the narrow worker has yet to log, 0 for none
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
- * @lost: which of its raw pages are good memory, kept from use as what was in
- *	  them is lost, see heal.c; subpages, @nr_lost of them
- * @nr_lost: how many there are
- * @anon_vma: of a private hugepage, with a reference: it finds the mappers
+ * @lost: raw pages that are good memory, out of use because their contents are
+ *	  lost, see heal.c; @nr_lost subpages
+ * @nr_lost: number of entries in @lost
+ * @anon_vma: of a private hugepage, with a reference, to find the mappings
  */
 struct hugepoison_record {
 	struct hlist_node node;
@@ -175,18 +174,18 @@ struct hugepoison_error {
 	struct folio *folio;
 	bool referenced;
 	bool migratable_cleared;
-	bool accessed;		/* by current, which is to be signalled */
+	bool accessed;		/* by current, which gets the signal */
 	unsigned int order;
 	struct hugepoison_record *record;
 	u64 begin;
-	struct folio *held;		/* locked before the error is recorded */
+	struct folio *held;		/* locked since before the error is recorded */
 	struct hugepoison_rmap_lock rmap;	/* of @held */
-	struct anon_vma *unused;	/* to be put when the locks are dropped */
+	struct anon_vma *unused;	/* to put after the locks are dropped */
 };
 
 /*
- * When something begins of which a trace event tells at its end; @traced is
- * trace_EVENT_enabled(), a no-op as long as nobody listens.
+ * The start time that a trace event reports at the end of an operation. @traced is
+ * trace_EVENT_enabled(): a no-op while the event is off.
  */
 static inline u64 hugepoison_trace_begin(bool traced)
 {
@@ -221,13 +220,13 @@ bool hugepoison_page_is_raw(struct folio *folio, unsigned long at);
 bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);
 
-/* record.c: what is known of a poisoned hugepage */
+/* record.c: the record of a poisoned hugepage */
 bool hugepoison_handled_recently(void);
 bool hugepoison_handling_now(void);
 enum hugepoison_fate hugepoison_fate(struct folio *folio);
 void hugepoison_refilled(unsigned int order, int nid, int from);
 
-/* queue.c: what is left to do after an error */
+/* queue.c: the workers' works, and when they run */
 void hugepoison_queue_narrow_folio(struct folio *folio);
 void hugepoison_await_handled(void);
 
@@ -247,11 +246,11 @@ struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 /* mapping.c: what a narrowed VMA is */
 enum hugepoison_reason hugepoison_why_wide(struct vm_area_struct *vma);
 
-/* private.c: what a narrowed private mapping has */
+/* private.c: the pages of a narrowed private mapping */
 bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
 				    unsigned long address);
 
-/* fate.c: what a mapping has lost */
+/* fate.c: what a mapping loses of a hugepage */
 enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 					     unsigned long address);
 
@@ -259,7 +258,7 @@ enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 
-/* unmap.c: take a poisoned hugepage away from every mapper */
+/* unmap.c: unmap a poisoned hugepage */
 bool hugepoison_lock_rmap(struct folio *folio, struct hugepoison_rmap_lock *rmap,
 			  bool wait);
 void hugepoison_unlock_rmap(struct hugepoison_rmap_lock *rmap);
@@ -268,7 +267,7 @@ void hugepoison_release_rmap(void);
 void hugepoison_unmap_small(struct folio *folio, struct page *page,
 			    unsigned long nr_pages);
 
-/* mappers.c: narrow for others */
+/* mappers.c: narrow mappings of other processes */
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: faults of private mappings, and the way back.
+ * Memory errors in hugepages: faults of private mappings, and promoting them.
  *
- * Included by hugepoison/hugetlb.c. A fault maps what the mapping has of its
- * hugepage. Where the process has discarded a page it gets one of its own, as in
- * a private mapping of any file: this is how a private raw page heals. When
- * nothing is lost any more and the pool has a hugepage to spare, that fault
- * makes all of a 2 MiB range a hugepage again. Without one the range waits for
- * it in a list. A 1 GiB range goes on with its 2 MiB blocks: copying it would
- * hold mmap_lock for too long.
+ * Included by hugepoison/hugetlb.c. A fault maps the pages that the mapping has of
+ * its hugepage. Where the process has discarded a page the fault allocates an
+ * anonymous page, as in a private mapping of any file: so a private raw page heals.
+ * When no page is poisoned and the pool has a hugepage to spare, that fault makes a
+ * 2 MiB range a hugepage again. If the pool has none the range waits in a list. A
+ * 1 GiB range stays mapped by 2 MiB blocks: copying it would hold mmap_lock too long.
  */
 #include <linux/oom.h>
 
 /* --- promote ---------------------------------------------------------------- */
 
 /*
- * Whether a page can go over into a hugepage, and its entry with it. Entries of
- * the poisoned hugepage are dropped first.
+ * Whether a page can be copied to a hugepage and its entry dropped. Entries of the
+ * poisoned hugepage are cleared before.
  */
 static bool hugepoison_is_plain(struct vm_area_struct *vma,
 				unsigned long address, pte_t entry)
@@ -34,7 +33,7 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	       !PageHWPoison(page);
 }
 
-/* Whether that is so of all that the page table maps. */
+/* Whether all pages of the page table are plain. */
 static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 {
 	unsigned long address = vma->vm_start;
@@ -55,7 +54,7 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 	return pte == end;
 }
 
-/* Whether the mapping has lost something of its hugepage: no more than raw pages. */
+/* Whether a page of the mapping's hugepage is poisoned: raw pages only can be. */
 static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
@@ -75,10 +74,10 @@ static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
 }
 
 /*
- * Return: false when something in the range of 2 MiB is lost, is no plain page, or the
- * file has something there, which the mapping sees where it has discarded. A
- * copy that was lost is no plain page. mmap_lock is held for reading at least; it
- * keeps the page table.
+ * Whether a range of 2 MiB can become a hugepage: no page is poisoned, all pages are
+ * plain, and the file has no hugepage there, which the mapping would see where it has
+ * discarded. A poisoned copy is not plain. mmap_lock, held at least for reading, keeps
+ * the page table.
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
@@ -86,7 +85,7 @@ static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 	       !hugepoison_range_is_poisoned(vma) && hugepoison_table_is_plain(vma);
 }
 
-/* Whether a page has no users but those who map it, and the swap cache. */
+/* Whether only mappings and the swap cache have references to a page. */
 static bool hugepoison_is_only_mapped(struct folio *folio)
 {
 	return folio_ref_count(folio) ==
@@ -94,9 +93,9 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 }
 
 /*
- * Whether nobody else has the hugepage that the range is copied from: besides the
- * mapping's reference and, while it is poisoned, the handler's. A shared hugepage is
- * read-only.
+ * Whether the hugepage that the range is copied from has no references but the
+ * mapping's and, while it is poisoned, the handler's: else a device may be writing to
+ * it. A shared hugepage is read-only.
  */
 static bool hugepoison_held_is_unused(struct vm_area_struct *vma)
 {
@@ -108,8 +107,8 @@ static bool hugepoison_held_is_unused(struct vm_area_struct *vma)
 }
 
 /*
- * Copy a page, or what the mapping has discarded: zeros. Return: false where a
- * device, say, may be writing to it, or for a bad page.
+ * Copy a page to the fresh hugepage, or zeros for a discarded one. Return: false for a
+ * bad page, or one with other users: a device may be writing to it.
  */
 static bool hugepoison_copy_page(struct vm_area_struct *vma,
 				 unsigned long address, struct folio *fresh)
@@ -143,8 +142,8 @@ static bool hugepoison_copy_range(struct vm_area_struct *vma,
 }
 
 /*
- * With no access allowed nobody comes to the pages: not by a fault, as the VMA is
- * locked, nor without one, as get_user_pages_fast() and its users then fault.
+ * Change the protection of the range. With VM_NONE nobody can access the pages during
+ * the copy: a fault blocks on the VMA lock, and get_user_pages_fast() has to fault.
  */
 static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 {
@@ -152,7 +151,7 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 
 	vma->vm_page_prot = prot;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
-	/* with the old access back, the first write makes a page writable again */
+	/* after the old protection is back, write faults make pages writable again */
 	change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
 	tlb_finish_mmu(&tlb);
 }
@@ -176,8 +175,8 @@ static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 }
 
 /*
- * The cgroup is charged for what the mapping has reserved already: the poisoned
- * hugepage was a part of that, the fresh one is now.
+ * Uncharge the reservation of the fresh hugepage: the cgroup is charged for the
+ * mapping's reservation already, and the fresh one takes the poisoned one's part.
  */
 static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 					 struct folio *fresh)
@@ -192,7 +191,7 @@ static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 	spin_unlock_irq(&hugetlb_lock);
 }
 
-/* The fresh hugepage takes the place of the base pages. */
+/* Map the fresh hugepage in place of the base pages. */
 static void hugepoison_map_fresh(struct vm_area_struct *vma,
 				 struct folio *fresh, pte_t *ptep)
 {
@@ -213,10 +212,10 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
 }
 
 /*
- * Copy the range's pages to the fresh hugepage, and map it in their place. The
- * anon_vma's lock keeps the reverse map's walks out of a page table that is about
- * to go. i_mmap_rwsem is held until it is mapped: a hole or a truncation comes before
- * the copy, or finds the mapping.
+ * Copy the range's pages to the fresh hugepage, and map it in their place. The anon_vma
+ * lock keeps reverse map walks out of the page table, which is freed. i_mmap_rwsem is
+ * held until the hugepage is mapped: a hole or truncation comes before the copy, or
+ * finds the mapping.
  */
 static bool hugepoison_collapse_range(struct vm_area_struct *vma,
 				      struct folio *fresh, pte_t *ptep)
@@ -247,8 +246,9 @@ static bool hugepoison_collapse_range(struct vm_area_struct *vma,
 }
 
 /*
- * The hugetlb VMA that a narrowed one was: it takes a hugepage from what it has
- * reserved, or where the poisoned one was that, from the pool.
+ * Make a pseudo VMA: the hugetlb VMA that the narrowed one was. alloc_hugetlb_folio()
+ * takes a hugepage from its reservation, or from the pool where the poisoned hugepage
+ * has used that up.
  */
 static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
 				       struct vm_area_struct *vma)
@@ -268,13 +268,13 @@ static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
 }
 
 /*
- * Make a narrowed private range of 2 MiB a hugepage again. Return: false where it, or
- * the pool, is not as it has to be.
+ * Make a narrowed private range of 2 MiB a hugepage again. Return: false if the range
+ * cannot become one now, or the pool has none.
  */
 static bool hugepoison_promote_range(struct vm_area_struct *vma)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
-	/* where the hugepage's own entry is to be, if there are page tables */
+	/* the hugepage's entry goes here, if there are page tables */
 	pte_t *slot = (pte_t *)mm_find_pmd(vma->vm_mm, vma->vm_start);
 	struct vm_area_struct pseudo_vma;
 	struct folio *fresh;
@@ -291,7 +291,7 @@ static bool hugepoison_promote_range(struct vm_area_struct *vma)
 	fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
 	if (IS_ERR(fresh))
 		return false;
-	/* once it is mapped the file may take it away */
+	/* once it is mapped, truncation may free it */
 	pfn = folio_pfn(fresh);
 	done = hugepoison_collapse_range(vma, fresh, slot);
 	trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
@@ -305,10 +305,10 @@ static bool hugepoison_promote_range(struct vm_area_struct *vma)
 }
 
 /*
- * One try. What stands against it may stay (a page that a device has pinned, a cgroup
- * at its limit), and each waits for the LRU lists of all CPUs and takes a hugepage
- * out of the pool for a while: so no fault tries again before a discard. A task does
- * once, if the range waits for that.
+ * Try once to promote a private range. The obstacle may last (a pinned page, a cgroup
+ * at its limit), and each try drains the LRU lists of all CPUs and takes a hugepage
+ * from the pool for a while. So after a failure no fault tries again until the process
+ * discards something; one task does if the range is listed.
  */
 static void hugepoison_promote_private(struct mm_struct *mm,
 				       unsigned long address)
@@ -321,7 +321,7 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 	if (check_stable_address_space(mm) || !vma ||
 	    !hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
 		return;
-	/* the lock was dropped since the fault: a GiB may be here by now */
+	/* mmap_lock was dropped since the fault: a 1 GiB range may be here now */
 	size = huge_page_size(hstate_vma(vma));
 	priv = vma->vm_private_data;
 	if (!priv || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
@@ -332,10 +332,10 @@ static void hugepoison_promote_private(struct mm_struct *mm,
 	WRITE_ONCE(priv->tried, true);
 }
 
-/* Make the range a hugepage, if it still can be one; no lock is held. */
+/* Promote the range if that is still possible; no lock is held. */
 static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 {
-	/* pages on their way to the LRU lists have a reference too many */
+	/* a page in a CPU's LRU batch has one reference too many */
 	lru_add_drain_all();
 	if (mmap_write_lock_killable(mm))
 		return;
@@ -346,14 +346,14 @@ static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 /* --- a range that waits for a hugepage --------------------------------------- */
 
 /*
- * How often the worker looks at the pool while a range waits, and at how many ranges
- * each time. A range gets one hugepage to try with: where it cannot take that, with a
- * pinned page, say, it waits no more.
+ * How often the worker looks at the pool while ranges wait, and at how many ranges each
+ * time. A range gets one try: if that fails, for a pinned page say, the range is not
+ * listed again.
  */
 #define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
 #define HUGEPOISON_PROMOTE_BATCH	64
 
-/* Hugepages that the pool has not promised, and what it may take more of. */
+/* Free hugepages that are not reserved, and the surplus that the pool may still add. */
 static long hugepoison_nr_spare(struct hstate *h)
 {
 	long spare = READ_ONCE(h->free_huge_pages) -
@@ -365,8 +365,8 @@ static long hugepoison_nr_spare(struct hstate *h)
 }
 
 /*
- * A task on its way to user mode: it holds no lock, and is charged. It may have
- * another address space by now, or another mapping at the address.
+ * Promote from a task that returns to user mode: it holds no lock, and its cgroup is
+ * charged. The address space, or the mapping at the address, may be another one by now.
  */
 static void hugepoison_promote_task(struct callback_head *work)
 {
@@ -381,7 +381,7 @@ static void hugepoison_promote_task(struct callback_head *work)
 }
 
 #ifdef CONFIG_MEMCG
-/* One that computes, of the first threads of a process, NULL for none. RCU held. */
+/* A running task among a process's first threads, or NULL. RCU read lock held. */
 static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 						  struct mm_struct *mm)
 {
@@ -399,8 +399,8 @@ static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 #endif
 
 /*
- * A task of an address space that will soon return to user mode, with a reference;
- * NULL where they sleep, or none is known.
+ * A task of the address space that will soon return to user mode, with a reference;
+ * NULL if all of them sleep, or the owner is unknown.
  */
 static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 {
@@ -419,9 +419,9 @@ static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 }
 
 /*
- * The first range of the list is left to a task, or goes to the end of the list.
+ * Hand the first listed range to a task, or move it to the end of the list.
  *
- * Return: 1 for the first, 0 for the second, -ENOENT for an empty list.
+ * Return: 1 if handed over, 0 if moved, -ENOENT for an empty list.
  */
 static int hugepoison_promote_next(void)
 {
@@ -466,8 +466,8 @@ static void hugepoison_promote_work(struct work_struct *work)
 static DECLARE_DELAYED_WORK(hugepoison_promote_dwork, hugepoison_promote_work);
 
 /*
- * The pool has no hugepage to spare: a range waits for one. The process pays for
- * the entry, and a mapping has one at a time.
+ * Add a range to the list that waits for a hugepage. The process's cgroup is charged
+ * for the list entry, and a mapping has at most one.
  */
 static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 {
@@ -500,10 +500,9 @@ static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 /* --- faults --------------------------------------------------------------- */
 
 /*
- * Whether a fault may find a hugepage for all of its range: nobody has tried in
- * this fault, and its next visit will say so; the range has not failed to take one;
- * the file has nothing here, the pool has one to spare, and nothing is lost any
- * more. The first questions cost least.
+ * Whether a fault should try to promote its range: this fault has not tried yet and
+ * will set FAULT_FLAG_TRIED when it returns, no try has failed, the file has no
+ * hugepage here, the pool has one to spare, and no page is poisoned. Cheap tests first.
  */
 static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 {
@@ -521,7 +520,7 @@ static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 	}
 	if (!hugepoison_range_is_whole(vmf->vma))
 		return false;
-	/* somebody may look at the hugepage just now: a task tries once more, later */
+	/* a short reference to the hugepage may spoil this try: a task tries again */
 	hugepoison_queue_promotion(vmf->vma);
 	return true;
 }
@@ -537,8 +536,8 @@ static vm_fault_t hugepoison_promote_private_fault(struct vm_fault *vmf)
 }
 
 /*
- * A write: the page that the caller has ready becomes the process's own. The caller
- * gives its reference back, as nothing is to be done.
+ * A write fault: fill and map the page that the caller has allocated. On
+ * VM_FAULT_NOPAGE the caller drops its reference.
  */
 static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 				       struct folio *folio)
@@ -551,8 +550,8 @@ static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 }
 
 /*
- * A page of the process's own where the file has no poisoned hugepage: healthy
- * ones are never mapped below their size.
+ * A read fault where the file has no poisoned hugepage: map an anonymous page, as a
+ * healthy hugepage is never mapped below its size.
  */
 static vm_fault_t hugepoison_anon_fault(struct vm_fault *vmf,
 					struct folio *folio)
@@ -572,9 +571,9 @@ static vm_fault_t hugepoison_anon_fault(struct vm_fault *vmf,
 }
 
 /*
- * A poisoned hugepage that the process must not write to: its file's, or its
- * own while another process shares it. It is locked, and preemption off: with a
- * page table there, nothing is allocated.
+ * A fault on a poisoned hugepage that the process must not write to: the file's, or the
+ * mapping's while another process shares it. The folio is locked and preemption off:
+ * nothing is allocated here, as the page table is there.
  */
 static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 					   struct folio *folio)
@@ -589,8 +588,8 @@ static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 }
 
 /*
- * The mapping has no page of its own at a fault, and its file no poisoned hugepage;
- * if it has by now the fault comes again.
+ * A fault where neither the mapping nor the file has a poisoned hugepage. If the file
+ * has one by now the fault comes again.
  */
 static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 {
@@ -615,7 +614,7 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 
 	if (folio)
 		folio_unlock(folio);
-	/* memory may be short: nobody is to wait for the file's folio meanwhile */
+	/* allocating may take long: not with the file's folio locked */
 	if (anon)
 		ret = hugepoison_anon_fault(vmf, folio);
 	if (folio)
@@ -623,7 +622,7 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 	return ret ?: hugepoison_promote_private_fault(vmf);
 }
 
-/* The mapping has no page of its own here: its file's, or a new one. */
+/* The mapping has no page here: map the file's, or a new one. */
 static vm_fault_t hugepoison_discarded_fault(struct vm_fault *vmf)
 {
 	struct folio *folio = hugepoison_lock_briefly(vmf);
@@ -647,10 +646,10 @@ static vm_fault_t hugepoison_discarded_fault(struct vm_fault *vmf)
 }
 
 /*
- * The mapping has its hugepage here, locked. One that is healthy, as its errors
- * were undone, stays mapped as it is.
+ * A fault where the mapping holds its hugepage, locked. A hugepage that is healthy,
+ * because its errors were undone, stays mapped below its size.
  *
- * Return: 0 where the error handler has yet to decide.
+ * Return: 0 if the error handler has yet to decide.
  */
 static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
 					struct folio *folio)
@@ -671,8 +670,8 @@ static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
 }
 
 /*
- * Nothing is mapped at a fault in a narrowed private VMA. Where the mapping discards
- * the page meanwhile nothing is mapped, and the fault comes again.
+ * A fault on a none entry of a narrowed private VMA. If the process discards the page
+ * meanwhile nothing gets mapped, and the fault comes again.
  */
 static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 {
@@ -680,7 +679,7 @@ static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 	struct folio *folio = priv ? priv->folio : NULL;
 	vm_fault_t ret;
 
-	/* what the OOM reaper took of a dying process is not to be filled again */
+	/* pages that the OOM reaper took from a dying process must not come back */
 	ret = check_stable_address_space(vmf->vma->vm_mm);
 	if (ret)
 		return ret;
@@ -702,8 +701,8 @@ static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
  * @vma: a narrowed private VMA
  * @address: where nothing is mapped
  *
- * Then a copy is not allocated, and not charged. Only fork could take the answer
- * back, and it waits for the fault.
+ * If so the fault allocates and charges no page. Only fork could change the answer,
+ * and fork waits for the fault's lock.
  *
  * Context: mmap_lock or the VMA's lock held for reading.
  * Return: true where the process writes to its hugepage.
