@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: a hugetlb VMA becomes a narrowed one, and one again.
+ * Memory errors in hugepages: narrow a hugetlb VMA, and promote it again.
  *
- * Included by hugepoison/hugetlb.c. Private mappings go back by promote.c.
+ * Included by hugepoison/hugetlb.c. promote.c promotes private mappings.
  */
 
-/* Make the hugepage at @start a VMA of its own; ERR_PTR() if that cannot be. */
+/* Split the range of one hugepage off as a VMA of its own, or return ERR_PTR(). */
 static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 						     unsigned long start,
 						     unsigned long end)
@@ -21,9 +21,9 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 }
 
 /*
- * From a hugetlb VMA to an ordinary one. The hugetlb VMA lock goes with the
- * flag; whoever waits for it finds it detached. i_mmap_rwsem keeps those away
- * who come by the file: they look at the flag to know what the entries are.
+ * Make a hugetlb VMA an ordinary one. The hugetlb VMA lock is freed with the flag; a
+ * waiter for the lock finds it detached. i_mmap_rwsem keeps walks of the file's
+ * mappings out: by the flag they decide what the entries are.
  */
 static void hugepoison_make_narrow(struct vm_area_struct *vma)
 {
@@ -40,7 +40,7 @@ static void hugepoison_make_narrow(struct vm_area_struct *vma)
 	i_mmap_unlock_write(mapping);
 }
 
-/* Why a VMA could not be made one of its own. */
+/* Why a VMA could not be split. */
 static enum hugepoison_reason hugepoison_why_whole(struct vm_area_struct *error)
 {
 	return PTR_ERR(error) == -ENOMEM ? HUGEPOISON_WHY_MAP_COUNT :
@@ -65,7 +65,7 @@ hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start)
 	return 0;
 }
 
-/* The hugepage, or the file's that is to come, becomes a narrowed VMA's. */
+/* Make a private hugetlb VMA a narrowed one, which holds the hugepage it had. */
 static void hugepoison_make_private(struct vm_area_struct *vma,
 				    struct hugepoison_private *priv)
 {
@@ -73,7 +73,7 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
 
 	vma_start_write(vma);
 	i_mmap_lock_write(mapping);
-	/* a hole takes the entry away, and its reference, with i_mmap_rwsem alone */
+	/* punching a hole clears the entry and drops its reference under i_mmap_rwsem */
 	priv->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
 								vma->vm_start));
 	if (priv->folio)
@@ -83,7 +83,7 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
 	priv->reserved = vma->vm_private_data;
 	priv->added = VM_NORESERVE & ~vma->vm_flags;
 	vma->vm_private_data = priv;
-	/* pairs with hugepoison_vma_keeps(): the flag tells what it is */
+	/* pairs with hugepoison_vma_keeps(): the flag says what the pointer is */
 	smp_wmb();
 	vm_flags_mod(vma, VM_NORESERVE, VM_HUGETLB);
 	vma_set_page_prot(vma);
@@ -91,8 +91,8 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
 }
 
 /*
- * Narrow a private mapping of the hugepage at @start. Nothing is charged or
- * committed: the hugepage stays in use, as it was.
+ * Narrow a private mapping of the hugepage at @start. No memory is committed, as the
+ * hugepage stays in use.
  *
  * Return: 0 when it is done, else why it cannot be now.
  */
@@ -114,7 +114,7 @@ hugepoison_narrow_private(struct vm_area_struct *vma, unsigned long start)
 	return 0;
 }
 
-/* The VMA that is narrowed is a user of what counts such mappings from now on. */
+/* Narrow a VMA. A narrowed VMA is a user of the key that counts small mappings. */
 static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
 						    unsigned long address)
 {
@@ -138,9 +138,9 @@ static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
 }
 
 /*
- * Narrow what is mapped at @address, whatever that is by now.
+ * Narrow the mapping at @address, if that is still a hugetlb VMA with an error.
  *
- * Return: 0 when a fault is worth another try, else why it is not.
+ * Return: 0 when the fault is worth another try, else why it is not.
  */
 static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
 						unsigned long address)
@@ -151,7 +151,7 @@ static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
 	mmap_assert_write_locked(mm);
 	if (!vma || !is_vm_hugetlb_page(vma))
 		return 0;
-	/* a fault may hold this VMA's lock alone, and map something meanwhile */
+	/* a fault with only this VMA's lock may be mapping something */
 	vma_start_write(vma);
 	why = hugepoison_why_wide(vma);
 	if (why)
@@ -162,13 +162,13 @@ static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
 	return hugepoison_narrow_vma(vma, address);
 }
 
-/* --- the way back ---------------------------------------------------------------- */
+/* --- promote ---------------------------------------------------------------------- */
 
 /*
- * From a narrowed shared VMA back to a hugetlb VMA. Nothing may be left in its page
- * tables, and no page table where the hugepage's own entry is to be. The lock of the
- * hugetlb VMA is there before a hole can find the VMA: it would unlock what it found
- * no lock to take of.
+ * Make a narrowed shared VMA a hugetlb VMA again. Its entries are cleared, and its page
+ * tables freed where the hugepage's entry goes. The hugetlb VMA lock is allocated
+ * before punching a hole can find the VMA: else that would unlock a lock that it has
+ * not taken.
  */
 static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 {
@@ -178,7 +178,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	struct mmu_gather tlb;
 
 	mmap_assert_write_locked(mm);
-	/* mmap_lock was dropped since the fault: a private one may be here by now */
+	/* mmap_lock was dropped since the fault: a private VMA may be here now */
 	if (!vma || !hugepoison_vma_is_narrowed(vma) ||
 	    !(vma->vm_flags & VM_MAYSHARE) ||
 	    hugepoison_vma_fate(vma, address) != HUGEPOISON_HEALTHY)
@@ -204,9 +204,9 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 					 "promoted", begin);
 }
 
-/* --- a narrowed VMA is duplicated, and goes --------------------------------------- */
+/* --- open and close a narrowed VMA ------------------------------------------------- */
 
-/* Each narrowed VMA is a user of the reverse map that counts small mappings. */
+/* Each narrowed VMA is a user of the key that counts small mappings. */
 static void hugepoison_narrowed_open(struct vm_area_struct *vma)
 {
 	hugepoison_dup_small_rmap();
@@ -222,10 +222,10 @@ static void hugepoison_narrowed_close(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vm_op_open - a VMA of a hugetlb file was duplicated
+ * hugepoison_vm_op_open - open a VMA of a hugetlb file that was duplicated
  * @vma: the copy
  *
- * A narrowed VMA has no lock and no reservation of its own to be duplicated.
+ * A narrowed VMA has no hugetlb VMA lock and no reservation to duplicate.
  *
  * Context: mmap_lock held for writing.
  */
@@ -238,7 +238,7 @@ void hugepoison_vm_op_open(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vm_op_close - a VMA of a hugetlb file goes away
+ * hugepoison_vm_op_close - close a VMA of a hugetlb file
  * @vma: the VMA
  *
  * Context: mmap_lock held for writing.
@@ -253,7 +253,7 @@ void hugepoison_vm_op_close(struct vm_area_struct *vma)
 
 /* --- a range that begins or ends in a hugepage -------------------------------------- */
 
-/* The hugetlb VMA that @at, where a range begins or ends, lies in a hugepage of. */
+/* The hugetlb VMA at @at, if @at, an end of a range, is inside a hugepage; or NULL. */
 static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
 						 unsigned long at)
 {
@@ -267,10 +267,10 @@ static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
 }
 
 /*
- * Narrow the hugepage that a range begins or ends in if there is an error, after
- * the error handler has decided.
+ * If the range ends inside a hugepage with an error, wait for the error handler's
+ * decision and narrow the hugepage.
  *
- * Return: true when the range cuts no hugepage there any more.
+ * Return: true when @at is no longer inside a hugepage of a hugetlb VMA.
  */
 static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 {
@@ -303,17 +303,18 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 }
 
 /**
- * hugepoison_narrow_ends - a range of memory could not be discarded
+ * hugepoison_narrow_ends - narrow where a range that cannot be discarded ends
  * @mm: the address space
  * @start: the first byte
- * @end: the first one behind it
+ * @end: the byte after the last
  *
- * A hugetlb mapping can be discarded by hugepages only. The raw page of one that
- * nobody has touched since the error has to be narrowed to be discarded alone.
+ * A hugetlb mapping can discard whole hugepages only. If no fault has narrowed a
+ * hugepage since its error, it has to be narrowed before its raw page can be
+ * discarded alone.
  *
  * Context: Process context, may sleep; mmap_lock held for reading, dropped and
- * taken again: no VMA is what it was.
- * Return: true when it is worth another try.
+ * taken again: the caller's VMAs may be gone.
+ * Return: true when another try may succeed.
  */
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long end)
@@ -324,7 +325,7 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 	if (!first && !last)
 		return false;
 	mmap_read_unlock(mm);
-	/* only an end that was in the way and is not any more is progress */
+	/* progress is an end that was inside a hugepage and no longer is */
 	first &= hugepoison_narrow_at(mm, start);
 	last &= hugepoison_narrow_at(mm, end);
 	mmap_read_lock(mm);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: release them when their last users have left.
+ * Memory errors in hugepages: release a hugepage when its last user has left it.
  *
- * Included by hugepoison/memory-failure.c. The work that the handler and files queue,
- * see queue.c. It is the handler as well of an error that could not be contained when
- * it was reported.
+ * Included by hugepoison/memory-failure.c. The handler and files queue this work, see
+ * queue.c. The worker also contains errors that the handler could not contain when they
+ * were reported.
  */
 
 /*
- * Nobody has the hugepage any more: what was lost of it by an error in another
- * one does not matter now.
+ * Reuse the good pages of a hugepage whose contents were lost by an error in another
+ * hugepage: with the last user gone the contents do not matter.
  *
- * Return: true when nothing of it is bad, and it is back in its pool.
+ * Return: true when no page is bad, and the hugepage is back in its pool.
  */
 static bool hugepoison_reuse_lost(struct hugepoison_record *record,
 				  struct folio *folio)
@@ -37,9 +37,9 @@ static bool hugepoison_reuse_lost(struct hugepoison_record *record,
 }
 
 /*
- * The last user of a hugepage has left it; its pool gets another one.
+ * Release a hugepage whose last user has left it; its pool gets another one.
  *
- * Return: true when it could not be done yet.
+ * Return: true if that is not possible yet.
  */
 static bool hugepoison_release(struct hugepoison_record *record)
 {
@@ -63,9 +63,9 @@ static bool hugepoison_release(struct hugepoison_record *record)
 }
 
 /*
- * Get hold of a poisoned hugepage that came into use after its error. Before it is
- * mapped or in a file a page fault is filling it, and takes the folio lock as if
- * nobody else could have it: leave it alone until then.
+ * Take a reference to a poisoned hugepage that came into use after its error. While a
+ * page fault fills it, the fault sets PG_locked without an atomic operation. So wait
+ * until the hugepage is mapped or in a file.
  */
 static bool hugepoison_get_used(struct folio *folio)
 {
@@ -82,10 +82,10 @@ static bool hugepoison_get_used(struct folio *folio)
 }
 
 /*
- * Contain an error that the handler could not. As if it was reported now, by
- * nobody who needs an answer; but it is counted already.
+ * Contain an error that the handler could not contain, as if it were reported now. The
+ * error is counted already, and no caller needs a result.
  *
- * Return: true when the hugepage has to be looked at again.
+ * Return: true when the worker has to look at the hugepage again.
  */
 static bool hugepoison_retry_contain(struct hugepoison_record *record,
 				     struct folio *folio)
@@ -105,7 +105,7 @@ static bool hugepoison_retry_contain(struct hugepoison_record *record,
 	lockdep_assert_held(&mf_mutex);
 	hugepoison_begin_handling();
 	hugepoison_hold(&err);
-	/* mf_mutex may have been dropped, and the record be another's */
+	/* mf_mutex may have been dropped: the record may have gone or changed */
 	if (err.held != folio ||
 	    hugepoison_lookup(folio_pfn(folio)) != record ||
 	    !hugepoison_is_open(record) || record->referenced == took) {
@@ -127,12 +127,12 @@ static bool hugepoison_retry_contain(struct hugepoison_record *record,
 }
 
 /*
- * Release a hugepage if its last user has left it: no file has it, and the
- * handler's reference is the last one. One that was on its way between free and
- * in use when it went bad, so that the handler got no reference, is free by now,
- * or in use, or still neither.
+ * Release a hugepage if its last user has left it: no file has it, and the handler's
+ * reference is the last one. If the handler got no reference, as the hugepage was on
+ * its way between free and in use, it is free by now, or in use, or still neither.
  *
- * Return: true when it has to be looked at again. A file says when it lets go.
+ * Return: true when the worker has to look at the hugepage again. A file queues the
+ * worker when it drops the hugepage.
  */
 static bool hugepoison_try_release(struct hugepoison_record *record)
 {
@@ -153,7 +153,7 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 	return hugepoison_release(record);
 }
 
-/* A hugepage that had users and that this round has not looked at yet. */
+/* A hugepage that awaits its release and that this round has not visited yet. */
 static struct hugepoison_record *hugepoison_next_to_release(unsigned int round)
 {
 	struct hugepoison_record *record;
@@ -167,10 +167,10 @@ static struct hugepoison_record *hugepoison_next_to_release(unsigned int round)
 }
 
 /*
- * One of them; mf_mutex is dropped after each, as finding a fresh hugepage may
- * take a while. @delay is when to look again, in jiffies, 0 for not at all.
+ * Try to release the next hugepage. mf_mutex is dropped after each, as allocating a
+ * fresh hugepage may take long. @delay gets when to look again, in jiffies, 0 for never.
  *
- * Return: false when this round has looked at all of them.
+ * Return: false when this round has visited all of them.
  */
 static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 {
