@@ -10,7 +10,8 @@
 
 /*
  * How often the handler waits for a hugepage's locks with mf_mutex dropped. Each time
- * it gets the locks, but another error has taken mf_mutex. The last try keeps mf_mutex.
+ * it gets the locks, but another error has taken mf_mutex. After that the handler keeps
+ * mf_mutex, and hugepoison_lock() waits.
  */
 #define HUGEPOISON_HOLD_TRIES		16
 

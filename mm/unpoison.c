@@ -6,9 +6,8 @@
  */
 
 /*
- * What stock puts back into the buddy allocator was free before, and filled as free
- * pages are: then nobody fills it when it is allocated. A raw page still has what
- * was in the hugepage.
+ * Fill a raw page as a free page is filled. The buddy allocator relies on that for pages
+ * put back, and would hand out the raw page with the contents of the hugepage.
  */
 static void hugepoison_fill_free(struct page *page)
 {
@@ -17,7 +16,7 @@ static void hugepoison_fill_free(struct page *page)
 	kernel_poison_pages(page, 1);
 }
 
-/* The raw page of a former hugepage goes back to the buddy allocator. */
+/* Give the raw page of a dissolved hugepage back to the buddy allocator. */
 static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 {
 	hugepoison_fill_free(pfn_to_page(record->pfn));
@@ -33,9 +32,9 @@ static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 }
 
 /*
- * Why a poisoned hugepage cannot be unpoisoned now, 0 when it can. In a file
- * it can whoever maps it, and so it can where private mappings keep it: its data
- * is all there. Elsewhere there may be the @expected references, and no others.
+ * Why a poisoned hugepage cannot be unpoisoned now, 0 when it can. It can in a file,
+ * mapped or not, and where private mappings keep it: all its data is there. Any other one
+ * must have no more than the @expected references.
  */
 static enum hugepoison_reason
 hugepoison_why_in_use(struct hugepoison_record *record, struct folio *folio,
@@ -54,16 +53,16 @@ hugepoison_why_in_use(struct hugepoison_record *record, struct folio *folio,
 }
 
 /*
- * The last error is undone: all of the hugepage comes back into use. Nobody
- * maps a healthy hugepage below its size, so those who do lose their entries;
- * under the folio lock no fault makes new ones, and the next one promotes. A
- * hwpoison entry is taken away by the fault that meets it.
+ * Put all of a hugepage back into use: its last error is undone. A healthy hugepage must
+ * not be mapped below its size, so these entries are cleared; the folio lock keeps faults
+ * from setting new ones, and the next fault promotes. A fault that finds a hwpoison entry
+ * clears it.
  */
 static void hugepoison_back_in_use(struct hugepoison_record *record,
 				   struct folio *folio,
 				   enum hugepoison_outcome outcome)
 {
-	/* narrowed private mappings stay narrowed; see promote.c */
+	/* private mappings stay narrowed, see promote.c */
 	if (folio_mapping(folio)) {
 		hugepoison_unmap_small(folio, &folio->page,
 				       folio_nr_pages(folio));
@@ -73,12 +72,12 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
 	hugepoison_outcome(record->pfn, record->order, outcome, 0);
-	/* poisoned without a record is contained, see hugepoison_fate() */
+	/* before the record goes: poisoned without one is WIDE, see hugepoison_fate() */
 	folio_clear_hwpoison(folio);
 	hugepoison_erase(record);
 }
 
-/* One of several errors is undone; with a narrowed hugepage that is a page. */
+/* Undo one of several errors: in a narrowed hugepage its page is back in use. */
 static void hugepoison_undo_one(struct hugepoison_record *record,
 				struct folio *folio, struct page *page,
 				unsigned long left)
@@ -92,10 +91,10 @@ static void hugepoison_undo_one(struct hugepoison_record *record,
 }
 
 /*
- * Undo the error in the page at @pfn. The folio is locked, unless it is free:
- * then nobody can come to it.
+ * Undo the error in the page at @pfn. The folio is locked, unless it is free and nobody
+ * can reach it.
  *
- * Return: 0 with *@left the errors that are left, or -EBUSY.
+ * Return: 0 with the number of remaining errors in *@left, or -EBUSY.
  */
 static int hugepoison_undo(struct hugepoison_record *record,
 			   struct folio *folio, unsigned long pfn,
@@ -124,7 +123,7 @@ static int hugepoison_undo(struct hugepoison_record *record,
 	return 0;
 }
 
-/* Undo an error in a hugepage; with the last one the handler lets go of it. */
+/* Undo an error in a hugepage; with the last one drop the handler's reference. */
 static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 				     unsigned long pfn)
 {
@@ -150,18 +149,17 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 }
 
 /**
- * hugepoison_unpoison - undo an injected error in a hugepage, or in what was
- *			 one
+ * hugepoison_unpoison - undo an injected error in a hugepage, or a former one
  * @pfn: the page frame that the error was reported in
- * @ret: what unpoison_memory() is to return, when this returns true
+ * @ret: gets the return value of unpoison_memory() when this returns true
  *
- * Undoes the error reported at @pfn, and with the last one puts the hugepage
- * back into use, whoever maps it, as long as its file has it.
+ * Undoes the error at @pfn. After the last error the hugepage is back in use; if a file
+ * has it, it may be mapped meanwhile.
  *
  * Context: Process context, may sleep; takes mf_mutex.
- * Return: true when the error was this code's to undo: @ret is 0, -EBUSY when
- * there was none in that page, or somebody still holds the hugepage that no file
- * has, -EOPNOTSUPP after a real hardware error.
+ * Return: true if there is a record of the error. Then *@ret is 0; -EBUSY when there was
+ * no error in that page, or no file has the hugepage and a user still does; or
+ * -EOPNOTSUPP after a real hardware error.
  */
 bool hugepoison_unpoison(unsigned long pfn, int *ret)
 {
