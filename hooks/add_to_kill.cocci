@@ -1,4 +1,4 @@
-// Who maps the hugepage more than once is told once.
+// Signal a process once that maps the hugepage more than once.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

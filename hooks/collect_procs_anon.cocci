@@ -1,5 +1,6 @@
-// Stock finds the mappers of a private page with an error by its anon_vma. For an
-// error in a hugepage the handler may have locked it, see collect_procs_file.cocci.
+// Stock locks the anon_vma of a private page with an error to find its mappings.
+// For a hugepage the handler may hold that lock already, see
+// collect_procs_file.cocci.
 // file: mm/memory-failure.c
 // hunks: 2
 @@

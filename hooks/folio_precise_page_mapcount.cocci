@@ -1,5 +1,5 @@
-// Statistics ask how many map a page. A hugepage mapped below its size has no
-// count for each.
+// Statistics read the mapcount of a page. A hugepage mapped below its size has none
+// for each page.
 // file: fs/proc/internal.h
 // hunks: 1
 @@

@@ -1,6 +1,7 @@
-// A hugepage mapped below its size is counted in one place: it has no count in
-// each struct page. Only large folios come here: base pages pay nothing for it.
-// Nor do the generic assertions hold for it, of which there are none otherwise.
+// The mappings of a hugepage mapped below its size are in one count, as it has none
+// in each struct page. Only large folios come here, so base pages pay nothing. The
+// generic assertions do not hold for it either, and exist with CONFIG_DEBUG_VM
+// only.
 // file: mm/rmap.c
 // hunks: 2
 @@

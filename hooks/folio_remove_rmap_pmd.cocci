@@ -1,4 +1,5 @@
-// The same for a block of a 1 GiB page, which one entry maps: it counts as one.
+// As folio_remove_rmap.cocci, for a PMD that maps a block of a 1 GiB page: it
+// counts as one mapping.
 // file: mm/rmap.c
 // hunks: 1
 @@

@@ -1,4 +1,5 @@
-// The same for the hugepage that was mapped again behind the truncation.
+// As hugetlb_vmdelete_list.cocci, for a hugepage that a fault has mapped again
+// during the truncation.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

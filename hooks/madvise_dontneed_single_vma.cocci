@@ -1,5 +1,5 @@
-// What a process discards of a private hugepage it does not get back by the next
-// fault.
+// After a process has discarded pages of a private hugepage, the next fault must
+// not map them again.
 // file: mm/madvise.c
 // hunks: 1
 @@

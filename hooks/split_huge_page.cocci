@@ -1,4 +1,5 @@
-// MADV_PAGEOUT and others split what they find mapped in parts. Not a hugepage.
+// MADV_PAGEOUT and others split a large folio that they find partly mapped. A
+// hugepage must not be split.
 // file: mm/huge_memory.c
 // hunks: 1
 @@

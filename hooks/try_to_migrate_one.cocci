@@ -1,6 +1,6 @@
-// A hugepage that was being migrated when its error came is not contained yet. It
-// gets migration entries as any other: with stock's hwpoison entries each mapper
-// would lose all of it, though the copy may well be whole.
+// A hugepage that was being migrated when its error came is not contained yet, and
+// gets migration entries like any other. With stock's hwpoison entries each mapping
+// would lose all of it, though the copy may be intact.
 // file: mm/rmap.c
 // hunks: 1
 @@

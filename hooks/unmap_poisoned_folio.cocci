@@ -1,5 +1,5 @@
-// A hugepage is unmapped by a walk that waits for its locks. Stock only tries
-// for them, and under fault load leaves the raw page mapped.
+// A hugepage is unmapped by a walk that waits for its locks. Stock only tries for
+// them, and under fault load leaves the raw page mapped.
 // file: mm/memory-failure.c
 // hunks: 1
 @@
