@@ -10,7 +10,7 @@
  * Raw pages of dissolved hugepages that have no record yet. page->index is the order of
  * the hugepage.
  */
-static LLIST_HEAD(hugepoison_unrecorded);
+static LLIST_HEAD(hugepoison_dissolved);
 
 /*
  * Make base pages without references of a compound page. Stock may mark one of them for
@@ -104,7 +104,7 @@ bool hugepoison_free_poisoned(struct folio *folio)
 		last = &raw->node;
 	}
 	if (last)
-		llist_add_batch(raws, last, &hugepoison_unrecorded);
+		llist_add_batch(raws, last, &hugepoison_dissolved);
 	hugepoison_give_back(pfn, pfn + nr);
 	trace_hugepoison_release(pfn, order, "released", begin);
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
@@ -160,7 +160,7 @@ static void hugepoison_end_record(struct hugepoison_record *former)
  */
 static void hugepoison_record_released(void)
 {
-	struct llist_node *left = llist_del_all(&hugepoison_unrecorded);
+	struct llist_node *left = llist_del_all(&hugepoison_dissolved);
 	struct hugepoison_record *former;
 	struct raw_hwp_page *raw, *next;
 
