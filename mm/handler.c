@@ -2,35 +2,35 @@
 /*
  * Memory errors in hugepages: the error handler's hugepage half.
  *
- * Included by hugepoison/memory-failure.c. memory_failure() comes here first; all of
- * it runs under mf_mutex, one error at a time.
+ * Included by hugepoison/memory-failure.c. memory_failure() calls this first. All of it
+ * runs under mf_mutex, one error at a time.
  *
- * The way of an error:
+ * The steps for an error:
  *
  *	hugepoison_memory_failure()
  *	  hugepoison_get()		record the raw page, take a reference
- *	  hugepoison_may_narrow()	how much of the hugepage is given up
+ *	  hugepoison_may_narrow()	how much of the hugepage goes out of use
  *	  hwpoison_user_mappings()	find, unmap and signal the mappers
  *	  me_*_hugepage()		what becomes of the hugepage
- *	  hugepoison_result()		mark, account, log, count: one for all
- *	hugepoison_*_work()		afterwards: narrow for those who cannot
- *					by themselves, release when unused
+ *	  hugepoison_result()		mark, account, log, count each error
+ *	hugepoison_*_work()		afterwards: narrow mappings whose faults
+ *					cannot, release when unused
  */
 
-/* The hook in memory_failure() took the only call away; it stays for =n. */
+/* The hook in memory_failure() replaces the only call; the function stays for =n. */
 static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
 						     int flags, int *hugetlb);
 
-/* The policy, for errors from now on. */
+/* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;
 
-/* --- whom the error is told ------------------------------------------------------- */
+/* --- signals ------------------------------------------------------------------------ */
 
 /**
- * hugepoison_kill_shift - how much a mapper loses by an error, for si_addr_lsb
+ * hugepoison_kill_shift - how much a mapping loses by an error, for si_addr_lsb
  * @page: the raw page
  * @vma: the mapping
- * @shift: what stock says: the hugepage's size
+ * @shift: stock's value: the hugepage's size
  *
  * Context: Process context; mf_mutex held for a hugepage.
  * Return: PAGE_SHIFT where the mapping keeps the healthy pages, else @shift.
@@ -50,13 +50,13 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 }
 
 /**
- * hugepoison_is_on_kill_list - whether a task is to be signalled for an error already
- * @task: the task, found by one more of its mappings
+ * hugepoison_is_on_kill_list - whether a task will already be signalled for an error
+ * @task: the task, found by another one of its mappings
  * @page: the raw page
- * @to_kill: those to be signalled
+ * @to_kill: the tasks to signal
  *
- * A process that maps a hugepage more than once is told of an error once. Stock
- * looks at one process after the other, so the last one found is the one to ask.
+ * A process that maps a hugepage more than once gets one signal. Stock visits one process
+ * after the other, so only the last entry can be the same task.
  *
  * Context: Process context.
  * Return: true when @task is in @to_kill, and @page is in a hugepage.
@@ -69,16 +69,16 @@ bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
 }
 
 /**
- * hugepoison_kill_accessing - signal a process that ran into a known error
+ * hugepoison_kill_accessing - signal a process that has accessed a known error
  * @task: the process, current
  * @pfn: the raw page
  * @flags: memory_failure()'s
  *
- * Stock's kill_accessing_process(), but mf_mutex is dropped meanwhile: that takes
- * mmap_lock, which the process may hold for as long as it likes (a FUSE server's
- * mapping), and under which mmap() of a hugetlb file takes the inode lock, which
- * hole punching takes outside of mf_mutex. The caller goes by nothing that it
- * looked at before: the page is marked, and all that follows is to report it.
+ * Calls kill_accessing_process() with mf_mutex dropped, as that takes mmap_lock. The
+ * process may hold its mmap_lock for as long as it likes (a FUSE server's mapping). And
+ * mmap() of a hugetlb file takes the inode lock under mmap_lock, while hole punching
+ * takes it outside of mf_mutex. Dropping mf_mutex is safe: the page is marked, and the
+ * caller has nothing left to do but to report it.
  *
  * Context: Process context, may sleep; mf_mutex held, and dropped in between.
  * Return: as kill_accessing_process().
@@ -95,7 +95,7 @@ int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 	return ret;
 }
 
-/* --- how it ends ------------------------------------------------------------------ */
+/* --- the end of an error ------------------------------------------------------------ */
 
 /*
  * The state that an outcome leads to. When which pages are bad is lost, all errors but
@@ -116,9 +116,9 @@ static void hugepoison_become_outcome(struct hugepoison_error *err,
 }
 
 /*
- * The end of every error: mark, account, log and count. The folio is unlocked;
- * it is either ours to keep, or no hugepage any more. HardwareCorrupted has the
- * raw page already.
+ * End an error: mark, account, log and count it. The folio is unlocked; the handler has a
+ * reference to it, or it is no longer a hugepage. HardwareCorrupted includes the raw page
+ * already.
  */
 static void hugepoison_conclude(struct hugepoison_error *err,
 				enum hugepoison_outcome outcome)
@@ -141,13 +141,13 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 	hugepoison_count(err->pfn, err->order, outcome);
 	trace_hugepoison_contain(err->pfn, err->order, action->name,
 				 err->begin);
-	/* printing takes a third of the time that an error takes: not now */
+	/* printing takes a third of the time of an error: leave it to the worker */
 	if (outcome == HUGEPOISON_NARROWED) {
-		/* an error before this one that the worker has not come to yet */
+		/* the worker has not logged the previous error yet */
 		if (unlikely(READ_ONCE(record->unlogged)))
 			hugepoison_log_narrowed(record);
 		WRITE_ONCE(record->unlogged, err->pfn);
-		/* after that: the worker tells what it finds, and only once */
+		/* queue after that: the worker logs what it finds, once */
 		hugepoison_queue_narrow(record);
 	} else {
 		hugepoison_log(err->pfn, err->order, outcome,
@@ -166,7 +166,7 @@ static int hugepoison_result(struct hugepoison_error *err,
 	return ret;
 }
 
-/* From here on the error is one of its record's; HardwareCorrupted has it in the end. */
+/* Count the error in its record; HardwareCorrupted includes it at the end. */
 static void hugepoison_count_error(struct hugepoison_error *err)
 {
 	if (err->record)
@@ -174,8 +174,8 @@ static void hugepoison_count_error(struct hugepoison_error *err)
 }
 
 /*
- * The handler alone has the hugepage: it leaves its pool. From then on the raw
- * page has a record of its own.
+ * Dissolve a hugepage that only the handler has a reference to. Afterwards the raw page
+ * has a record of its own.
  */
 static enum hugepoison_outcome
 hugepoison_dissolve_handled(struct hugepoison_error *err)
@@ -213,9 +213,9 @@ static bool hugepoison_identify(struct hugepoison_error *err)
 }
 
 /*
- * Whether the hugepage left its pool by itself: somebody shrank the pool, or it
- * was a surplus one. It was marked before, so it was taken apart around its raw
- * pages, see hugepoison_free_poisoned(), and they are out of everybody's reach.
+ * Whether stock has dissolved the hugepage: the pool was shrunk, or the hugepage was a
+ * surplus one. It was marked before, so hugepoison_free_poisoned() kept its raw pages
+ * allocated, out of everybody's reach.
  */
 static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 {
@@ -246,12 +246,12 @@ static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 }
 
 /*
- * Take a hugepage that is free, or will be in a moment: it may be on its way
- * from its last user to the pool, or out of the pool. Where it goes shows soon,
- * and nobody is given it meanwhile, as it is marked.
+ * Isolate a hugepage that is free, or about to be: it may be on its way from its last
+ * user to the pool, or out of the pool. Poll for that. It cannot be allocated meanwhile,
+ * as it is marked.
  *
- * Return: HUGEPOISON_ISOLATED with a reference, HUGEPOISON_DEQUEUED when it has
- * left its pool by itself, HUGEPOISON_FAILED when it did neither.
+ * Return: HUGEPOISON_ISOLATED with a reference, HUGEPOISON_DEQUEUED when stock has
+ * dissolved it, HUGEPOISON_FAILED if it is still neither.
  */
 static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err)
 {
@@ -265,7 +265,7 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 		}
 		if (hugepoison_was_dissolved(err))
 			return HUGEPOISON_DEQUEUED;
-		/* users decide how much there is to flush: not each time */
+		/* users decide how much there is to flush: so not each time */
 		if (!(tries % 8))
 			hugepoison_pool_flush();
 		usleep_range(1000, 5000);
@@ -274,9 +274,9 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 }
 
 /*
- * The hugepage is recorded as poisoned, and was free or neither free nor in use:
- * out of the pool with it, and its raw page out of use. A hugepage that turns out
- * to come into use is left to the worker.
+ * Contain an error in a hugepage that is marked, and that was free or neither free nor in
+ * use: remove it from its pool. If it comes into use instead, the worker contains the
+ * error.
  */
 static int hugepoison_contain_free(struct hugepoison_error *err)
 {
@@ -305,8 +305,8 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
 /* --- in a hugepage in use ---------------------------------------------------------- */
 
 /*
- * A private hugepage of which all is given up, or one that its file has let go:
- * no mapping is left, and the data is lost.
+ * Dissolve a private hugepage that goes out of use as a whole, or one that its file has
+ * dropped: it has no mapping left, and its data is lost.
  */
 static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 {
@@ -320,9 +320,9 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
- * Whether the raw page is all that has to be given up. A file's hugepage stays
- * in the page cache, where every mapping finds it; a private one is kept by the
- * entries of its mappers, and their anon_vma finds them.
+ * Whether only the raw page has to go out of use. A file's hugepage stays in the page
+ * cache, where every mapping finds it. A private one is kept by the entries of its
+ * mappings, which its anon_vma finds.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
@@ -330,10 +330,10 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	enum hugepoison_reason why = 0;
 	bool narrow = false;
 
-	/* without a file or a mapper nobody would find the healthy pages */
+	/* without a file or a mapping no fault would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
-		/* a try before may have left entries that keep it */
+		/* an earlier try may have left entries that keep it */
 		if (!anon_vma)
 			return err->record && err->record->anon_vma;
 	} else if (!err->folio->mapping) {
@@ -352,7 +352,7 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	}
 	if (!anon_vma)
 		return true;
-	/* the worker reads it without mf_mutex; a try before may have left one */
+	/* the worker reads it without mf_mutex; an earlier try may have set one */
 	spin_lock(&hugepoison_records_lock);
 	swap(err->record->anon_vma, anon_vma);
 	spin_unlock(&hugepoison_records_lock);
@@ -364,7 +364,7 @@ out:
 	return narrow;
 }
 
-/* The raw page is out of everybody's reach, the others are to be back soon. */
+/* No mapping has the raw page any longer; faults map the healthy pages again. */
 static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
 {
 	hugepoison_mark_raw(err->folio, err->page);
@@ -375,8 +375,8 @@ static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
 }
 
 /*
- * An in-use hugepage, unmapped. One of a file stays in the page cache, where
- * every old and new mapping finds it poisoned.
+ * Decide about a hugepage in use after unmapping it. A file's stays in the page cache,
+ * where every old and new mapping finds it poisoned.
  */
 static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 {
@@ -405,18 +405,18 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 	return me_private_hugepage(err);
 }
 
-/* The hugepage is in use and the handler has a reference: unlocks the folio. */
+/* Contain an error in a hugepage in use, locked and with a reference; unlocks it. */
 static enum hugepoison_outcome
 hugepoison_contain_used(struct hugepoison_error *err)
 {
-	/* before mappers are signalled: it says how much they lose */
+	/* before signals are sent: the state says how much each mapping loses */
 	if (hugepoison_may_narrow(err))
 		hugepoison_become(err->record, HUGEPOISON_STATE_NARROWED);
 	hwpoison_user_mappings(err->folio, err->page, err->pfn, err->flags);
 	return me_huge_page_in_use(err);
 }
 
-/* The hugepage is recorded as poisoned, and in use. */
+/* Contain a first error in a hugepage in use, which is marked. */
 static int hugepoison_contain(struct hugepoison_error *err)
 {
 	err->folio = page_folio(err->page);
@@ -439,8 +439,8 @@ static int hugepoison_contain(struct hugepoison_error *err)
 /* --- in a poisoned hugepage -------------------------------------------------------- */
 
 /*
- * Take a raw page, or all there is, from those who map it below its size, and
- * tell them. No file has a copy: it is lost whether it was dirty or not.
+ * Unmap a raw page, or all pages, where the hugepage is mapped below its size, and signal
+ * the processes. No file has a copy: the data is lost whether it was dirty or not.
  */
 static void hugepoison_unmap_and_kill(struct hugepoison_error *err, bool all)
 {
@@ -507,7 +507,7 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 		outcome = HUGEPOISON_REPEATED;
 	else
 		hugepoison_count_error(err);
-	/* it was good memory until now; counted it is already */
+	/* the page may have been good memory with lost contents; it is counted already */
 	if (same_page && err->record)
 		hugepoison_forget_lost(err->record, err->pfn);
 	hugepoison_result(err, outcome);
@@ -515,13 +515,13 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	return -EHWPOISON;
 }
 
-/* --- the entry of all --------------------------------------------------------------- */
+/* --- entry -------------------------------------------------------------------------- */
 
 /*
- * Record the raw page and get hold of the hugepage. One that is on its way
- * between free and in use, or isolated for migration, will be either soon: it
- * is worth some tens of milliseconds to be able to contain it. One that is
- * contained stays neither; there is nothing to wait for.
+ * Mark the raw page and take a reference to the hugepage. If the hugepage is on its way
+ * between free and in use, or isolated for migration, wait some tens of milliseconds: it
+ * will soon be either, and can then be contained. A contained one stays neither, so do not
+ * wait for it.
  *
  * Return: stock's MF_HUGETLB_*.
  */
@@ -536,7 +536,7 @@ static int hugepoison_get(struct hugepoison_error *err)
 			return ret;
 		if (folio_test_hwpoison(page_folio(err->page)))
 			break;
-		/* who moves the hugepage needs its lock; nothing is recorded yet */
+		/* migration needs the folio lock; nothing is recorded yet */
 		hugepoison_let_go(err);
 		usleep_range(1000, 5000);
 		hugepoison_hold(err);
@@ -545,7 +545,7 @@ static int hugepoison_get(struct hugepoison_error *err)
 					  &err->migratable_cleared);
 }
 
-/* What to do is decided by how the page was found: stock's MF_HUGETLB_*. */
+/* Handle the error by how the page was found: stock's MF_HUGETLB_*. */
 static int hugepoison_found(struct hugepoison_error *err, int found)
 {
 	switch (found) {
@@ -558,7 +558,7 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
 		return hugepoison_second(err,
 				found == MF_HUGETLB_PAGE_PRE_POISONED);
 	default:
-		/* marked without a reference; no allocator hands it out */
+		/* marked without a reference: it cannot be allocated */
 		return hugepoison_contain_free(err);
 	}
 }
@@ -567,11 +567,10 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
  * hugepoison_memory_failure - handle an error that may be in a hugepage
  * @pfn: the page frame that the hardware reported
  * @flags: memory_failure()'s
- * @hugetlb: set to 1 when the page belongs to a hugepage and the error has
- *	     been dealt with here, to 0 when it is not one
+ * @hugetlb: set to 1 when the page belongs to a hugepage and the error is handled
+ *	     here, else to 0
  *
- * Stands in for the stock try_memory_failure_hugetlb(), whose return values
- * it keeps.
+ * Replaces try_memory_failure_hugetlb(), with the same return values.
  *
  * Context: Process context, may sleep; mf_mutex held.
  * Return: 0 when @pfn is in no hugepage, or the error is contained; -EBUSY
@@ -596,7 +595,7 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 	ret = hugepoison_found(&err, found);
 	hugepoison_let_go(&err);
 	hugepoison_end_handling();
-	/* nobody waits for this as for an error on its way: it may take long */
+	/* this may take long, and faults wait for hugepoison_end_handling(): so after */
 	if (err.accessed)
 		ret = hugepoison_kill_accessing(current, pfn, flags);
 	return ret;

@@ -352,7 +352,7 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
 }
 
-/* Put the poisoned hugepage back into the file, and have the worker narrow its mappings. */
+/* Put the poisoned hugepage back into the file; the worker narrows its mappings. */
 static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record =

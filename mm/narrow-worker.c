@@ -24,7 +24,7 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 		if (!hugepoison_is(record, HUGEPOISON_STATE_NARROWED) ||
 		    !eager || record->pass == pass)
 			continue;
-		/* so a user that queues the work often wastes no other hugepage's passes */
+		/* so queueing the work often wastes no other hugepage's passes */
 		if (eager == HUGEPOISON_EAGER_TRIES ||
 		    time_after_eq(jiffies, record->looked + HUGEPOISON_EAGER_AGAIN))
 			return record;

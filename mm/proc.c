@@ -297,7 +297,7 @@ static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 	return false;
 }
 
-/* Find the first hugepage with a bad page from an address on; *@pos is its address + 1. */
+/* Find the next hugepage with a bad page; *@pos is its address + 1. */
 static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 				 unsigned long address, loff_t *pos)
 {

@@ -52,7 +52,7 @@ static bool hugepoison_stop_small_rmap(void)
 	return true;
 }
 
-/* Switch the key off after HUGEPOISON_SMALL_IDLE without users: it costs all unmapping. */
+/* Switch the key off after HUGEPOISON_SMALL_IDLE without users: all unmapping pays. */
 static void hugepoison_small_idle_work(struct work_struct *work)
 {
 	unsigned long until;

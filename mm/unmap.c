@@ -184,7 +184,7 @@ static void hugepoison_poison_entry(struct folio *folio,
 	old = huge_ptep_clear_flush(vma, address, ptep);
 	if (keep)
 		entry = pte_swp_mkexclusive(entry);
-	/* a private mapping of a file's hugepage needs no entry: faults look in the file */
+	/* in a private mapping of a file's hugepage faults look in the file */
 	if (vma->vm_flags & VM_MAYSHARE || folio_test_anon(folio))
 		set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
 	if (huge_pte_dirty(old))
@@ -207,7 +207,7 @@ static bool hugepoison_unmap_one(struct folio *folio, struct vm_area_struct *vma
 	pte_t *ptep;
 
 	if (!is_vm_hugetlb_page(vma)) {
-		/* the private hugepage was unpoisoned before, its mapping is narrowed still */
+		/* its private mapping is narrowed still, from an error since undone */
 		if (folio_test_anon(folio))
 			hugepoison_zap_poisoned(vma, folio->index, folio->index +
 						folio_nr_pages(folio));
