@@ -197,7 +197,7 @@ hugepoison_dissolve_handled(struct hugepoison_error *err)
  * be dissolved in any moment, and its struct pages may be others' then: so both
  * are read under hugetlb_lock, and all else waits until it is isolated.
  *
- * Return: false when the page is in no hugepage any more.
+ * Return: false when the page is no longer in a hugepage.
  */
 static bool hugepoison_identify(struct hugepoison_error *err)
 {

@@ -254,7 +254,7 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
 enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 					     unsigned long address);
 
-/* zap.c: narrowed VMAs lose entries */
+/* zap.c: clear entries of narrowed VMAs */
 void hugepoison_zap_poisoned(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 
@@ -273,7 +273,7 @@ bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
 
-/* inject.c: what the injector needs of the handler */
+/* inject.c: the handler's part of the injector */
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);
 extern u64 hugepoison_filter_size;
 extern u64 hugepoison_filter_cgroup;

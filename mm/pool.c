@@ -644,7 +644,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 	return spare;
 }
 
-/* The same, charged to the hugetlb cgroup of the caller. */
+/* As hugepoison_get_spare(), charged to the caller's hugetlb cgroup. */
 static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
 {
 	const unsigned long nr = pages_per_huge_page(h);

@@ -156,7 +156,7 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 	tlb_finish_mmu(&tlb);
 }
 
-/* From a narrowed private VMA back to a hugetlb VMA. */
+/* Make a narrowed private VMA a hugetlb VMA again. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;

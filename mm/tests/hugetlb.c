@@ -40,7 +40,7 @@ static struct folio *hugepoison_test_grow(struct kunit *test)
 	return folio;
 }
 
-/* So many more that the pool is not meant to keep, or fewer. */
+/* Add hugepages above the pool's size, or remove them. */
 static void hugepoison_test_surplus(int more)
 {
 	spin_lock_irq(&hugetlb_lock);
@@ -80,7 +80,7 @@ static void hugepoison_test_isolate(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, now.nr, before.nr);
 	KUNIT_EXPECT_EQ(test, now.free, before.free - 1);
 
-	/* not on the free list any more: nothing to isolate */
+	/* no longer on the free list: nothing to isolate */
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_isolate(page, false));
 
 	/* also where one that was in use would go as a surplus one */
@@ -150,7 +150,7 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
-/* What is owed is paid once there is memory, and not after a resize. */
+/* A deficit is refilled once there is memory, and not after a resize. */
 static void hugepoison_test_deficit(struct kunit *test)
 {
 	struct hugepoison_deficit *deficit =
@@ -480,7 +480,7 @@ static void hugepoison_test_kept(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* What a narrowed private mapping holds, until it lets go of it page by page. */
+/* A narrowed private mapping holds its hugepage until it discards it page by page. */
 static void hugepoison_test_private(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_grow(test);
@@ -516,7 +516,7 @@ static void hugepoison_test_private(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* What nobody looks for any more leaves no fault waiting. */
+/* A fault does not wait for a deficit that has ended. */
 static void hugepoison_test_not_replacing(struct kunit *test)
 {
 	struct hstate *h = &default_hstate;

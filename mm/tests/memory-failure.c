@@ -318,7 +318,7 @@ static long hugepoison_test_gauge(struct folio *folio, bool base_pages)
 	return hugepoison_sum(&dir, base_pages);
 }
 
-/* The gauges are to be had while an error is handled, and say what is known. */
+/* The gauges can be read while an error is handled, and agree with the records. */
 static void hugepoison_test_gauges(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_folio(test);

@@ -59,7 +59,7 @@ static void hugepage_test_anon_rmap(struct kunit *test)
 	folio_put(folio);
 }
 
-/* What mappers there are is told from how many entries they have. */
+/* The number of mappings is estimated from the number of entries. */
 static void hugepage_test_mapcount(struct kunit *test)
 {
 	struct folio *folio = hugepage_test_folio(test);
