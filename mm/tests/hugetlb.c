@@ -559,7 +559,7 @@ static unsigned long hugepoison_test_narrowed(struct kunit *test,
 {
 	struct page *page;
 	unsigned long pfn;
-	char byte;
+	char byte = 0;
 
 	KUNIT_ASSERT_EQ(test, put_user('x', (char __user *)address), 0);
 	KUNIT_ASSERT_EQ(test, get_user_pages_fast(address, 1, 0, &page), 1);
@@ -567,6 +567,7 @@ static unsigned long hugepoison_test_narrowed(struct kunit *test,
 	put_page(page);
 	KUNIT_EXPECT_EQ(test, memory_failure(pfn + raw, MF_SW_SIMULATED), 0);
 	KUNIT_EXPECT_EQ(test, get_user(byte, (char __user *)address), 0);
+	KUNIT_EXPECT_EQ(test, byte, 'x');
 	return pfn;
 }
 
