@@ -636,7 +636,7 @@ static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
 	if (err == -EHWPOISON)
 		why = "there is one more error in it";
 	if (err == -ENOMEM)
-		why = "no hugepage for it: free memory, or a hugepage, or raise the cgroup's limit";
+		why = "no memory for it: free memory, or a hugepage, or raise the cgroup's limit";
 	pr_err_ratelimited("%#lx: not healed: %s\n", page_to_pfn(heal->raw),
 			   why);
 }

@@ -30,7 +30,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 	int node;
 
 	mutex_lock(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_error(&err);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_online_node(node) {
 		if (nid == NUMA_NO_NODE || nid == node)
@@ -49,7 +49,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 		ret = PTR_ERR(folio);
 	else if (folio)
 		ret = hugepoison_contain_free(&err);
-	hugepoison_end();
+	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	return ret;
 }

@@ -113,6 +113,7 @@ enum hugepoison_state {
  * @looked: the same, in jiffies
  * @round: when the worker looked last whether it can be released
  * @untold: raw page of which the worker has to tell in the log, 0 for none
+ * @stuck: nobody uses the hugepage, and its pool did not get it back: the log says so
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
  * @lost: which of its raw pages are good memory, kept from use as what was in
@@ -133,23 +134,33 @@ struct hugepoison_record {
 	unsigned long looked;
 	unsigned int round;
 	unsigned long untold;
+	bool stuck;
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;
 	struct anon_vma *anon_vma;
 };
 
-/* An error on its way through the handler. */
+/*
+ * An error on its way through the handler. Its record is there before the handler looks
+ * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
+ * finds: page faults then take all of the hugepage to be bad, and the worker makes the
+ * record when there is memory, see hugepoison_record_late().
+ */
 struct hugepoison_error {
 	unsigned long pfn;
 	int flags;
 	struct page *page;
 	struct folio *folio;
+	long nr_listed;		/* in the list of raw pages, with this one */
+	bool unlisted;		/* this one, or one before, is not */
 	bool referenced;
 	bool migratable_cleared;
 	bool accessed;		/* by current, which is to be signalled */
 	unsigned int order;
 	struct hugepoison_record *record;
+	struct hugepoison_record *blank;	/* for @record; nobody finds it yet */
+	struct hugepoison_record unrecorded;
 	u64 begin;
 	struct folio *held;		/* locked before the error is recorded */
 	struct hugepage_rmap_lock rmap;	/* of @held */
@@ -207,6 +218,7 @@ void hugepoison_pool_flush(void);
 bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
+void hugepoison_pool_uncharge(struct folio *folio);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);

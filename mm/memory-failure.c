@@ -3,7 +3,7 @@
  * Memory errors in hugepages: the error handler, and what is known of errors.
  *
  * Included at the end of the stock file of this name, to reach its statics. A file
- * uses what is in those before it. The first four are what all others stand on, those
+ * uses what is in those before it. The first five are what all others stand on, those
  * of hugetlb.c and rmap.c as well, which the other files here use.
  */
 #ifdef CONFIG_HUGEPOISON
@@ -25,6 +25,7 @@
 #include "internal.h"
 
 #include "wq.c"
+#include "reserve.c"
 #include "raw.c"
 #include "record.c"
 #include "queue.c"
@@ -43,6 +44,7 @@
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/memory-failure.c"
+#include "tests/nomem.c"
 #include "tests/narrow.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

@@ -408,6 +408,21 @@ static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 	mem_cgroup_uncharge(folio);
 }
 
+/**
+ * hugepoison_pool_uncharge - nobody is charged for a hugepage any more
+ * @folio: the hugepage; the caller has the last reference
+ *
+ * For one that does not come back to its pool, or not soon.
+ *
+ * Context: Process context; takes hugetlb_lock.
+ */
+void hugepoison_pool_uncharge(struct folio *folio)
+{
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_uncharge(folio_hstate(folio), folio);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /*
  * Whether the hugepage's user took it on a reservation that has to be there
  * again; a subpool that would fall below its minimum keeps one as well.

@@ -159,25 +159,52 @@ static struct hugepoison_record *hugepoison_find(unsigned long pfn)
 	return record ?: hugepoison_lookup(folio_pfn(pfn_folio(pfn)));
 }
 
-/* A new record of nothing yet; NULL if there is one, or no memory for it. */
-static struct hugepoison_record *hugepoison_add(unsigned long pfn,
-						unsigned int order)
+/* A record of nothing yet, that nobody finds; NULL if there is no memory for it. */
+static struct hugepoison_record *hugepoison_alloc_record(void)
 {
-	struct hugepoison_record *record;
+	struct hugepoison_record *record = hugepoison_alloc(&hugepoison_record_reserve);
 
+	if (record)
+		*record = (struct hugepoison_record){ };
+	return record;
+}
+
+/* A record that nobody has found yet is not to be one after all. */
+static void hugepoison_free_record(struct hugepoison_record *record)
+{
+	mempool_free(record, &hugepoison_record_reserve);
+}
+
+/* From now on a record is the one of this page frame, which has no other. */
+static void hugepoison_insert(struct hugepoison_record *record,
+			      unsigned long pfn, unsigned int order)
+{
 	lockdep_assert_held(&mf_mutex);
-	if (hugepoison_lookup(pfn))
-		return NULL;
-	/* reclaim may need the anon_vma's lock that an error holds */
-	record = kzalloc(sizeof(*record), GFP_ATOMIC);
-	if (!record)
-		return NULL;
 	record->pfn = pfn;
 	record->order = order;
 	record->nid = pfn_to_nid(pfn);
 	spin_lock(&hugepoison_records_lock);
 	hash_add_rcu(hugepoison_records, &record->node, pfn);
 	spin_unlock(&hugepoison_records_lock);
+}
+
+/* Whether anybody but the handler can find a record. */
+static bool hugepoison_is_inserted(struct hugepoison_record *record)
+{
+	return hash_hashed(&record->node);
+}
+
+/* A new record; NULL if there is one, or no memory for it. */
+static struct hugepoison_record *hugepoison_add(unsigned long pfn,
+						unsigned int order)
+{
+	struct hugepoison_record *record;
+
+	if (hugepoison_lookup(pfn))
+		return NULL;
+	record = hugepoison_alloc_record();
+	if (record)
+		hugepoison_insert(record, pfn, order);
 	return record;
 }
 
@@ -378,7 +405,10 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 
 /* --- from one state to the next ------------------------------------------------ */
 
-/* All of the hugepage goes out of use; its raw pages were counted one by one. */
+/*
+ * All of the hugepage goes out of use; its raw pages were counted one by one, and so
+ * were errors for which there was no place in the list.
+ */
 static void hugepoison_settle(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
@@ -387,7 +417,8 @@ static void hugepoison_settle(struct hugepoison_record *record)
 	hugepoison_mark(folio, true);
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
 		hugepoison_account(record, page_to_pfn(raw->page), -1);
-	hugepoison_account(record, record->pfn, 1L << record->order);
+	hugepoison_account(record, record->pfn,
+			   (1L << record->order) - record->nr_bad);
 }
 
 /* From all of the hugepage out of use to the raw pages alone. */
@@ -447,6 +478,29 @@ static void hugepoison_become(struct hugepoison_record *record,
 	else if (hugepoison_is_whole(record->state))
 		hugepoison_unsettle(record);
 	WRITE_ONCE(record->state, state);
+}
+
+/* --- records that come late ------------------------------------------------------ */
+
+/* There may be a poisoned hugepage without a record, or a raw page that was in one. */
+static bool hugepoison_unrecorded;
+
+/* Whether the worker has to look for memory, or for what had no memory for a record. */
+static bool hugepoison_wants_memory(void)
+{
+	return READ_ONCE(hugepoison_unrecorded) || hugepoison_is_reserve_short();
+}
+
+/*
+ * The record of a hugepage whose errors were contained without one. The handler has no
+ * reference to it: so it is as after an error that found it neither free nor in use, and
+ * the worker takes it from the pool, or contains it as if the error came now. @nr_listed
+ * errors have a place in the list of raw pages, and are counted; if none has, one is.
+ */
+static void hugepoison_begin_late(struct hugepoison_record *record, long nr_listed)
+{
+	record->nr_bad = max(nr_listed, 1L);
+	hugepoison_become(record, HUGEPOISON_STATE_FAILED);
 }
 
 /* --- raw pages that are good, and whose contents are lost ---------------------- */

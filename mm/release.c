@@ -40,9 +40,9 @@ static void hugepoison_take_apart(struct folio *folio)
 static void hugepoison_keep(struct page *page, unsigned int order)
 {
 	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
+	page->index = order;
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
-	page->index = order;
 	set_page_refcounted(page);
 }
 
@@ -111,19 +111,21 @@ bool hugepoison_free_poisoned(struct folio *folio)
 	return true;
 }
 
-/* The record of the hugepage that a raw page was in, NULL where it has none. */
-static struct hugepoison_record *hugepoison_former(struct raw_hwp_page *raw)
+/*
+ * The record of the hugepage that a raw page was in, NULL where it has none. There may
+ * be a smaller hugepage in its place by now.
+ */
+static struct hugepoison_record *hugepoison_former(struct page *page)
 {
-	unsigned long pfn = page_to_pfn(raw->page);
-	unsigned int order = raw->page->index;
+	unsigned int order = page->index;
 	struct hugepoison_record *record;
 
-	record = hugepoison_lookup(ALIGN_DOWN(pfn, 1UL << order));
-	return record && !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ?
-	       record : NULL;
+	record = hugepoison_lookup(ALIGN_DOWN(page_to_pfn(page), 1UL << order));
+	return record && record->order == order &&
+	       !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ? record : NULL;
 }
 
-/* A raw page gets a record of its own; it is counted already. */
+/* A raw page gets a record of its own, if there is memory; it is counted already. */
 static void hugepoison_keep_record(struct hugepoison_record *former,
 				   struct page *page)
 {
@@ -155,6 +157,20 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 }
 
 /*
+ * A raw page that is left of a hugepage has a record. Without memory for one it stays in
+ * the list of those that have none; nobody can get it anyway.
+ */
+static void hugepoison_end_left(struct raw_hwp_page *raw)
+{
+	if (hugepoison_lookup(page_to_pfn(raw->page))) {
+		kfree(raw);
+		return;
+	}
+	WRITE_ONCE(hugepoison_unrecorded, true);
+	llist_add(&raw->node, &hugepoison_left);
+}
+
+/*
  * Make records of the raw pages that are left of hugepages. A head page takes
  * over the record of its hugepage, which goes by the same page frame; so the
  * others come first.
@@ -167,15 +183,15 @@ static void hugepoison_collect_left(void)
 
 	lockdep_assert_held(&mf_mutex);
 	llist_for_each_entry(raw, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former(raw->page);
 		if (!former || former->pfn != page_to_pfn(raw->page))
 			hugepoison_keep_record(former, raw->page);
 	}
 	llist_for_each_entry_safe(raw, next, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		kfree(raw);
+		hugepoison_end_left(raw);
 	}
 }
 
@@ -213,8 +229,7 @@ hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio)
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio) ||
 	    hugepoison_users(folio, 1) || hugepoison_pool_seize(folio))
 		return HUGEPOISON_ISOLATED;
-	if (record)
-		hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
+	hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
 	replaced = hugepoison_pool_leave(folio);
 	hugepoison_collect_left();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
