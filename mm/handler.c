@@ -149,9 +149,9 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 	/* printing takes a third of the time that an error takes: not now */
 	if (outcome == HUGEPOISON_NARROWED) {
 		/* an error before this one that the worker has not come to yet */
-		if (unlikely(READ_ONCE(record->untold)))
+		if (unlikely(READ_ONCE(record->worker.untold)))
 			hugepoison_tell(record);
-		WRITE_ONCE(record->untold, err->pfn);
+		WRITE_ONCE(record->worker.untold, err->pfn);
 		/* after that: the worker tells what it finds, and only once */
 		hugepoison_narrow_later(record);
 	} else {

@@ -97,6 +97,24 @@ enum hugepoison_state {
 };
 
 /**
+ * struct hugepoison_worker - what the workers know of a poisoned hugepage
+ * @eager: how many times more the narrow worker looks for mappers
+ * @pass: when it did last
+ * @looked: the same, in jiffies
+ * @untold: raw page of which the log has to be told, 0 for none
+ * @round: when the release worker looked last whether nobody uses the hugepage
+ * @stuck: nobody does, and the pool did not get the hugepage back: the log says so
+ */
+struct hugepoison_worker {
+	unsigned int eager;
+	unsigned int pass;
+	unsigned long looked;
+	unsigned long untold;
+	unsigned int round;
+	bool stuck;
+};
+
+/**
  * struct hugepoison_record - one poisoned hugepage, or what was left of it
  * @node: in hugepoison_records, by @pfn
  * @rcu: readers of the gauges go by the hash without a lock
@@ -108,12 +126,7 @@ enum hugepoison_state {
  *	    of the error at hand, which is counted there in the end
  * @state: changed under mf_mutex by hugepoison_become(); page faults read it without,
  *	   and keep the record by hugepoison_records_lock
- * @eager: how many times more the worker looks for mappers to narrow for
- * @pass: when it did last
- * @looked: the same, in jiffies
- * @round: when the worker looked last whether it can be released
- * @untold: raw page of which the worker has to tell in the log, 0 for none
- * @stuck: nobody uses the hugepage, and its pool did not get it back: the log says so
+ * @worker: what is left to do
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
  * @lost: which of its raw pages are good memory, kept from use as what was in
@@ -129,12 +142,7 @@ struct hugepoison_record {
 	int nid;
 	long nr_bad;
 	enum hugepoison_state state;
-	unsigned int eager;
-	unsigned int pass;
-	unsigned long looked;
-	unsigned int round;
-	unsigned long untold;
-	bool stuck;
+	struct hugepoison_worker worker;
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;

@@ -62,7 +62,7 @@ static void hugepoison_narrow_soon(void)
 static void hugepoison_narrow_later(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+	WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	hugepoison_narrow_soon();
 }
 
@@ -82,7 +82,7 @@ void hugepoison_hurry(struct folio *folio)
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
 	if (record)
-		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+		WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
 	hugepoison_narrow_soon();
 }

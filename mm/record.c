@@ -380,7 +380,7 @@ static void hugepoison_outcome(unsigned long pfn, unsigned int order,
  */
 static void hugepoison_tell(struct hugepoison_record *record)
 {
-	unsigned long pfn = xchg(&record->untold, 0);
+	unsigned long pfn = xchg(&record->worker.untold, 0);
 
 	if (pfn)
 		hugepoison_log(pfn, record->order, HUGEPOISON_NARROWED,

@@ -43,9 +43,9 @@ static bool hugepoison_release_lost(struct hugepoison_record *record,
 static void hugepoison_say_stuck(struct hugepoison_record *record,
 				 struct folio *folio, const char *why)
 {
-	if (record->stuck)
+	if (record->worker.stuck)
 		return;
-	record->stuck = true;
+	record->worker.stuck = true;
 	hugepoison_pool_uncharge(folio);
 	pr_err("%#lx: nobody uses its hugepage, and the pool does not get it back: %s\n",
 	       record->pfn, why);
@@ -181,7 +181,7 @@ static struct hugepoison_record *hugepoison_next_used(unsigned int round)
 
 	lockdep_assert_held(&mf_mutex);
 	hash_for_each(hugepoison_records, bucket, record, node)
-		if (hugepoison_is_used(record) && record->round != round)
+		if (hugepoison_is_used(record) && record->worker.round != round)
 			return record;
 	return NULL;
 }
@@ -202,7 +202,7 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 	hugepoison_collect_left();
 	record = hugepoison_next_used(round);
 	if (record) {
-		record->round = round;
+		record->worker.round = round;
 		open = hugepoison_is_open(record);
 		if (!hugepoison_stale(record) && hugepoison_try_release(record))
 			*delay = open || *delay == HUGEPOISON_CONTAIN_AGAIN ?

@@ -229,7 +229,7 @@ static void hugepoison_test_unlisted(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, record);
 	if (record) {
 		KUNIT_EXPECT_FALSE(test, hugepoison_try_release(record));
-		KUNIT_EXPECT_TRUE(test, record->stuck);
+		KUNIT_EXPECT_TRUE(test, record->worker.stuck);
 	}
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(pfn + 7, &ret));
