@@ -98,21 +98,33 @@ int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 /* --- the end of an error ------------------------------------------------------------ */
 
 /*
- * The state that an outcome leads to. When which pages are bad is lost, all errors but
- * this one were uncounted with that.
+ * End an error without a record. The reference is dropped, as only a record could note it.
+ * The hugepage's mark alone keeps page faults from mapping it and allocators from taking
+ * it.
  */
+static void hugepoison_end_unrecorded(struct hugepoison_error *err)
+{
+	pr_err("%#lx: no memory for a record of it: mce_bad_pages will show it when there is\n",
+	       err->pfn);
+	WRITE_ONCE(hugepoison_unrecorded, true);
+	if (err->referenced)
+		folio_put(err->folio);
+}
+
+/* Change the state as the outcome says, and queue the release. */
 static void hugepoison_become_outcome(struct hugepoison_error *err,
-				      enum hugepoison_state state)
+				      const struct hugepoison_action *action)
 {
 	struct hugepoison_record *record = err->record;
 
-	if (state == HUGEPOISON_STATE_NEW ||
-	    hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
+	record->referenced |= err->referenced;
+	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return;
-	if (hugepoison_is_whole(state) &&
-	    folio_test_hugetlb_raw_hwp_unreliable(err->folio))
-		hugepoison_account(record, err->pfn, -1);
-	hugepoison_become(record, state);
+	if (action->state != HUGEPOISON_STATE_NEW)
+		hugepoison_become(record, action->state);
+	/* nothing notifies us when the last user leaves or memory is free: poll */
+	if (action->queue_release)
+		hugepoison_queue_release(record);
 }
 
 /*
@@ -125,33 +137,26 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 {
 	const struct hugepoison_action *action = &hugepoison_actions[outcome];
 	struct hugepoison_record *record = err->record;
-	bool counted = action->type != MF_MSG_ALREADY_POISONED;
 
-	if (record) {
-		record->referenced |= err->referenced;
-		hugepoison_become_outcome(err, action->state);
-	} else if (counted) {
-		pr_err("%#lx: no record of it: mce_bad_pages will not show it\n",
-		       err->pfn);
-	}
-	/* nobody tells when its last user, or the want of memory, is gone */
-	if (action->queue_release && record &&
-	    !hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
-		hugepoison_queue_release(record);
+	if (hugepoison_is_inserted(record))
+		hugepoison_become_outcome(err, action);
+	else
+		hugepoison_end_unrecorded(err);
+	if (hugepoison_wants_memory())
+		hugepoison_queue_release_delayed(HUGEPOISON_CONTAIN_AGAIN);
 	hugepoison_count(err->pfn, err->order, outcome);
 	trace_hugepoison_contain(err->pfn, err->order, action->name,
 				 err->begin);
 	/* printing takes a third of the time of an error: leave it to the worker */
 	if (outcome == HUGEPOISON_NARROWED) {
 		/* the worker has not logged the previous error yet */
-		if (unlikely(READ_ONCE(record->unlogged)))
+		if (unlikely(READ_ONCE(record->worker.unlogged)))
 			hugepoison_log_narrowed(record);
-		WRITE_ONCE(record->unlogged, err->pfn);
+		WRITE_ONCE(record->worker.unlogged, err->pfn);
 		/* queue after that: the worker logs what it finds, once */
 		hugepoison_queue_narrow(record);
 	} else {
-		hugepoison_log(err->pfn, err->order, outcome,
-			       record ? record->nr_bad : 1);
+		hugepoison_log(err->pfn, err->order, outcome, record->nr_bad);
 	}
 }
 
@@ -169,8 +174,43 @@ static int hugepoison_result(struct hugepoison_error *err,
 /* Count the error in its record; HardwareCorrupted includes it at the end. */
 static void hugepoison_count_error(struct hugepoison_error *err)
 {
+	err->record->nr_bad++;
+}
+
+/* Insert the record of a hugepage. One that is there already is stale. */
+static void hugepoison_record(struct hugepoison_error *err)
+{
+	struct hugepoison_record *stale;
+
+	if (!err->blank)
+		return;
+	stale = hugepoison_lookup(folio_pfn(err->folio));
+	if (stale)
+		hugepoison_erase(stale);
+	hugepoison_insert(err->blank, folio_pfn(err->folio), err->order);
+	err->record = err->blank;
+	err->blank = NULL;
+}
+
+/* Erase the record of an error that a filter excepts. */
+static void hugepoison_unrecord(struct hugepoison_error *err)
+{
+	if (hugepoison_is_inserted(err->record))
+		hugepoison_erase(err->record);
+	err->record = &err->unrecorded;
+}
+
+/*
+ * Switch to the record of a raw page whose hugepage is dissolved. If there was no memory
+ * for it the worker adds it later.
+ */
+static void hugepoison_record_left(struct hugepoison_error *err)
+{
+	err->record = hugepoison_lookup(err->pfn);
 	if (err->record)
-		err->record->nr_bad++;
+		return;
+	err->unrecorded = (struct hugepoison_record){ .nr_bad = 1 };
+	err->record = &err->unrecorded;
 }
 
 /*
@@ -186,16 +226,16 @@ hugepoison_dissolve_handled(struct hugepoison_error *err)
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
-	err->record = hugepoison_lookup(err->pfn);
+	hugepoison_record_left(err);
 	return outcome;
 }
 
 /* --- in a free hugepage ------------------------------------------------------------ */
 
 /*
- * The hugepage that the raw page is in, and its order. Without a reference it may
- * be dissolved in any moment, and its struct pages may be others' then: so both
- * are read under hugetlb_lock, and all else waits until it is isolated.
+ * Read the hugepage of the raw page, its order, and its list of raw pages. Without a
+ * reference stock may dissolve the hugepage at any moment and reuse its struct pages: so
+ * read all under hugetlb_lock, and touch nothing else before the hugepage is isolated.
  *
  * Return: false when the page is no longer in a hugepage.
  */
@@ -206,8 +246,12 @@ static bool hugepoison_identify(struct hugepoison_error *err)
 	spin_lock_irq(&hugetlb_lock);
 	err->folio = page_folio(err->page);
 	huge = folio_test_hugetlb(err->folio);
-	if (huge)
+	if (huge) {
 		err->order = folio_order(err->folio);
+		err->nr_listed = hugepoison_nr_raw(err->folio);
+		err->unlisted =
+			folio_test_hugetlb_raw_hwp_unreliable(err->folio);
+	}
 	spin_unlock_irq(&hugetlb_lock);
 	return huge;
 }
@@ -219,29 +263,17 @@ static bool hugepoison_identify(struct hugepoison_error *err)
  */
 static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 {
-	struct hugepoison_record *record = err->record;
-	const bool known = record;
-	unsigned long pfn;
+	struct hugepoison_record *former;
 
-	/* poisoned before, and dissolved since: the record is of its head */
-	if (!record && PageHWPoisonTakenOff(err->page))
-		record = hugepoison_lookup(ALIGN_DOWN(err->pfn,
-						      1UL << err->page->index));
-	if (record && hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
-		record = NULL;
-	err->record = record;
-	if (!known)
-		hugepoison_count_error(err);
-	pfn = record ? record->pfn : 0;
-	hugepoison_record_released();
-	/* its end may just have been recorded */
-	if (record && hugepoison_lookup(pfn) != record)
-		err->record = NULL;
-	record = hugepoison_lookup(err->pfn);
-	if (!record || !hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
+	if (!PageHWPoisonTakenOff(err->page))
 		return false;
-	err->record = record;
-	err->order = record->order;
+	err->order = err->page->index;
+	former = hugepoison_former_record(err->page);
+	/* poisoned before, and dissolved since: this error is one of that record's */
+	if (former && former != err->record)
+		former->nr_bad++;
+	hugepoison_record_released();
+	hugepoison_record_left(err);
 	return true;
 }
 
@@ -284,13 +316,12 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
 
 	hugepoison_let_go(err);
 	if (hugepoison_identify(err))
-		err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+		hugepoison_record(err);
 	hugepoison_count_error(err);
 	outcome = hugepoison_take_free(err);
 	if (outcome == HUGEPOISON_ISOLATED && hwpoison_filter(err->page)) {
 		hugepoison_forget_all(err->folio);
-		if (err->record)
-			hugepoison_erase(err->record);
+		hugepoison_unrecord(err);
 		hugepoison_pool_put_back(err->folio);
 		return -EOPNOTSUPP;
 	}
@@ -335,13 +366,13 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 		anon_vma = folio_get_anon_vma(err->folio);
 		/* an earlier try may have left entries that keep it */
 		if (!anon_vma)
-			return err->record && err->record->anon_vma;
+			return err->record->anon_vma;
 	} else if (!err->folio->mapping) {
 		return false;
 	}
 	if (!READ_ONCE(hugepoison_narrow_policy))
 		goto out;
-	if (!err->record)
+	if (!hugepoison_is_inserted(err->record))
 		why = HUGEPOISON_WHY_NO_RECORD;
 	else if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
 		why = HUGEPOISON_WHY_UNRELIABLE;
@@ -383,8 +414,7 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 	struct folio *folio = err->folio;
 	bool file = folio_mapping(folio);
 	bool mapped = folio_mapped(folio);
-	bool narrow = err->record &&
-		      hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED);
+	bool narrow = hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED);
 	int users;
 
 	if (narrow && mapped)
@@ -400,9 +430,7 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 		pr_err("%#lx: still referenced by %d users\n", err->pfn, users);
 		return HUGEPOISON_PINNED;
 	}
-	if (file || folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return HUGEPOISON_CONTAINED;
-	return me_private_hugepage(err);
+	return file ? HUGEPOISON_CONTAINED : me_private_hugepage(err);
 }
 
 /* Contain an error in a hugepage in use, locked and with a reference; unlocks it. */
@@ -431,7 +459,7 @@ static int hugepoison_contain(struct hugepoison_error *err)
 		folio_put(err->folio);
 		return -EOPNOTSUPP;
 	}
-	err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+	hugepoison_record(err);
 	hugepoison_count_error(err);
 	return hugepoison_result(err, hugepoison_contain_used(err));
 }
@@ -457,14 +485,13 @@ static void hugepoison_unmap_and_kill(struct hugepoison_error *err, bool all)
 }
 
 /*
- * Which pages are bad has just been lost, and stock forgot and uncounted those
- * that were known. None of the hugepage can be left to anybody now.
+ * There was no memory for a list entry of the raw page, so no page of the hugepage may stay
+ * mapped.
  */
 static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
 {
 	pr_err("%#lx: containment hugepage from now on: which pages are bad was lost for want of memory\n",
 	       err->pfn);
-	err->record->nr_bad = 0;
 	hugepoison_count_error(err);
 	hugepoison_become(err->record, HUGEPOISON_STATE_FAILED);
 	hugepoison_unmap_and_kill(err, true);
@@ -491,31 +518,70 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 	return hugepoison_result(err, me_narrowed(err));
 }
 
+/*
+ * Add the record of a poisoned hugepage that has none. Its errors are counted already:
+ * those in the list of raw pages, or the first one. If @listed the list also has the
+ * present error, which is not counted yet.
+ */
+static void hugepoison_record_late(struct hugepoison_error *err, bool listed)
+{
+	hugepoison_record(err);
+	if (hugepoison_is_inserted(err->record))
+		hugepoison_begin_late(err->record, err->nr_listed - listed);
+	else
+		WRITE_ONCE(hugepoison_unrecorded, true);
+}
+
 /* An error in a hugepage that is poisoned already. */
 static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 {
 	enum hugepoison_outcome outcome = HUGEPOISON_FAILED;
+	struct hugepoison_record *record;
+	bool huge = hugepoison_identify(err);
 
-	if (!hugepoison_identify(err) && !same_page)
+	if (!huge && !same_page)
 		return hugepoison_contain_free(err);
-	err->record = hugepoison_find(err->pfn);
-	if (err->record && !same_page &&
-	    hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED))
+	if (!huge)
+		hugepoison_record_released();
+	record = hugepoison_find(err->pfn);
+	if (record)
+		err->record = record;
+	else if (huge)
+		hugepoison_record_late(err, !same_page && !err->unlisted);
+	record = err->record;
+	if (!same_page && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		return hugepoison_narrow_again(err);
-	if (same_page ||
-	    (err->record && hugepoison_is_whole(err->record->state)))
+	/* without a record there is one error that is not in the list, and counted */
+	if (same_page || hugepoison_is_whole(record->state) ||
+	    (err->unlisted && !hugepoison_is_inserted(record)))
 		outcome = HUGEPOISON_REPEATED;
 	else
 		hugepoison_count_error(err);
 	/* the page may have been good memory with lost contents; it is counted already */
-	if (same_page && err->record)
-		hugepoison_forget_lost(err->record, err->pfn);
+	if (same_page)
+		hugepoison_forget_lost(record, err->pfn);
 	hugepoison_result(err, outcome);
 	err->accessed = err->flags & MF_ACTION_REQUIRED;
 	return -EHWPOISON;
 }
 
 /* --- entry -------------------------------------------------------------------------- */
+
+/* Begin an error: the raw pages of dissolved hugepages get their records first. */
+static void hugepoison_begin_error(struct hugepoison_error *err)
+{
+	lockdep_assert_held(&mf_mutex);
+	hugepoison_begin_handling();
+	hugepoison_record_released();
+	err->blank = hugepoison_alloc_record();
+	err->record = &err->unrecorded;
+}
+
+static void hugepoison_end_error(struct hugepoison_error *err)
+{
+	hugepoison_free_record(err->blank);
+	hugepoison_end_handling();
+}
 
 /*
  * Mark the raw page and take a reference to the hugepage. If the hugepage is on its way
@@ -587,14 +653,13 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 	};
 	int found, ret;
 
-	lockdep_assert_held(&mf_mutex);
-	hugepoison_begin_handling();
+	hugepoison_begin_error(&err);
 	hugepoison_hold(&err);
 	found = hugepoison_get(&err);
 	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
 	ret = hugepoison_found(&err, found);
 	hugepoison_let_go(&err);
-	hugepoison_end_handling();
+	hugepoison_end_error(&err);
 	/* this may take long, and faults wait for hugepoison_end_handling(): so after */
 	if (err.accessed)
 		ret = hugepoison_kill_accessing(current, pfn, flags);

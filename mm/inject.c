@@ -29,7 +29,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 	int node;
 
 	mutex_lock(&mf_mutex);
-	hugepoison_begin_handling();
+	hugepoison_begin_error(&err);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_online_node(node) {
 		if (nid == NUMA_NO_NODE || nid == node)
@@ -48,7 +48,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 		ret = PTR_ERR(folio);
 	else if (folio)
 		ret = hugepoison_contain_free(&err);
-	hugepoison_end_handling();
+	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	return ret;
 }

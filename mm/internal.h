@@ -61,6 +61,8 @@ enum hugepoison_reason {
 	HUGEPOISON_WHY_HELD,
 	HUGEPOISON_WHY_ANOTHER_ERROR,
 	HUGEPOISON_WHY_NO_SPARE,
+	/* to release; WHY_UNRELIABLE as well */
+	HUGEPOISON_WHY_NO_VMEMMAP,
 	/* to replace at once */
 	HUGEPOISON_WHY_NO_FRESH,
 	HUGEPOISON_WHY_REPLACE_OFF,
@@ -125,6 +127,24 @@ enum hugepoison_state {
 };
 
 /**
+ * struct hugepoison_worker - the workers' fields of a record
+ * @eager: how many passes of the narrow worker are left for this hugepage
+ * @pass: the narrow worker's last pass over it
+ * @looked: when that was, in jiffies
+ * @unlogged: raw page that the narrow worker has yet to log, 0 for none
+ * @round: the release worker's last round over it
+ * @stuck: logged already: it has no users, and its pool does not get it back
+ */
+struct hugepoison_worker {
+	unsigned int eager;
+	unsigned int pass;
+	unsigned long looked;
+	unsigned long unlogged;
+	unsigned int round;
+	bool stuck;
+};
+
+/**
  * struct hugepoison_record - one poisoned hugepage, or a raw page of a former one
  * @node: in hugepoison_records, by @pfn
  * @rcu: readers of the gauges walk the hash table without a lock
@@ -135,11 +155,7 @@ enum hugepoison_state {
  *	    page of the error at hand, which is counted there at the end
  * @state: hugepoison_become() changes it under mf_mutex; page faults read it without
  *	   mf_mutex, hugepoison_records_lock keeps the record
- * @eager: how many passes of the narrow worker are left for this hugepage
- * @pass: the narrow worker's last pass over it
- * @looked: when that was, in jiffies
- * @round: the release worker's last round over it
- * @unlogged: raw page that the narrow worker has yet to log, 0 for none
+ * @worker: the workers' fields
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
  * @lost: raw pages that are good memory, out of use because their contents are
@@ -155,28 +171,33 @@ struct hugepoison_record {
 	int nid;
 	long nr_bad;
 	enum hugepoison_state state;
-	unsigned int eager;
-	unsigned int pass;
-	unsigned long looked;
-	unsigned int round;
-	unsigned long unlogged;
+	struct hugepoison_worker worker;
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;
 	struct anon_vma *anon_vma;
 };
 
-/* An error on its way through the handler. */
+/*
+ * An error on its way through the handler. Its record is there before the handler looks
+ * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
+ * finds: page faults then take all of the hugepage to be bad, and the worker makes the
+ * record when there is memory, see hugepoison_record_late().
+ */
 struct hugepoison_error {
 	unsigned long pfn;
 	int flags;
 	struct page *page;
 	struct folio *folio;
+	long nr_listed;		/* in the list of raw pages, with this one */
+	bool unlisted;		/* this one, or one before, is not */
 	bool referenced;
 	bool migratable_cleared;
 	bool accessed;		/* by current, which gets the signal */
 	unsigned int order;
 	struct hugepoison_record *record;
+	struct hugepoison_record *blank;	/* for @record; nobody finds it yet */
+	struct hugepoison_record unrecorded;
 	u64 begin;
 	struct folio *held;		/* locked since before the error is recorded */
 	struct hugepoison_rmap_lock rmap;	/* of @held */
@@ -237,6 +258,7 @@ void hugepoison_pool_flush(void);
 bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
+void hugepoison_pool_uncharge(struct folio *folio);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);

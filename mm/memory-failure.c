@@ -4,7 +4,7 @@
  *
  * Included at the end of the stock file of this name, to reach its statics. A file uses
  * functions of the files before it only. All files, also those of hugetlb.c and rmap.c,
- * use the first five; the other files here use those of hugetlb.c and rmap.c.
+ * use the first six; the other files here use those of hugetlb.c and rmap.c.
  */
 #ifdef CONFIG_HUGEPOISON
 #undef pr_fmt
@@ -26,6 +26,7 @@
 
 #include "reason.c"
 #include "wq.c"
+#include "reserve.c"
 #include "raw.c"
 #include "record.c"
 #include "queue.c"
@@ -44,6 +45,7 @@
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/memory-failure.c"
+#include "tests/nomem.c"
 #include "tests/narrow.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

@@ -20,13 +20,14 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 
 	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep records");
 	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
-		eager = READ_ONCE(record->eager);
+		eager = READ_ONCE(record->worker.eager);
 		if (!hugepoison_is(record, HUGEPOISON_STATE_NARROWED) ||
-		    !eager || record->pass == pass)
+		    !eager || record->worker.pass == pass)
 			continue;
 		/* so queueing the work often wastes no other hugepage's passes */
 		if (eager == HUGEPOISON_EAGER_TRIES ||
-		    time_after_eq(jiffies, record->looked + HUGEPOISON_EAGER_AGAIN))
+		    time_after_eq(jiffies, record->worker.looked +
+					   HUGEPOISON_EAGER_AGAIN))
 			return record;
 		*again = true;
 	}
@@ -49,17 +50,17 @@ static bool hugepoison_pick_eager(unsigned int pass,
 	rcu_read_lock();
 	record = hugepoison_next_eager(pass, again);
 	if (record) {
-		record->pass = pass;
-		record->looked = jiffies;
-		eager = READ_ONCE(record->eager);
+		record->worker.pass = pass;
+		record->worker.looked = jiffies;
+		eager = READ_ONCE(record->worker.eager);
 		/* fails if the tries were reset meanwhile, which then counts */
 		if (eager)
-			cmpxchg(&record->eager, eager, eager - 1);
+			cmpxchg(&record->worker.eager, eager, eager - 1);
 		picked->pfn = record->pfn;
 		picked->order = record->order;
 		/* data_race(): the log may print the value before another error */
 		picked->nr_bad = data_race(record->nr_bad);
-		picked->unlogged = xchg(&record->unlogged, 0);
+		picked->worker.unlogged = xchg(&record->worker.unlogged, 0);
 	}
 	rcu_read_unlock();
 	return record;

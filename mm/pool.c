@@ -409,6 +409,21 @@ static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 	mem_cgroup_uncharge(folio);
 }
 
+/**
+ * hugepoison_pool_uncharge - uncharge a hugepage whose last user has left it
+ * @folio: the hugepage; the caller has the last reference
+ *
+ * For a hugepage that its pool does not get back, or not soon.
+ *
+ * Context: Process context; takes hugetlb_lock.
+ */
+void hugepoison_pool_uncharge(struct folio *folio)
+{
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_uncharge(folio_hstate(folio), folio);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /*
  * Whether the reservation that the hugepage's user has consumed must be restored. A
  * subpool that would fall below its minimum keeps one as well.

@@ -62,7 +62,7 @@ static void hugepoison_queue_narrow_work(void)
 static void hugepoison_queue_narrow(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+	WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	hugepoison_queue_narrow_work();
 }
 
@@ -82,7 +82,7 @@ void hugepoison_queue_narrow_folio(struct folio *folio)
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
 	if (record)
-		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+		WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
 	hugepoison_queue_narrow_work();
 }

@@ -157,25 +157,52 @@ static struct hugepoison_record *hugepoison_find(unsigned long pfn)
 	return record ?: hugepoison_lookup(folio_pfn(pfn_folio(pfn)));
 }
 
-/* A new record of nothing yet; NULL if there is one, or no memory for it. */
-static struct hugepoison_record *hugepoison_add(unsigned long pfn,
-						unsigned int order)
+/* Allocate a record that is not inserted yet; NULL if there is no memory. */
+static struct hugepoison_record *hugepoison_alloc_record(void)
 {
-	struct hugepoison_record *record;
+	struct hugepoison_record *record = hugepoison_alloc(&hugepoison_record_reserve);
 
+	if (record)
+		*record = (struct hugepoison_record){ };
+	return record;
+}
+
+/* Free a record that was not inserted. */
+static void hugepoison_free_record(struct hugepoison_record *record)
+{
+	mempool_free(record, &hugepoison_record_reserve);
+}
+
+/* Insert the record of a page frame, which has none yet. */
+static void hugepoison_insert(struct hugepoison_record *record,
+			      unsigned long pfn, unsigned int order)
+{
 	lockdep_assert_held(&mf_mutex);
-	if (hugepoison_lookup(pfn))
-		return NULL;
-	/* reclaim may need the anon_vma's lock that an error holds */
-	record = kzalloc(sizeof(*record), GFP_ATOMIC);
-	if (!record)
-		return NULL;
 	record->pfn = pfn;
 	record->order = order;
 	record->nid = pfn_to_nid(pfn);
 	spin_lock(&hugepoison_records_lock);
 	hash_add_rcu(hugepoison_records, &record->node, pfn);
 	spin_unlock(&hugepoison_records_lock);
+}
+
+/* Whether a record is inserted, so that others than the handler find it. */
+static bool hugepoison_is_inserted(struct hugepoison_record *record)
+{
+	return hash_hashed(&record->node);
+}
+
+/* Allocate and insert a record; NULL if there is one already, or no memory. */
+static struct hugepoison_record *hugepoison_add(unsigned long pfn,
+						unsigned int order)
+{
+	struct hugepoison_record *record;
+
+	if (hugepoison_lookup(pfn))
+		return NULL;
+	record = hugepoison_alloc_record();
+	if (record)
+		hugepoison_insert(record, pfn, order);
 	return record;
 }
 
@@ -350,7 +377,7 @@ static void hugepoison_outcome(unsigned long pfn, unsigned int order,
  */
 static void hugepoison_log_narrowed(struct hugepoison_record *record)
 {
-	unsigned long pfn = xchg(&record->unlogged, 0);
+	unsigned long pfn = xchg(&record->worker.unlogged, 0);
 
 	if (pfn)
 		hugepoison_log(pfn, record->order, HUGEPOISON_NARROWED,
@@ -375,7 +402,10 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 
 /* --- from one state to the next ------------------------------------------------ */
 
-/* All of the hugepage goes out of use; its raw pages were counted one by one. */
+/*
+ * Put all of a hugepage out of use: marks and counts. Its raw pages were counted one by
+ * one, and so were errors without an entry in the list.
+ */
 static void hugepoison_retire_all(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
@@ -384,7 +414,8 @@ static void hugepoison_retire_all(struct hugepoison_record *record)
 	hugepoison_mark(folio, true);
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
 		hugepoison_account(record, page_to_pfn(raw->page), -1);
-	hugepoison_account(record, record->pfn, 1L << record->order);
+	hugepoison_account(record, record->pfn,
+			   (1L << record->order) - record->nr_bad);
 }
 
 /* Put all but the raw pages back into use: marks and counts. */
@@ -444,6 +475,29 @@ static void hugepoison_become(struct hugepoison_record *record,
 	else if (hugepoison_is_whole(record->state))
 		hugepoison_retire_raw_only(record);
 	WRITE_ONCE(record->state, state);
+}
+
+/* --- records added after the error ----------------------------------------------- */
+
+/* Whether a poisoned hugepage, or a raw page of a former one, may have no record. */
+static bool hugepoison_unrecorded;
+
+/* Whether the worker has to refill the reserve, or to add records that are missing. */
+static bool hugepoison_wants_memory(void)
+{
+	return READ_ONCE(hugepoison_unrecorded) || hugepoison_is_reserve_short();
+}
+
+/*
+ * Set up the record of a hugepage whose errors were contained without one. The handler has
+ * no reference to the hugepage, as after an error that found it neither free nor in use: so
+ * the worker takes it from the pool, or contains the error as if it came now. @nr_listed
+ * errors have entries in the list of raw pages and are counted; without any, one is counted.
+ */
+static void hugepoison_begin_late(struct hugepoison_record *record, long nr_listed)
+{
+	record->nr_bad = max(nr_listed, 1L);
+	hugepoison_become(record, HUGEPOISON_STATE_FAILED);
 }
 
 /* --- good raw pages with lost contents ------------------------------------------ */

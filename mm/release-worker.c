@@ -37,6 +37,22 @@ static bool hugepoison_reuse_lost(struct hugepoison_record *record,
 }
 
 /*
+ * Log once that a hugepage has no users and its pool does not get it back, and why. End the
+ * charge of its last user.
+ */
+static void hugepoison_say_stuck(struct hugepoison_record *record,
+				 struct folio *folio,
+				 enum hugepoison_reason why)
+{
+	if (record->worker.stuck)
+		return;
+	record->worker.stuck = true;
+	hugepoison_pool_uncharge(folio);
+	pr_err("%#lx: nobody uses its hugepage, and the pool does not get it back: %s\n",
+	       record->pfn, hugepoison_why(why));
+}
+
+/*
  * Release a hugepage whose last user has left it; its pool gets another one.
  *
  * Return: true if that is not possible yet.
@@ -54,6 +70,8 @@ static bool hugepoison_release(struct hugepoison_record *record)
 		return false;
 	nr_raw = hugepoison_nr_raw(folio);
 	outcome = hugepoison_dissolve(record, folio);
+	if (outcome == HUGEPOISON_ISOLATED && folio_ref_count(folio) == 1)
+		hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_NO_VMEMMAP);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return true;
 	if (outcome == HUGEPOISON_REPLACED)
@@ -143,14 +161,15 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 		record->referenced = true;
 	else if (open && (record->referenced || hugepoison_get_used(folio)))
 		return hugepoison_retry_contain(record, folio);
-	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return false;
 	if (record->referenced && folio_mapping(folio))
 		return false;
 	if (!record->referenced || folio_mapped(folio) ||
 	    folio_ref_count(folio) != 1)
 		return true;
-	return hugepoison_release(record);
+	if (!folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return hugepoison_release(record);
+	hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_UNRELIABLE);
+	return false;
 }
 
 /* A hugepage that awaits its release and that this round has not visited yet. */
@@ -161,7 +180,7 @@ static struct hugepoison_record *hugepoison_next_to_release(unsigned int round)
 
 	lockdep_assert_held(&mf_mutex);
 	hash_for_each(hugepoison_records, bucket, record, node)
-		if (hugepoison_awaits_release(record) && record->round != round)
+		if (hugepoison_awaits_release(record) && record->worker.round != round)
 			return record;
 	return NULL;
 }
@@ -182,7 +201,7 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 	hugepoison_record_released();
 	record = hugepoison_next_to_release(round);
 	if (record) {
-		record->round = round;
+		record->worker.round = round;
 		open = hugepoison_is_open(record);
 		if (!hugepoison_stale(record) && hugepoison_try_release(record))
 			*delay = open || *delay == HUGEPOISON_CONTAIN_AGAIN ?
@@ -194,14 +213,55 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 	return record;
 }
 
+/* There is memory again: if it is a poisoned hugepage without a record it gets one. */
+static void hugepoison_record_page(struct page *page)
+{
+	struct hugepoison_error err = { .page = page, .pfn = page_to_pfn(page) };
+
+	hugepoison_begin_urgent();
+	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
+	if (hugepoison_identify(&err) && folio_test_hwpoison(err.folio) &&
+	    !hugepoison_lookup(folio_pfn(err.folio)))
+		hugepoison_record_late(&err, false);
+	hugepoison_end_error(&err);
+	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
+}
+
+/*
+ * Nothing but their marks tells of hugepages without a record: look at all memory. No
+ * hugepage is smaller than a step.
+ */
+static void hugepoison_record_all(void)
+{
+	unsigned long pfn;
+	struct page *page;
+	int nid;
+
+	for_each_online_node(nid) {
+		pfn = ALIGN(node_start_pfn(nid), 1UL << HUGETLB_PAGE_ORDER);
+		for (; pfn < node_end_pfn(nid); pfn += 1UL << HUGETLB_PAGE_ORDER) {
+			page = pfn_to_online_page(pfn);
+			if (page && PageHWPoison(page))
+				hugepoison_record_page(page);
+			cond_resched();
+		}
+	}
+}
+
 static void hugepoison_release_work(struct work_struct *work)
 {
 	static unsigned int round;
 	unsigned long delay = 0;
 
 	round++;
+	if (hugepoison_refill_reserves() && xchg(&hugepoison_unrecorded, false))
+		hugepoison_record_all();
 	while (hugepoison_release_next(round, &delay))
 		cond_resched();
+	if (!delay && hugepoison_wants_memory())
+		delay = HUGEPOISON_RELEASE_AGAIN;
 	if (delay)
 		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork, delay);
 }

@@ -40,9 +40,9 @@ static void hugepoison_take_apart(struct folio *folio)
 static void hugepoison_take_off(struct page *page, unsigned int order)
 {
 	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
+	page->index = order;
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
-	page->index = order;
 	set_page_refcounted(page);
 }
 
@@ -111,19 +111,21 @@ bool hugepoison_free_poisoned(struct folio *folio)
 	return true;
 }
 
-/* The record of the hugepage that a raw page was in, or NULL. */
-static struct hugepoison_record *hugepoison_former_record(struct raw_hwp_page *raw)
+/*
+ * The record of the hugepage that a raw page was in, or NULL. A smaller hugepage may be in
+ * its place by now.
+ */
+static struct hugepoison_record *hugepoison_former_record(struct page *page)
 {
-	unsigned long pfn = page_to_pfn(raw->page);
-	unsigned int order = raw->page->index;
+	unsigned int order = page->index;
 	struct hugepoison_record *record;
 
-	record = hugepoison_lookup(ALIGN_DOWN(pfn, 1UL << order));
-	return record && !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ?
-	       record : NULL;
+	record = hugepoison_lookup(ALIGN_DOWN(page_to_pfn(page), 1UL << order));
+	return record && record->order == order &&
+	       !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ? record : NULL;
 }
 
-/* Add a record for a raw page, which is counted already. */
+/* Add a record for a raw page, which is counted already, if there is memory. */
 static void hugepoison_add_raw_record(struct hugepoison_record *former,
 				      struct page *page)
 {
@@ -155,6 +157,20 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 }
 
 /*
+ * Free a raw page's list entry if it has a record. Without memory for one it stays in the
+ * list; nobody can allocate the page anyway.
+ */
+static void hugepoison_end_left(struct raw_hwp_page *raw)
+{
+	if (hugepoison_lookup(page_to_pfn(raw->page))) {
+		kfree(raw);
+		return;
+	}
+	WRITE_ONCE(hugepoison_unrecorded, true);
+	llist_add(&raw->node, &hugepoison_dissolved);
+}
+
+/*
  * Add records for the raw pages of dissolved hugepages. A raw head page takes over its
  * hugepage's record, which has the same page frame, and so comes last.
  */
@@ -166,15 +182,15 @@ static void hugepoison_record_released(void)
 
 	lockdep_assert_held(&mf_mutex);
 	llist_for_each_entry(raw, left, node) {
-		former = hugepoison_former_record(raw);
+		former = hugepoison_former_record(raw->page);
 		if (!former || former->pfn != page_to_pfn(raw->page))
 			hugepoison_add_raw_record(former, raw->page);
 	}
 	llist_for_each_entry_safe(raw, next, left, node) {
-		former = hugepoison_former_record(raw);
+		former = hugepoison_former_record(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		kfree(raw);
+		hugepoison_end_left(raw);
 	}
 }
 
@@ -212,8 +228,7 @@ hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio) ||
 	    hugepoison_await_users(folio, 1) || hugepoison_pool_seize(folio))
 		return HUGEPOISON_ISOLATED;
-	if (record)
-		hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
+	hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
 	replaced = hugepoison_pool_leave(folio);
 	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;

@@ -148,6 +148,18 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 	return ret;
 }
 
+/*
+ * Whether a page is in a poisoned hugepage without a record. Stock would drop a reference
+ * that the handler does not have.
+ */
+static bool hugepoison_is_unrecorded(unsigned long pfn)
+{
+	struct hugepoison_error err = { .page = pfn_to_online_page(pfn) };
+
+	return err.page && hugepoison_identify(&err) &&
+	       folio_test_hwpoison(err.folio);
+}
+
 /**
  * hugepoison_unpoison - undo an injected error in a hugepage, or a former one
  * @pfn: the page frame that the error was reported in
@@ -175,8 +187,12 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret)
 		record = NULL;
 	}
 
-	ours = record;
-	if (ours && hw_memory_failure) {
+	ours = record || hugepoison_is_unrecorded(pfn);
+	if (ours && !record) {
+		pr_err("%#lx: not unpoisoned: there was no memory for a record of it, try again when there is\n",
+		       pfn);
+		*ret = -EBUSY;
+	} else if (ours && hw_memory_failure) {
 		pr_err("%#lx: not unpoisoned: there was a real hardware error\n",
 		       pfn);
 		*ret = -EOPNOTSUPP;

@@ -26,6 +26,14 @@ struct vm_fault;
 
 #ifdef CONFIG_HUGEPOISON
 
+/* mm/hugepoison/reserve.c: a reserve of memory for what is known of errors */
+void *hugepoison_alloc_raw(void);
+
+/* Where there is no memory for one more raw page, those in the list stay there. */
+static inline void hugepoison_empty_raws(struct folio *folio)
+{
+}
+
 /* mm/hugepoison/raw.c: which pages of a hugepage are bad */
 bool hugepoison_page_is_bad(struct page *page);
 
@@ -420,6 +428,9 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
+#define hugepoison_alloc_raw()						\
+	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
+#define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_is_on_kill_list(...)			false

@@ -97,12 +97,14 @@ static void hugepoison_test_left(struct kunit *test)
 	err.page = folio_page(folio, 7);
 	err.pfn = page_to_pfn(err.page);
 	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
 	spin_lock_irq(&hugetlb_lock);
 	hugetlb_update_hwpoison(folio, err.page);
 	spin_unlock_irq(&hugetlb_lock);
 	folio_put(folio);
 
 	KUNIT_EXPECT_EQ(test, hugepoison_contain_free(&err), 0);
+	hugepoison_end_error(&err);
 	KUNIT_EXPECT_EQ(test, err.order, order);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			before + 1);
@@ -254,8 +256,10 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	folio_set_hwpoison(folio);
 	folio_set_hugetlb_raw_hwp_unreliable(folio);
 	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
 	/* this test's only reference becomes the handler's */
 	KUNIT_EXPECT_EQ(test, hugepoison_contain(&err), 0);
+	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);

@@ -211,12 +211,10 @@ static void hugepoison_test_widen(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_bit(200, bad));
 	KUNIT_EXPECT_EQ(test, hugepoison_fate(f.folio), HUGEPOISON_NARROW);
 
-	/* what stock does when it cannot store one more */
-	spin_lock_irq(&hugetlb_lock);
-	folio_set_hugetlb_raw_hwp_unreliable(f.folio);
-	__folio_free_raw_hwp(f.folio, false);
-	spin_unlock_irq(&hugetlb_lock);
+	/* there is no place for one more in the list */
+	hugepoison_test_starve(&hugepoison_raw_reserve, 0);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + 9, MF_SW_SIMULATED), 0);
+	hugepoison_test_feed(test, &hugepoison_raw_reserve);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f.corrupted + 512);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(f.folio), 0);
@@ -232,6 +230,11 @@ static void hugepoison_test_widen(struct kunit *test)
 	hugepoison_test_remember(f.folio, folio_page(f.folio, 9));
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + 9, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	for (i = 0; i < ARRAY_SIZE(raw); i++) {
+		KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + raw[i],
+							    &ret));
+		KUNIT_EXPECT_EQ(test, ret, 0);
+	}
 	enable_delayed_work(&hugepoison_release_dwork);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f.corrupted);
