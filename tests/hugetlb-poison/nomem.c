@@ -179,8 +179,9 @@ static bool loses(char *hugepage, unsigned long size, unsigned int seed, long nr
 /* No allocation of the handler's succeeds: with the reserve that is no loss. */
 TEST_F_TIMEOUT(nomem, error, 60)
 {
-	struct hp_state want = self->test.before;
+	struct hp_state want;
 
+	hp_read_state(&want);
 	begin_to_fail(SLAB, true, -1);
 	begin_to_fail(PAGES, true, -1);
 	EXPECT_EQ(0, inject_failing(&self->in, self->pfn));
@@ -221,10 +222,11 @@ static void touch_failing(struct __test_metadata *_metadata, FIXTURE_DATA(nomem)
 	begin_to_fail(which, true, SOME);
 	let_me_fail(&self->in, true);
 	bus = hp_touch(self->map.addr, HP_READ);
-	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->raw, HP_READ).code);
+	/* without memory a signal says nothing but that it came */
+	EXPECT_EQ(getpid(), hp_touch(self->raw, HP_READ).tid);
 	let_me_fail(&self->in, false);
 	fail_no_more();
-	if (bus.code)
+	if (bus.tid)
 		TH_LOG("while allocations failed: SIGBUS %d, %d", bus.code, bus.lsb);
 	EXPECT_TRUE(loses(self->map.addr, size, SEED, 1));
 	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
@@ -259,7 +261,7 @@ TEST_F_TIMEOUT(nomem, heal, 60)
 		fail_no_more();
 		TH_LOG("without %s: %s", names[which], ret ? strerror(ret) : "healed");
 		EXPECT_TRUE(!ret || ret == ENOMEM);
-		EXPECT_TRUE(loses(self->map.addr, variant->size, SEED, ret ? 2 : 1) || !ret);
+		EXPECT_TRUE(!ret || loses(self->map.addr, variant->size, SEED, 2));
 	}
 	EXPECT_EQ(0, fallocate(self->map.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       RAW * HP_BASE, HP_BASE));
@@ -271,15 +273,19 @@ TEST_F_TIMEOUT(nomem, heal, 60)
 
 #define RESERVED	32	/* records, see mm/hugepoison/reserve.c */
 #define BEYOND		4
+#define NR		(1 + RESERVED + BEYOND)
 
-/* Where a record is allocated from; named as debug kernels have it. */
-#define CACHE		"/sys/kernel/slab/kmalloc-192/failslab"
+/*
+ * Where records are allocated from, and not much else is: were it all memory, the kernel
+ * could not make the threads of its workers either, and narrowing waits for those.
+ */
+#define CACHE		"/sys/kernel/slab/kmalloc-128/failslab"
 
 FIXTURE(beyond) {
 	struct hp_test test;
 	struct hp_map map;
 	struct injector in;
-	unsigned long pfn[RESERVED + BEYOND];
+	unsigned long pfn[NR];
 };
 
 FIXTURE_VARIANT(beyond) {
@@ -297,8 +303,8 @@ FIXTURE_SETUP(beyond)
 	hp_catch_sigbus();
 	hp_kill_late();
 	ASSERT_EQ(0, injector_open(&self->in));
-	ASSERT_EQ(0, hp_map(&self->map, variant->backing, HP_2M, RESERVED + BEYOND));
-	for (int i = 0; i < RESERVED + BEYOND; i++) {
+	ASSERT_EQ(0, hp_map(&self->map, variant->backing, HP_2M, NR));
+	for (int i = 0; i < NR; i++) {
 		ASSERT_EQ(0, hp_stamp(self->map.addr + i * HP_2M, HP_2M, i));
 		self->pfn[i] = hp_pfn(self->map.addr + i * HP_2M + RAW * HP_BASE);
 	}
@@ -325,12 +331,15 @@ TEST_F_TIMEOUT(beyond, the_reserve, 120)
 	long damage, lost;
 	int wide = 0;
 
+	/* narrowing needs what is switched on by the first error after a while */
+	ASSERT_EQ(0, inject(&self->in, self->pfn[0]));
+	EXPECT_TRUE(loses(self->map.addr, HP_2M, 0, 1));
 	ASSERT_EQ(0, hp_write(CACHE, "1"));
 	ASSERT_EQ(0, set(SLAB, "cache-filter", "Y"));
 	begin_to_fail(SLAB, false, -1);
-	for (int i = 0; i < RESERVED + BEYOND; i++)
+	for (int i = 1; i < NR; i++)
 		EXPECT_EQ(0, inject(&self->in, self->pfn[i]));
-	for (int i = 0; i < RESERVED + BEYOND; i++) {
+	for (int i = 0; i < NR; i++) {
 		char *at = self->map.addr + i * HP_2M;
 
 		EXPECT_EQ(BUS_MCEERR_AR, hp_touch(at + RAW * HP_BASE, HP_READ).code);
@@ -339,21 +348,23 @@ TEST_F_TIMEOUT(beyond, the_reserve, 120)
 	hp_write(CACHE, "0");
 	fail_no_more();
 	TH_LOG("%d errors cost all of their hugepages", wide);
-	EXPECT_LE(1, wide);
+	EXPECT_LE(1, wide) {
+		TH_LOG("are records still allocated where " CACHE " is?");
+	}
 	EXPECT_GE(2 * BEYOND, wide);
 	EXPECT_NE(NULL, hp_log_has(&self->test.log, "no memory for a record of it"));
 	EXPECT_EQ(self->test.before.v[HP_CORRUPTED][0][0] +
-		  (long)(RESERVED + BEYOND) * (long)(HP_BASE >> 10),
+		  (long)NR * (long)(HP_BASE >> 10),
 		  hp_meminfo_kb("HardwareCorrupted"));
 
-	for (int i = 0; file && i < RESERVED + BEYOND; i++)
+	for (int i = 0; file && i < NR; i++)
 		EXPECT_TRUE(loses(self->map.addr + i * HP_2M, HP_2M, i, 1));
-	for (int i = 0; !file && i < RESERVED + BEYOND; i++) {
+	for (int i = 0; !file && i < NR; i++) {
 		lost = hp_lost(self->map.addr + i * HP_2M, HP_2M, i, &damage);
 		EXPECT_TRUE(lost == 1 || lost == HP_2M / HP_BASE);
 		EXPECT_EQ(0, damage);
 	}
-	for (int i = 0; i < RESERVED + BEYOND; i++)
+	for (int i = 0; i < NR; i++)
 		EXPECT_EQ(0, hp_unpoison_soon(self->pfn[i]));
 }
 
