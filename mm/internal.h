@@ -32,7 +32,7 @@
 struct anon_vma;
 struct workqueue_struct;
 
-/* What an access to a hugepage gets. */
+/* Which pages of a hugepage an access gets. */
 enum hugepoison_fate {
 	HUGEPOISON_HEALTHY,	/* all pages: no error, or no hugepage there */
 	HUGEPOISON_NARROW,	/* all pages but the raw ones */

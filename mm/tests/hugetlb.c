@@ -108,7 +108,7 @@ static void hugepoison_test_shrink_other(struct kunit *test,
 
 /*
  * A free hugepage with an error leaves the pool, and the pool's counters stay.
- * What is left of it is its raw page, which nobody can allocate.
+ * Its raw page stays out of use: nobody can allocate it.
  */
 static void hugepoison_test_replace(struct kunit *test)
 {
@@ -439,7 +439,7 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
-/* What a private mapping has where its hugepage was. */
+/* The entry of a private mapping after an error in its hugepage. */
 static pte_t hugepoison_test_entry(unsigned long pfn)
 {
 	swp_entry_t entry = swp_entry(SWP_HWPOISON, pfn);

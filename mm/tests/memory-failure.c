@@ -166,7 +166,7 @@ static void hugepoison_test_records(struct kunit *test)
 	folio_put(folio);
 }
 
-/* Whatever is counted is counted back, across the bounds of memory blocks. */
+/* Accounting and its reversal cancel out, across the bounds of memory blocks. */
 static void hugepoison_test_account(struct kunit *test)
 {
 	static const long nr[] = { 1, 512, 262144 };
@@ -311,7 +311,7 @@ static void hugepoison_test_accessed(struct kunit *test)
 	enable_delayed_work(&hugepoison_release_dwork);
 }
 
-/* What is read of a directory in sysfs. */
+/* Read a counter or gauge of a sysfs directory. */
 static long hugepoison_test_gauge(struct folio *folio, bool base_pages)
 {
 	struct hugepoison_dir dir = {

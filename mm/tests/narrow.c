@@ -3,8 +3,8 @@
  * KUnit: hugepages that lose their raw pages only. Included by
  * hugepoison/memory-failure.c.
  *
- * What user space cannot reach in a test: faults that may not drop mmap_lock,
- * and a list of raw pages that is lost.
+ * User space cannot test these: faults that may not drop mmap_lock, and an unreliable
+ * list of raw pages.
  */
 #include <kunit/test.h>
 #include <linux/mman.h>
@@ -83,7 +83,7 @@ static int hugepoison_test_read(unsigned long address, char *byte)
 	return get_user(*byte, (char __user *)address);
 }
 
-/* What a fault returns, in bits. */
+/* Fault, and return the result's bits. */
 static unsigned int hugepoison_test_fault(struct kunit *test,
 					  unsigned long address,
 					  unsigned int flags)

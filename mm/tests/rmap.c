@@ -195,7 +195,7 @@ static void hugepage_test_unmap_private(struct kunit *test)
 	hugepage_test_unmap(test, MAP_PRIVATE);
 }
 
-/* What is no hugepage is left to stock. */
+/* Stock unmaps all that is no hugepage. */
 static void hugepage_test_unmap_other(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
@@ -258,7 +258,7 @@ static void hugepage_test_get_nice(struct work_struct *work)
 	own->nice = task_nice(current);
 }
 
-/* What follows an error does not wait for what a user has to compute. */
+/* The works that follow an error do not wait for the tasks of a user. */
 static void hugepage_test_wq(struct kunit *test)
 {
 	struct hugepage_test_work own = { .nice = MAX_NICE };
