@@ -1,5 +1,5 @@
-// The same for ptrace and /proc/PID/mem: reading a healthy page of another process
-// must not fail until the worker has narrowed there.
+// ptrace and /proc/PID/mem read other processes without a page fault of their own.
+// Reading a healthy page must not fail until the worker has narrowed the mapping.
 // file: mm/memory.c
 // hunks: 1
 @@

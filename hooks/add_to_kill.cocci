@@ -1,4 +1,4 @@
-// Who maps the hugepage more than once is told once.
+// Signal a process once that maps the hugepage more than once.
 // file: mm/memory-failure.c
 // hunks: 1
 @@
@@ -8,7 +8,7 @@ identifier tsk, p, vma, to_kill, tk;
   		struct vm_area_struct *vma, struct list_head *to_kill, ...)
   {
   ...
-+ if (hugepoison_told(tsk, p, to_kill))
++ if (hugepoison_is_on_kill_list(tsk, p, to_kill))
 + 	return;
   tk = kmalloc(...);
   ...

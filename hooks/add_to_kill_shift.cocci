@@ -1,4 +1,4 @@
-// How much of the mapping is lost to whom, in si_addr_lsb.
+// si_addr_lsb says how much of each mapping is lost.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

@@ -1,6 +1,6 @@
-// More may be reserved than is free once an error took a hugepage that nothing
-// replaces. The difference then must not wrap to very many: somebody without a
-// reservation would be given what is promised to others.
+// After an error took a hugepage that cannot be replaced, more may be reserved than
+// free. The difference must not wrap to a huge number: else a process without a
+// reservation would get a hugepage that is reserved for others.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

@@ -1,5 +1,6 @@
-// Stock finds the mappers of a private page with an error by its anon_vma. For an
-// error in a hugepage the handler may have locked it, see collect_procs_file.cocci.
+// Stock locks the anon_vma of a private page with an error to find its mappings.
+// For a hugepage the handler may hold that lock already, see
+// collect_procs_file.cocci.
 // file: mm/memory-failure.c
 // hunks: 2
 @@
@@ -9,8 +10,8 @@ symbol folio, av;
   {
   ...
 - av = folio_lock_anon_vma_read(folio, NULL);
-+ av = hugepage_lock_anon_mappers(folio);
++ av = hugepoison_lock_anon_mappers(folio);
   ...
 - anon_vma_unlock_read(av);
-+ hugepage_unlock_anon_mappers(av);
++ hugepoison_unlock_anon_mappers(av);
   }

@@ -1,6 +1,6 @@
-// Stock finds the mappers of a page with an error by its file. The handler of one in a
-// hugepage may have locked the mappings already: it only tries to while others wait
-// for it, and keeps the lock until the hugepage is unmapped.
+// Stock locks the mappings of a file's page with an error. For a hugepage the
+// handler may hold that lock already: it only tries for it while other errors wait,
+// and keeps it until the hugepage is unmapped.
 // file: mm/memory-failure.c
 // hunks: 2
 @@
@@ -10,8 +10,8 @@ symbol mapping;
   {
   ...
 - i_mmap_lock_read(mapping);
-+ hugepage_lock_file_mappers(mapping);
++ hugepoison_lock_file_mappers(mapping);
   ...
 - i_mmap_unlock_read(mapping);
-+ hugepage_unlock_file_mappers(mapping);
++ hugepoison_unlock_file_mappers(mapping);
   }

@@ -1,5 +1,5 @@
-// The child of a fork keeps a private hugepage as its parent does, by an entry
-// with a reference.
+// When fork copies the hwpoison entry of a private mapping, the child's entry keeps
+// the hugepage as well, with a reference of its own.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

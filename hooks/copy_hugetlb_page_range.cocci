@@ -1,7 +1,7 @@
-// Fork asks whether the child's page table is shared, and if so copies nothing.
-// Only tables of 2 MiB entries can be shared; the word that counts the sharers
-// is never set in a table of 1 GiB entries, where it holds what the page was
-// last used for. Then the child of a private 1 GiB mapping finds nothing of it.
+// Fork copies no entries if the child's page table is shared. Only tables of 2 MiB
+// entries can be shared. In a table of 1 GiB entries the word that counts the
+// sharers is never set, and has a value that the page's last user left. Then the
+// child of a private 1 GiB mapping finds nothing of it.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

@@ -1,7 +1,7 @@
-// Fork copies the entries of an ordinary mapping where it has pages of its own,
-// or userfaultfd tracks writes. A narrowed VMA's entries of the hugepage are not
-// copied: the faults of both processes fill them, and tell userfaultfd of more
-// writes, never of less. The child of a private one gets its hold on the hugepage.
+// Fork copies the entries of an ordinary mapping if it has anonymous pages, or
+// userfaultfd tracks writes. A narrowed VMA's entries of the hugepage are not
+// copied: faults of both processes set them, and report more writes to userfaultfd,
+// never fewer. The child of a private mapping gets a reference to the hugepage.
 // file: mm/memory.c
 // hunks: 1
 @@

@@ -1,5 +1,5 @@
-// A write to a private mapping of a file takes a copy, and charges it. Where the
-// process has a poisoned hugepage to itself it writes to that.
+// A write to a private mapping of a file allocates and charges a copy. A process
+// that has a poisoned hugepage to itself writes to that in place.
 // file: mm/memory.c
 // hunks: 1
 @@

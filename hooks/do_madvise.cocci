@@ -1,7 +1,7 @@
-// Hugetlb mappings can be discarded by hugepages only. Where that failed and there
-// is an error the range is narrowed, so that its raw page can be discarded alone.
-// Advice that does not fail pays for nothing: there is one call, as on stock, which
-// the compiler makes part of its caller. Each round again has narrowed a hugepage.
+// A hugetlb mapping can discard whole hugepages only. If the advice fails and there
+// is an error, narrow the range, so that its raw page can be discarded alone.
+// Advice that succeeds pays nothing: there is one call, as in stock, which the
+// compiler inlines. Each further round has narrowed a hugepage, so the rounds end.
 // file: mm/madvise.c
 // hunks: 1
 @@

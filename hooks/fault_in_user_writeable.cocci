@@ -1,5 +1,5 @@
 // A futex in a healthy page of a poisoned hugepage: faulting it in has to narrow,
-// which this fault may not wait for. No other lock is held, so it may be tried
+// and this fault may not drop mmap_lock. The caller holds no other lock, so try
 // again in a way that drops mmap_lock.
 // file: kernel/futex/core.c
 // hunks: 1

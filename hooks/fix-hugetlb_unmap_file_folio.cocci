@@ -1,10 +1,10 @@
-// A bug of stock Linux, mended whatever CONFIG_HUGEPOISON says. What a private
-// hugetlb VMA has in vm_private_data is a reservation map with flags in its low
-// bits, and no hugetlb_vma_lock. Where trying for the map's semaphore failed, as
-// the process was just in a page fault, a reference was taken and a semaphore
-// waited for somewhere inside the map. A private VMA never shares page tables,
-// and that is all that the lock is needed for here: i_mmap_rwsem keeps the VMA,
-// its page table lock the entry, and the caller's fault mutex keeps faults away.
+// Fixes a bug of stock Linux, with any CONFIG_HUGEPOISON. A private hugetlb VMA's
+// vm_private_data is a reservation map with flags in the low bits, not a
+// hugetlb_vma_lock. If the trylock on it failed, because the process was in a page
+// fault, stock took a reference and waited for a semaphore somewhere inside the
+// map. A private VMA never shares page tables, and the lock is needed here for
+// shared ones only: i_mmap_rwsem keeps the VMA, its page table lock the entry, and
+// the caller's fault mutex keeps faults out.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 // fixes: bf4916922c60 ("hugetlbfs: extend hugetlb_vma_lock to private VMAs")

@@ -1,9 +1,9 @@
-// A bug of stock Linux, mended whatever CONFIG_HUGEPOISON says. mremap() of a part
-// of a private hugetlb mapping takes the reservation map from all of the old
-// mapping, and what was reserved for the rest of it stays promised to nobody for
-// ever: any user can make a pool useless to all others. Take it from the part that
-// moves: unmapping that part of the old mapping gives its reservation back. What
-// moves has none any more, as the mapping of a child.
+// Fixes a bug of stock Linux, with any CONFIG_HUGEPOISON. mremap() of a part of a
+// private hugetlb mapping takes the reservation map from all of the old mapping.
+// The rest of the reservation then belongs to no mapping and is never given back:
+// any user can make a pool useless to all others. Take the map from the moved part
+// only: unmapping that part of the old mapping gives its reservation back. The
+// moved mapping has no reservation, like a child's.
 // file: mm/mremap.c
 // hunks: 1
 // fixes: 550a7d60bd5e ("mm, hugepages: add mremap() support for hugepage backed vma")

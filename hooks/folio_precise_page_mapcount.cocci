@@ -1,5 +1,5 @@
-// Statistics ask how many map a page. A hugepage mapped below its size has no
-// count for each.
+// Statistics read the mapcount of a page. A hugepage mapped below its size has none
+// for each page.
 // file: fs/proc/internal.h
 // hunks: 1
 @@
@@ -9,8 +9,8 @@ symbol mapcount;
   folio_precise_page_mapcount(struct folio *folio, ...)
   {
   ...
-+ if (hugepage_small_rmap(folio))
-+ 	return hugepage_mapcount(folio);
++ if (hugepoison_small_rmap(folio))
++ 	return hugepoison_mapcount(folio);
   if (page_mapcount_is_type(mapcount))
   	mapcount = 0;
   ...

@@ -1,6 +1,7 @@
-// A hugepage mapped below its size is counted in one place: it has no count in
-// each struct page. Only large folios come here: base pages pay nothing for it.
-// Nor do the generic assertions hold for it, of which there are none otherwise.
+// The mappings of a hugepage mapped below its size are in one count, as it has none
+// in each struct page. Only large folios come here, so base pages pay nothing. The
+// generic assertions do not hold for it either, and exist with CONFIG_DEBUG_VM
+// only.
 // file: mm/rmap.c
 // hunks: 2
 @@
@@ -11,12 +12,12 @@ symbol folio, page, nr_pages, level;
   <...
 (
 - __folio_rmap_sanity_checks(folio, page, nr_pages, level);
-+ if (!IS_ENABLED(CONFIG_DEBUG_VM) || !hugepage_small_rmap(folio))
++ if (!IS_ENABLED(CONFIG_DEBUG_VM) || !hugepoison_small_rmap(folio))
 + 	__folio_rmap_sanity_checks(folio, page, nr_pages, level);
 |
   if (!folio_test_large(folio)) { ... }
-+ if (hugepage_small_rmap_large(folio)) {
-+ 	hugepage_remove_rmap(folio, nr_pages);
++ if (hugepoison_small_rmap_large(folio)) {
++ 	hugepoison_remove_rmap(folio, nr_pages);
 + 	break;
 + }
 )

@@ -1,5 +1,5 @@
-// Moving a process to another memory cgroup of version 1 looks at all it maps. One
-// entry maps a block of a 1 GiB page: not only the head of a folio.
+// Moving a process to another memory cgroup (version 1) looks at all pages it maps.
+// A PMD may map a block of a 1 GiB page, not only the head of a folio.
 // file: mm/memcontrol-v1.c
 // hunks: 1
 @@

@@ -1,5 +1,5 @@
-// A hugetlb fault that finds poison is where a range is narrowed: both cases,
-// the hwpoison entry and the poisoned hugepage in the file, come out here.
+// A hugetlb fault narrows here: both ways to find poison, the hwpoison entry and
+// the poisoned hugepage in the file, return here.
 // file: mm/memory.c
 // hunks: 1
 @@

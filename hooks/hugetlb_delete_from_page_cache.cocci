@@ -1,4 +1,4 @@
-// A file has let go of a poisoned hugepage: its healthy pages are released.
+// When a file drops a poisoned hugepage, the worker releases its healthy pages.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

@@ -1,5 +1,6 @@
-// The same for the hugepage that was mapped again behind the truncation. A private
-// page that was written since stays, as stock passes by a hugepage that was copied.
+// As hugetlb_vmdelete_list.cocci, for a hugepage that a fault has mapped again
+// during the truncation. A private page that was written since stays, as
+// stock passes by a hugepage that was copied.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

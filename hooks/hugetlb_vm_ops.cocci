@@ -1,4 +1,4 @@
-// A narrowed VMA keeps its file's operations, which have to tell it from a
+// A narrowed VMA keeps its file's operations, which have to distinguish it from a
 // hugetlb VMA. SysV shared memory calls them through its own.
 // file: mm/hugetlb.c
 // hunks: 1

@@ -1,4 +1,4 @@
-// Truncation and hole punching unmap narrowed VMAs as well.
+// Truncation and hole punching have to unmap narrowed VMAs as well.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

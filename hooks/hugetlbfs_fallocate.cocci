@@ -1,5 +1,5 @@
-// Who punches the raw page out of a hugepage gets good memory there, and the
-// healthy pages stay: a fresh hugepage takes the place of the poisoned one.
+// Punching a raw page out of a hugepage gives the file good memory there, and keeps
+// the healthy pages: a fresh hugepage takes the place of the poisoned one.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

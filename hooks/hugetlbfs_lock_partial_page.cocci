@@ -1,6 +1,6 @@
-// Zeroing a part of a hugepage takes the folio lock, here under i_mmap_rwsem; the
-// error handler takes i_mmap_rwsem under the folio lock. Each can wait for the
-// other for ever, also on a stock kernel.
+// Zeroing a part of a hugepage takes the folio lock under i_mmap_rwsem; the error
+// handler takes i_mmap_rwsem under the folio lock. That can deadlock, also on a
+// stock kernel.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

@@ -1,4 +1,5 @@
-// Punching a part of a hugepage writes zeros there; not over a raw page.
+// Punching a part of a hugepage writes zeros there, but must not write to a raw
+// page: that would be a machine check in the kernel.
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@

@@ -1,6 +1,6 @@
-// The injector's filters by hugepage size and hugetlb cgroup, behind the
-// others. There is a second definition, without an injector, that has no
-// statement before its return.
+// Adds the injector's filters by hugepage size and hugetlb cgroup after the others.
+// The second definition, without an injector, does not match: it has no statement
+// before its return.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

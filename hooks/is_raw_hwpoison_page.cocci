@@ -1,5 +1,6 @@
-// A read(2) of a poisoned hugepage holds a reference while it asks which of its
-// pages are bad. That must not wait for who waits for references to go.
+// read(2) of a poisoned hugepage holds a reference while it tests which pages are
+// bad. It must not wait for mf_mutex then: the handler, which holds that, waits for
+// references to be dropped.
 // file: mm/memory-failure.c
 // hunks: 2
 @@

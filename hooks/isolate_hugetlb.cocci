@@ -9,6 +9,6 @@ symbol folio;
   {
   <...
 - !folio_test_hugetlb_migratable(folio)
-+ (!folio_test_hugetlb_migratable(folio) || hugepoison_stays(folio))
++ (!folio_test_hugetlb_migratable(folio) || hugepoison_is_immovable(folio))
   ...>
   }

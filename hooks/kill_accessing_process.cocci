@@ -1,6 +1,6 @@
-// A process that runs into a known error is looked for in its page tables. That
-// takes mmap_lock, which a user can hold for ever: not under the lock that all
-// errors need.
+// When a process accesses a known error stock walks its page tables. The walk takes
+// mmap_lock, which a user can hold for ever: so it must not run under mf_mutex,
+// which all errors need.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

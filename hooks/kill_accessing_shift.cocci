@@ -1,5 +1,5 @@
-// A signal for a known error says how much of the mapping is lost. The entry of a
-// hugepage that nobody has narrowed yet says the hugepage's size.
+// A signal for a known error says how much of the mapping is lost. Until the
+// hugepage is narrowed its entry would say the hugepage's size.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

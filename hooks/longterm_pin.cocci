@@ -1,5 +1,5 @@
-// A long-term pin migrates what may have to be moved. A poisoned hugepage is
-// never moved, so may be pinned where it is; else the pin would be tried for ever.
+// A long-term pin first migrates pages that may have to move. A poisoned hugepage
+// is never moved, so pin it where it is: else the pin would be tried for ever.
 // file: mm/gup.c
 // hunks: 1
 @@
@@ -9,7 +9,7 @@ identifier folio;
   {
   <...
 - if (folio_is_longterm_pinnable(folio))
-+ if (folio_is_longterm_pinnable(folio) || hugepoison_stays(folio))
++ if (folio_is_longterm_pinnable(folio) || hugepoison_is_immovable(folio))
   	continue;
   ...>
   }

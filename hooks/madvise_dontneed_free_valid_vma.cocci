@@ -1,5 +1,5 @@
-// What is discarded of a hugetlb mapping is rounded down to whole hugepages. Not
-// where that leaves out a part with an error: the advice fails, see do_madvise.
+// Discarding a hugetlb mapping rounds its end down to whole hugepages. If that
+// would skip a part with an error the advice fails instead, see do_madvise.cocci.
 // file: mm/madvise.c
 // hunks: 1
 @@

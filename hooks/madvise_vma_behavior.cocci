@@ -1,5 +1,5 @@
-// MADV_DODUMP is for hugetlb and for ordinary mappings. A narrowed one is marked
-// as special, so that nothing merges with it.
+// MADV_DODUMP works on hugetlb and on ordinary mappings. A narrowed one has
+// VM_DONTEXPAND, so that it does not merge, and counts as special.
 // file: mm/madvise.c
 // hunks: 1
 @@

@@ -1,6 +1,5 @@
-// memory_failure() hands every error to the hugepage half of the handler
-// first, as it did to the stock one. The stock function stays what is called
-// with CONFIG_HUGEPOISON=n.
+// memory_failure() passes every error to the hugepage half of the handler first, as
+// it did to stock's, which is still called with CONFIG_HUGEPOISON=n.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

@@ -1,6 +1,6 @@
 // All locks of an address space are taken, those of hugetlb files first: page
-// tables are allocated under these, and reclaim then takes other files' locks. A
-// narrowed VMA's file is a hugetlb file still, and its lock comes as early.
+// tables are allocated under them, and reclaim then takes locks of other files. A
+// narrowed VMA's file still is a hugetlb file, and its lock has to come as early.
 // file: mm/vma.c
 // hunks: 2
 @@

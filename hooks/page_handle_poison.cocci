@@ -1,5 +1,5 @@
-// Soft offlining a page of a free hugepage costs the pool that hugepage, and
-// fails where it is reserved. Ours is replaced.
+// Soft offlining a page of a free hugepage costs the pool that hugepage, and fails
+// if it is reserved. Here the pool gets another one.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

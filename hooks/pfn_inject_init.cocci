@@ -1,4 +1,4 @@
-// The hugepage files join the injector's directory, and go with it.
+// Adds the hugepage files to the injector's directory, and removes them with it.
 // file: mm/hwpoison-inject.c
 // hunks: 1
 @@

@@ -1,5 +1,5 @@
-// Who reads all memory leaves out what is bad. One bad page in a hugepage is not
-// all of it.
+// A reader of all memory skips bad pages. One bad page in a hugepage is not all of
+// it.
 // file: fs/proc/kcore.c
 // hunks: 1
 @@

@@ -1,5 +1,5 @@
 // Unmapping a file leaves a private mapping its copies, which are anonymous. A
-// private hugepage that is mapped below its size is anonymous, and no copy.
+// private hugepage mapped below its size is anonymous too, but no copy.
 // file: mm/memory.c
 // hunks: 1
 @@

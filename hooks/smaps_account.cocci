@@ -1,5 +1,5 @@
-// One entry maps a block of a 1 GiB page, whose first struct page says nothing
-// of its size, or under HVO that of all the hugepage.
+// A PMD maps a block of a 1 GiB page. The block's first struct page does not say
+// its size, or under HVO says that of the hugepage.
 // file: fs/proc/task_mmu.c
 // hunks: 1
 @@

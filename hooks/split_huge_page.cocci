@@ -1,4 +1,5 @@
-// MADV_PAGEOUT and others split what they find mapped in parts. Not a hugepage.
+// MADV_PAGEOUT and others split a large folio that they find partly mapped. A
+// hugepage must not be split.
 // file: mm/huge_memory.c
 // hunks: 1
 @@
@@ -8,7 +9,7 @@ symbol folio;
   split_huge_page_to_list_to_order(..., unsigned int new_order)
   {
   ...
-+ if (hugepoison_stays(folio))
++ if (hugepoison_is_immovable(folio))
 + 	return -EBUSY;
   if (new_order >= folio_order(folio))
   	return -EINVAL;

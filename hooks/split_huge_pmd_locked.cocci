@@ -1,4 +1,4 @@
-// A file mapping's block is split by unmapping it. A block of a private hugepage
+// Splitting a block of a file mapping unmaps it. A block of a private hugepage
 // counts as anonymous.
 // file: mm/huge_memory.c
 // hunks: 1

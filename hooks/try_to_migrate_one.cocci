@@ -1,6 +1,6 @@
-// A hugepage that was being migrated when its error came is not contained yet. It
-// gets migration entries as any other: with stock's hwpoison entries each mapper
-// would lose all of it, though the copy may well be whole.
+// A hugepage that was being migrated when its error came is not contained yet, and
+// gets migration entries like any other. With stock's hwpoison entries each mapping
+// would lose all of it, though the copy may be intact.
 // file: mm/rmap.c
 // hunks: 1
 @@
@@ -10,6 +10,6 @@ symbol folio, subpage;
   {
   <...
 - PageHWPoison(subpage)
-+ hugepoison_stays_behind(folio, subpage)
++ hugepoison_gets_hwpoison_entry(folio, subpage)
   ...>
   }

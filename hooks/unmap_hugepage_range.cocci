@@ -1,6 +1,6 @@
-// The hwpoison entry of a private mapping keeps the hugepage: it goes with the
-// reference. Where one hugepage is to be unmapped and no other (ref_page), a
-// hwpoison entry is none of it.
+// The hwpoison entry of a private mapping keeps the hugepage: clearing it drops the
+// reference. If only one hugepage (ref_page) is to be unmapped, a hwpoison entry
+// does not map it and stays.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

@@ -1,10 +1,10 @@
-// The owner of a private mapping copies a hugepage on write, and the pool is empty:
-// the hugepage is taken from the children. A narrowed VMA does not map it: its
-// pages are base pages of its own, or of the file's poisoned hugepage. It is no
-// hugetlb VMA either, which is what the rest of the loop is for.
+// When the owner of a private mapping copies a hugepage on write and the pool is
+// empty, stock takes the hugepage from the children. A narrowed VMA does not map
+// it: it maps anonymous pages, or base pages of the file's poisoned hugepage. The
+// rest of the loop is for hugetlb VMAs only.
 //
 // A child may have moved its mapping by mremap(). Stock looks at the owner's
-// address, finds nothing to take, and tries for ever, without any error.
+// address, finds nothing to unmap, and tries for ever, without any error.
 // file: mm/hugetlb.c
 // hunks: 2
 @@

@@ -1,6 +1,5 @@
-// Stock clears the flag of the one page it was given: with a tail page of a
-// hugepage that is all it does, and the marks of the others stay. What this
-// project's records know of is undone by it.
+// Stock clears the flag of the given page only: for a tail page of a hugepage the
+// other marks stay. Errors with a record are undone here.
 // file: mm/memory-failure.c
 // hunks: 1
 @@

@@ -1,6 +1,5 @@
-// Stock frees a poisoned hugepage as a whole, its raw pages with it, and the
-// error handler takes one of them back out of the buddy allocator afterwards.
-// Ours never puts any there.
+// Stock frees all pages of a poisoned hugepage, then takes one raw page back out of
+// the buddy allocator. Here no raw page gets there.
 // file: mm/hugetlb.c
 // hunks: 1
 @@

@@ -1,4 +1,5 @@
-// What a core dump has of hugetlb memory is the user's choice, narrowed or not.
+// Whether a core dump has hugetlb memory is the user's choice, also for a narrowed
+// mapping.
 // file: fs/coredump.c
 // hunks: 1
 @@

@@ -1,7 +1,7 @@
-// A vmemmap page that HVO gives back is a copy of the hugepage's first one, and
-// has the folio's state where plain tail pages belong: "Bad page state" when
-// the hugepage is freed, without any memory error. Releases before 6.12.111 or
-// so reset it themselves; there it is done twice.
+// A vmemmap page that HVO restores is a copy of the hugepage's first one, with the
+// folio's state where plain tail pages belong: "Bad page state" when the hugepage
+// is freed, without any memory error. Releases before about 6.12.111 reset it
+// themselves; there it is done twice.
 // file: mm/hugetlb_vmemmap.c
 // hunks: 1
 @@

@@ -1,5 +1,5 @@
-// One entry maps a healthy block of a 1 GiB page: not only the head of a folio.
-// Of a private one no page table was deposited with it: it is split by unmapping.
+// A PMD maps a healthy block of a 1 GiB page, not only the head of a folio. For a
+// private hugepage no page table was deposited with the PMD: a split unmaps it.
 // file: mm/huge_memory.c
 // hunks: 2
 @@
@@ -15,7 +15,7 @@ symbol tlb, pmd;
 |
   if (folio_test_anon(folio)) {
 - zap_deposited_table(tlb->mm, pmd);
-+ if (!hugepage_small_rmap(folio))
++ if (!hugepoison_small_rmap(folio))
 + 	zap_deposited_table(tlb->mm, pmd);
   ...
   } else { ... }

@@ -2,16 +2,17 @@
 /*
  * Memory errors in hugepages: page faults.
  *
- * Included by hugepoison/hugetlb.c. A fault that stock ends with an error narrows, or
- * waits until that is decided; a fault in a narrowed VMA maps what is healthy.
+ * Included by hugepoison/hugetlb.c. Where stock ends a fault with an error, the fault
+ * narrows, or waits for the handler's decision. A fault in a narrowed VMA maps the
+ * healthy pages.
  */
 
-/* The hook in hugetlb_vm_ops took the only use away; it stays for =n. */
+/* The hook in hugetlb_vm_ops replaces the only use; the function stays for =n. */
 static vm_fault_t __maybe_unused hugetlb_vm_op_fault(struct vm_fault *vmf);
 
-/* The worker is to narrow for who maps the hugepage at an address. */
-static void hugepoison_call_worker(struct vm_area_struct *vma,
-				   unsigned long address)
+/* Have the worker narrow the mappings of the hugepage at an address. */
+static void hugepoison_queue_narrow_at(struct vm_area_struct *vma,
+				       unsigned long address)
 {
 	struct folio *folio = NULL;
 
@@ -21,24 +22,24 @@ static void hugepoison_call_worker(struct vm_area_struct *vma,
 	if (!folio)
 		folio = hugepoison_peek(vma, address);
 	if (folio)
-		hugepoison_hurry(folio);
+		hugepoison_queue_narrow_folio(folio);
 	rcu_read_unlock();
 }
 
-/* The log says which mapping lost more than the raw page, and why. */
+/* Log which mapping loses more than the raw page, and why. */
 static void hugepoison_log_wide(struct mm_struct *mm, unsigned long address,
-				const char *why)
+				enum hugepoison_reason why)
 {
 	pr_err_ratelimited("%s:%d: containment hugepage at %#lx: %s\n",
-			   current->comm, task_pid_nr(current),
-			   address, why);
+			   current->comm, task_pid_nr(current), address,
+			   hugepoison_why(why));
 }
 
-/* mmap_lock is held for reading, and not any more afterwards. */
+/* Narrow in a fault. mmap_lock is held for reading; it is dropped. */
 static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 					  unsigned long address)
 {
-	const char *why;
+	enum hugepoison_reason why;
 
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
@@ -47,15 +48,15 @@ static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 	mmap_write_unlock(mm);
 	if (why) {
 		hugepoison_log_wide(mm, address, why);
-		hugepoison_retry_no_more(address);
+		hugepoison_end_retries(address);
 	}
 	return VM_FAULT_RETRY;
 }
 
 /*
- * Take away the hwpoison entry that a mapping has, if it still has it. Where others
- * share the page table the entry goes for all of them. Unmapping would leave the
- * table to them, with the entry, and the next fault would share it again.
+ * Clear a mapping's hwpoison entry, if it still is @stale. In a shared page table this
+ * clears the entry for all sharers. Unmapping would only unshare the table: the other
+ * sharers keep it with the entry, and the next fault would share it again.
  */
 static void hugepoison_clear_stale(struct vm_area_struct *vma,
 				   unsigned long start, pte_t stale)
@@ -74,15 +75,14 @@ static void hugepoison_clear_stale(struct vm_area_struct *vma,
 }
 
 /*
- * The file has no poisoned hugepage here any more, but the entry may say that it
- * had: punching a hole passes by a mapping whose lock is taken, and what looks
- * for those later looks for mapped hugepages only. Take the entry away.
+ * Clear a hwpoison entry that is left though the file no longer has a poisoned
+ * hugepage: punching a hole skips a mapping whose lock is taken, and its second pass
+ * looks for mapped hugepages only.
  *
- * If the entry is another one by now the fault is worth another try. All that
- * hugetlb_fault() takes for an error is a hwpoison entry, a poisoned hugepage in
- * the file, which is not there any more, user space's marker, or copying for a
- * write that ran into an error: that leaves a private entry as it was, present
- * and not to be written.
+ * If the entry has changed the fault is worth another try. hugetlb_fault() fails with
+ * poison for four reasons: a hwpoison entry; a poisoned hugepage in the file, which is
+ * gone; a marker set by user space; and a copy for a write that hit an error, which
+ * leaves a private entry as it was: present and not writable.
  */
 static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 					 unsigned long address,
@@ -102,7 +102,7 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 	i_mmap_unlock_write(mapping);
 	hugetlb_vma_unlock_write(vma);
 
-	if (hugepoison_is_wanted(entry))
+	if (hugepoison_is_uffd_poison(entry))
 		return ret;
 	if (!(vma->vm_flags & VM_MAYSHARE) && pte_present(entry) &&
 	    !huge_pte_write(entry) &&
@@ -112,9 +112,9 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 }
 
 /*
- * Where a private mapping kept a hugepage it is mapped again, if it is healthy and
- * nobody else has it: stock counts the sharers of a private hugepage by mappings,
- * and those that keep it have none. With others it is narrowed.
+ * Map a hugepage that a private mapping's hwpoison entry kept, if the hugepage is
+ * healthy and nobody else holds it: stock counts the sharers of a private hugepage by
+ * its mappings, and a hwpoison entry is none. A shared one gets narrowed instead.
  */
 static void hugepoison_map_again(struct vm_area_struct *vma,
 				 unsigned long start, pte_t *ptep,
@@ -125,7 +125,7 @@ static void hugepoison_map_again(struct vm_area_struct *vma,
 	struct mm_struct *mm = vma->vm_mm;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	/* the caller's reference, and the entry's */
+	/* two references: the caller's and the entry's */
 	if (hugepoison_kept_folio(huge_ptep_get(mm, start, ptep)) != folio ||
 	    folio_test_hwpoison(folio) || folio_ref_count(folio) != 2)
 		return;
@@ -138,13 +138,11 @@ static void hugepoison_map_again(struct vm_area_struct *vma,
 }
 
 /*
- * The errors in a private hugepage were undone while the mapping had a hwpoison
- * entry for it: map it as it was. Under the folio lock, which the error handler
- * holds while it unmaps.
+ * Map a private hugepage whose errors were undone while the mapping had a hwpoison
+ * entry for it. The folio lock keeps the error handler, which holds it to unmap, out.
  *
- * Return: true when the entry was one that keeps a hugepage: it is mapped now, or
- * hugepoison_private_fate() says another thing by now. The fault is worth another
- * try.
+ * Return: true if the entry kept a hugepage: the fault is worth another try, as the
+ * hugepage is mapped now or hugepoison_private_fate() has changed.
  */
 static bool hugepoison_restore_entry(struct vm_area_struct *vma,
 				     unsigned long address)
@@ -174,19 +172,19 @@ static bool hugepoison_restore_entry(struct vm_area_struct *vma,
 }
 
 /*
- * A fault found no hugepage, maybe one that was promised. The pool may be short
- * of one only for as long as the handler needs to replace it, or the worker to
- * look for a fresh one. What comes back after that and finds none either gets
- * the error, unless more errors keep the pool short, for some times.
+ * A fault found no hugepage, though one may be reserved for it. The pool may lack the
+ * hugepage only until the handler has replaced it, or the worker has looked for a fresh
+ * one: wait for that. A fault that comes back and finds none gets the error, unless
+ * further errors take hugepages: then it waits again, a bounded number of times.
  */
-static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
-					 unsigned long address,
-					 unsigned int flags, vm_fault_t ret)
+static vm_fault_t hugepoison_pool_fault(struct vm_area_struct *vma,
+					unsigned long address,
+					unsigned int flags, vm_fault_t ret)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
 
-	if (!hugepoison_is_handling() &&
+	if (!hugepoison_handled_recently() &&
 	    !hugepoison_pool_is_short(h))
 		return ret;
 	if (flags & FAULT_FLAG_VMA_LOCK) {
@@ -205,26 +203,26 @@ static vm_fault_t hugepoison_short_fault(struct vm_area_struct *vma,
 }
 
 /*
- * A fault that cannot wait leaves it to the worker to narrow. Some come back
- * later: KVM's, by a thread of its own, while the virtual machine does something
- * else. For a healthy page that is well. Who touches the raw page has to hear it
- * now: later the machine would be blamed for it in the middle of that.
+ * A fault that cannot wait queues the worker, which narrows. With
+ * FAULT_FLAG_RETRY_NOWAIT the fault comes back later: KVM's in a thread of its own,
+ * while the guest does something else. That is right for a healthy page. A fault on the
+ * raw page gets the error now: reported later, it would hit the guest in other work.
  */
-static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
-					 unsigned long address,
-					 unsigned int flags, vm_fault_t ret)
+static vm_fault_t hugepoison_nowait_fault(struct vm_area_struct *vma,
+					  unsigned long address,
+					  unsigned int flags, vm_fault_t ret)
 {
-	bool lost;
+	bool poisoned;
 
-	hugepoison_call_worker(vma, address);
+	hugepoison_queue_narrow_at(vma, address);
 	if (!(flags & FAULT_FLAG_RETRY_NOWAIT))
 		return ret;
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW)
 		return VM_FAULT_RETRY;
-	lost = vma->vm_flags & VM_MAYSHARE ?
-	       hugepoison_file_is_lost(vma, address) :
-	       hugepoison_vma_lost(vma, address);
-	return lost ? ret : VM_FAULT_RETRY;
+	poisoned = vma->vm_flags & VM_MAYSHARE ?
+		   hugepoison_file_is_poisoned(vma, address) :
+		   hugepoison_private_is_poisoned(vma, address);
+	return poisoned ? ret : VM_FAULT_RETRY;
 }
 
 /**
@@ -235,26 +233,25 @@ static vm_fault_t hugepoison_hasty_fault(struct vm_area_struct *vma,
  * @ret: what hugetlb_fault() says: VM_FAULT_HWPOISON_LARGE and the size, or
  *	 VM_FAULT_SIGBUS
  *
- * Whether it is worth another try has to be decided without dropping the lock,
- * so that @ret can be returned with it held; see struct hugepoison_visitor.
+ * The lock must be held to return @ret, so whether to try again is decided before
+ * the lock is dropped; see struct hugepoison_retry.
  *
  * Context: Process context; @vma's lock or mmap_lock held for reading as @flags
- * say. Neither is held any more on VM_FAULT_RETRY, except with
- * FAULT_FLAG_RETRY_NOWAIT.
- * Return: VM_FAULT_RETRY where the range is narrowed by now or will be, or the
- * pool refilled; 0 where the entry is proven to be another one by now; else @ret.
- * Documentation/mm/hugepoison.rst has the event that ends each of these.
+ * say. VM_FAULT_RETRY drops it, except with FAULT_FLAG_RETRY_NOWAIT.
+ * Return: VM_FAULT_RETRY where the range is narrowed or will be, or the pool is
+ * refilled; 0 where the entry has certainly changed; else @ret.
+ * Documentation/mm/hugepoison.rst has the event that ends each wait.
  */
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
 				     vm_fault_t ret)
 {
-	const char *why = hugepoison_vma_is_wide(vma);
+	const enum hugepoison_reason why = hugepoison_why_wide(vma);
 	enum hugepoison_fate fate;
 
 	if (!(ret & VM_FAULT_HWPOISON_LARGE))
-		return hugepoison_short_fault(vma, address, flags, ret);
-	if (hugepoison_wants_error(vma, address))
+		return hugepoison_pool_fault(vma, address, flags, ret);
+	if (hugepoison_has_uffd_poison(vma, address))
 		return ret;
 	fate = hugepoison_vma_fate(vma, address);
 	if (fate == HUGEPOISON_HEALTHY) {
@@ -274,20 +271,20 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 		return VM_FAULT_RETRY;
 	}
 	if (hugepoison_cannot_wait(flags))
-		return hugepoison_hasty_fault(vma, address, flags, ret);
+		return hugepoison_nowait_fault(vma, address, flags, ret);
 	if (!hugepoison_may_retry(address, flags))
 		return ret;
-	if (fate == HUGEPOISON_UNDECIDED || !hugepage_small_rmap_enabled())
+	if (fate == HUGEPOISON_UNDECIDED || !hugepoison_small_rmap_enabled())
 		return hugepoison_wait_fault(vma->vm_mm, fate);
 	return hugepoison_narrow_fault(vma->vm_mm, address);
 }
 
-/* The file has no poisoned hugepage here any more. */
+/* A fault in a narrowed VMA whose file no longer has a poisoned hugepage: promote. */
 static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long address = vmf->address;
-	vm_fault_t ret = hugepoison_unless_retried(vmf);
+	vm_fault_t ret = hugepoison_check_retry(vmf);
 
 	if (ret)
 		return ret;
@@ -305,10 +302,9 @@ static vm_fault_t hugepoison_promote_fault(struct vm_fault *vmf)
  *
  * Context: Process context, mmap_lock held for reading.
  * Return: VM_FAULT_NOPAGE with the healthy pages around the fault mapped,
- * VM_FAULT_HWPOISON on a raw page, VM_FAULT_HWPOISON_LARGE where containment
- * has become all of the hugepage, VM_FAULT_RETRY where the range is a hugetlb
- * range again, VM_FAULT_SIGBUS beyond the end of the file, or when there are
- * more mappings than can be counted.
+ * VM_FAULT_HWPOISON on a raw page, VM_FAULT_HWPOISON_LARGE where all of the
+ * hugepage is out of use, VM_FAULT_RETRY where the range is a hugetlb range again,
+ * VM_FAULT_SIGBUS beyond the end of the file, or when the mapcount is at its limit.
  */
 vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
 {
@@ -343,18 +339,18 @@ vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf)
 }
 
 /**
- * hugepoison_fault_in - a fault that could not wait failed
+ * hugepoison_fault_in - fault in a page after a fault that could not wait failed
  * @mm: the address space
  * @address: where, in bytes
  * @flags: the fault's FAULT_FLAG_*, without FAULT_FLAG_ALLOW_RETRY
  *
- * Most that fault in memory themselves may drop mmap_lock for it. For the others
- * healthy pages of a poisoned hugepage would be lost until the worker has been
- * there. A mapping that userfaultfd watches stays as it is.
+ * Most callers that fault in memory may drop mmap_lock for it. The others would
+ * fail on healthy pages of a poisoned hugepage until the worker has narrowed. A
+ * mapping that userfaultfd watches is left alone.
  *
  * Context: Process context, may sleep; mmap_lock held for reading, dropped and
- * taken again: no VMA is what it was.
- * Return: true when what is mapped there now is worth another look.
+ * taken again: the caller's VMAs may be gone.
+ * Return: true when the caller should look at the mapping again.
  */
 bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags)

@@ -2,35 +2,35 @@
 /*
  * Memory errors in hugepages: the error handler's hugepage half.
  *
- * Included by hugepoison/memory-failure.c. memory_failure() comes here first; all of
- * it runs under mf_mutex, one error at a time.
+ * Included by hugepoison/memory-failure.c. memory_failure() calls this first. All of it
+ * runs under mf_mutex, one error at a time.
  *
- * The way of an error:
+ * The steps for an error:
  *
  *	hugepoison_memory_failure()
  *	  hugepoison_get()		record the raw page, take a reference
- *	  hugepoison_may_narrow()	how much of the hugepage is given up
+ *	  hugepoison_may_narrow()	how much of the hugepage goes out of use
  *	  hwpoison_user_mappings()	find, unmap and signal the mappers
  *	  me_*_hugepage()		what becomes of the hugepage
- *	  hugepoison_result()		mark, account, log, count: one for all
- *	hugepoison_*_work()		afterwards: narrow for those who cannot
- *					by themselves, release when unused
+ *	  hugepoison_result()		mark, account, log, count each error
+ *	hugepoison_*_work()		afterwards: narrow mappings whose faults
+ *					cannot, release when unused
  */
 
-/* The hook in memory_failure() took the only call away; it stays for =n. */
+/* The hook in memory_failure() replaces the only call; the function stays for =n. */
 static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
 						     int flags, int *hugetlb);
 
-/* The policy, for errors from now on. */
+/* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;
 
-/* --- whom the error is told ------------------------------------------------------- */
+/* --- signals ------------------------------------------------------------------------ */
 
 /**
- * hugepoison_kill_shift - how much a mapper loses by an error, for si_addr_lsb
+ * hugepoison_kill_shift - how much a mapping loses by an error, for si_addr_lsb
  * @page: the raw page
  * @vma: the mapping
- * @shift: what stock says: the hugepage's size
+ * @shift: stock's value: the hugepage's size
  *
  * Context: Process context; mf_mutex held for a hugepage.
  * Return: PAGE_SHIFT where the mapping keeps the healthy pages, else @shift.
@@ -44,41 +44,41 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 		return shift;
 	record = hugepoison_find(page_to_pfn(page));
 	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED) &&
-	    !hugepoison_vma_is_wide(vma))
+	    !hugepoison_why_wide(vma))
 		return PAGE_SHIFT;
 	return shift;
 }
 
 /**
- * hugepoison_told - whether a task is to be signalled for an error already
- * @task: the task, found by one more of its mappings
+ * hugepoison_is_on_kill_list - whether a task will already be signalled for an error
+ * @task: the task, found by another one of its mappings
  * @page: the raw page
- * @to_kill: those to be signalled
+ * @to_kill: the tasks to signal
  *
- * A process that maps a hugepage more than once is told of an error once. Stock
- * looks at one process after the other, so the last one found is the one to ask.
+ * A process that maps a hugepage more than once gets one signal. Stock visits one process
+ * after the other, so only the last entry can be the same task.
  *
  * Context: Process context.
  * Return: true when @task is in @to_kill, and @page is in a hugepage.
  */
-bool hugepoison_told(struct task_struct *task, struct page *page,
-		     struct list_head *to_kill)
+bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+				struct list_head *to_kill)
 {
 	return PageHuge(page) && !list_empty(to_kill) &&
 	       list_last_entry(to_kill, struct to_kill, nd)->tsk == task;
 }
 
 /**
- * hugepoison_kill_accessing - signal a process that ran into a known error
+ * hugepoison_kill_accessing - signal a process that has accessed a known error
  * @task: the process, current
  * @pfn: the raw page
  * @flags: memory_failure()'s
  *
- * Stock's kill_accessing_process(), but mf_mutex is dropped meanwhile: that takes
- * mmap_lock, which the process may hold for as long as it likes (a FUSE server's
- * mapping), and under which mmap() of a hugetlb file takes the inode lock, which
- * hole punching takes outside of mf_mutex. The caller goes by nothing that it
- * looked at before: the page is marked, and all that follows is to report it.
+ * Calls kill_accessing_process() with mf_mutex dropped, as that takes mmap_lock. The
+ * process may hold its mmap_lock for as long as it likes (a FUSE server's mapping). And
+ * mmap() of a hugetlb file takes the inode lock under mmap_lock, while hole punching
+ * takes it outside of mf_mutex. Dropping mf_mutex is safe: the page is marked, and the
+ * caller has nothing left to do but to report it.
  *
  * Context: Process context, may sleep; mf_mutex held, and dropped in between.
  * Return: as kill_accessing_process().
@@ -95,63 +95,68 @@ int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 	return ret;
 }
 
-/* --- how it ends ------------------------------------------------------------------ */
+/* --- the end of an error ------------------------------------------------------------ */
 
 /*
- * The state that an outcome leads to. When which pages are bad is lost, all errors but
- * this one were uncounted with that.
+ * End an error without a record. The reference is dropped, as only a record could note it.
+ * The hugepage's mark alone keeps page faults from mapping it and allocators from taking
+ * it.
  */
-static void hugepoison_end_in(struct hugepoison_error *err,
-			      enum hugepoison_state state)
+static void hugepoison_end_unrecorded(struct hugepoison_error *err)
+{
+	pr_err("%#lx: no memory for a record of it: mce_bad_pages will show it when there is\n",
+	       err->pfn);
+	WRITE_ONCE(hugepoison_unrecorded, true);
+	if (err->referenced)
+		folio_put(err->folio);
+}
+
+/* Change the state as the outcome says, and queue the release. */
+static void hugepoison_become_outcome(struct hugepoison_error *err,
+				      const struct hugepoison_action *action)
 {
 	struct hugepoison_record *record = err->record;
 
-	if (state == HUGEPOISON_STATE_NEW ||
-	    hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
+	record->referenced |= err->referenced;
+	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return;
-	if (hugepoison_is_whole(state) &&
-	    folio_test_hugetlb_raw_hwp_unreliable(err->folio))
-		hugepoison_account(record, err->pfn, -1);
-	hugepoison_become(record, state);
+	if (action->state != HUGEPOISON_STATE_NEW)
+		hugepoison_become(record, action->state);
+	/* nothing notifies us when the last user leaves or memory is free: poll */
+	if (action->queue_release)
+		hugepoison_queue_release(record);
 }
 
 /*
- * The end of every error: mark, account, log and count. The folio is unlocked;
- * it is either ours to keep, or no hugepage any more. HardwareCorrupted has the
- * raw page already.
+ * End an error: mark, account, log and count it. The folio is unlocked; the handler has a
+ * reference to it, or it is no longer a hugepage. HardwareCorrupted includes the raw page
+ * already.
  */
 static void hugepoison_conclude(struct hugepoison_error *err,
 				enum hugepoison_outcome outcome)
 {
 	const struct hugepoison_action *action = &hugepoison_actions[outcome];
 	struct hugepoison_record *record = err->record;
-	bool counted = action->type != MF_MSG_ALREADY_POISONED;
 
-	if (record) {
-		record->referenced |= err->referenced;
-		hugepoison_end_in(err, action->state);
-	} else if (counted) {
-		pr_err("%#lx: no record of it: mce_bad_pages will not show it\n",
-		       err->pfn);
-	}
-	/* nobody tells when its last user, or the want of memory, is gone */
-	if (action->later && record &&
-	    !hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
-		hugepoison_release_later(record);
+	if (hugepoison_is_inserted(record))
+		hugepoison_become_outcome(err, action);
+	else
+		hugepoison_end_unrecorded(err);
+	if (hugepoison_wants_memory())
+		hugepoison_queue_release_delayed(HUGEPOISON_CONTAIN_AGAIN);
 	hugepoison_count(err->pfn, err->order, outcome);
 	trace_hugepoison_contain(err->pfn, err->order, action->name,
 				 err->begin);
-	/* printing takes a third of the time that an error takes: not now */
+	/* printing takes a third of the time of an error: leave it to the worker */
 	if (outcome == HUGEPOISON_NARROWED) {
-		/* an error before this one that the worker has not come to yet */
-		if (unlikely(READ_ONCE(record->untold)))
-			hugepoison_tell(record);
-		WRITE_ONCE(record->untold, err->pfn);
-		/* after that: the worker tells what it finds, and only once */
-		hugepoison_narrow_later(record);
+		/* the worker has not logged the previous error yet */
+		if (unlikely(READ_ONCE(record->worker.unlogged)))
+			hugepoison_log_narrowed(record);
+		WRITE_ONCE(record->worker.unlogged, err->pfn);
+		/* queue after that: the worker logs what it finds, once */
+		hugepoison_queue_narrow(record);
 	} else {
-		hugepoison_log(err->pfn, err->order, outcome,
-			       record ? record->nr_bad : 1);
+		hugepoison_log(err->pfn, err->order, outcome, record->nr_bad);
 	}
 }
 
@@ -166,37 +171,73 @@ static int hugepoison_result(struct hugepoison_error *err,
 	return ret;
 }
 
-/* From here on the error is one of its record's; HardwareCorrupted has it in the end. */
+/* Count the error in its record; HardwareCorrupted includes it at the end. */
 static void hugepoison_count_error(struct hugepoison_error *err)
 {
-	if (err->record)
-		err->record->nr_bad++;
+	err->record->nr_bad++;
+}
+
+/* Insert the record of a hugepage. One that is there already is stale. */
+static void hugepoison_record(struct hugepoison_error *err)
+{
+	struct hugepoison_record *stale;
+
+	if (!err->blank)
+		return;
+	stale = hugepoison_lookup(folio_pfn(err->folio));
+	if (stale)
+		hugepoison_erase(stale);
+	hugepoison_insert(err->blank, folio_pfn(err->folio), err->order);
+	err->record = err->blank;
+	err->blank = NULL;
+}
+
+/* Erase the record of an error that a filter excepts. */
+static void hugepoison_unrecord(struct hugepoison_error *err)
+{
+	if (hugepoison_is_inserted(err->record))
+		hugepoison_erase(err->record);
+	err->record = &err->unrecorded;
 }
 
 /*
- * The handler alone has the hugepage: it leaves its pool. From then on the raw
- * page has a record of its own.
+ * Switch to the record of a raw page whose hugepage is dissolved. If there was no memory
+ * for it the worker adds it later.
  */
-static enum hugepoison_outcome hugepoison_give_up(struct hugepoison_error *err)
+static void hugepoison_record_left(struct hugepoison_error *err)
+{
+	err->record = hugepoison_lookup(err->pfn);
+	if (err->record)
+		return;
+	err->unrecorded = (struct hugepoison_record){ .nr_bad = 1 };
+	err->record = &err->unrecorded;
+}
+
+/*
+ * Dissolve a hugepage that only the handler has a reference to. Afterwards the raw page
+ * has a record of its own.
+ */
+static enum hugepoison_outcome
+hugepoison_dissolve_handled(struct hugepoison_error *err)
 {
 	enum hugepoison_outcome outcome;
 
-	outcome = hugepoison_leave_pool(err->record, err->folio);
+	outcome = hugepoison_dissolve(err->record, err->folio);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
-	err->record = hugepoison_lookup(err->pfn);
+	hugepoison_record_left(err);
 	return outcome;
 }
 
 /* --- in a free hugepage ------------------------------------------------------------ */
 
 /*
- * The hugepage that the raw page is in, and its order. Without a reference it may
- * be dissolved in any moment, and its struct pages may be others' then: so both
- * are read under hugetlb_lock, and all else waits until it is isolated.
+ * Read the hugepage of the raw page, its order, and its list of raw pages. Without a
+ * reference stock may dissolve the hugepage at any moment and reuse its struct pages: so
+ * read all under hugetlb_lock, and touch nothing else before the hugepage is isolated.
  *
- * Return: false when the page is in no hugepage any more.
+ * Return: false when the page is no longer in a hugepage.
  */
 static bool hugepoison_identify(struct hugepoison_error *err)
 {
@@ -205,52 +246,44 @@ static bool hugepoison_identify(struct hugepoison_error *err)
 	spin_lock_irq(&hugetlb_lock);
 	err->folio = page_folio(err->page);
 	huge = folio_test_hugetlb(err->folio);
-	if (huge)
+	if (huge) {
 		err->order = folio_order(err->folio);
+		err->nr_listed = hugepoison_nr_raw(err->folio);
+		err->unlisted =
+			folio_test_hugetlb_raw_hwp_unreliable(err->folio);
+	}
 	spin_unlock_irq(&hugetlb_lock);
 	return huge;
 }
 
 /*
- * Whether the hugepage left its pool by itself: somebody shrank the pool, or it
- * was a surplus one. It was marked before, so it was taken apart around its raw
- * pages, see hugepoison_free_poisoned(), and they are out of everybody's reach.
+ * Whether stock has dissolved the hugepage: the pool was shrunk, or the hugepage was a
+ * surplus one. It was marked before, so hugepoison_free_poisoned() kept its raw pages
+ * allocated, out of everybody's reach.
  */
-static bool hugepoison_has_left(struct hugepoison_error *err)
+static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 {
-	struct hugepoison_record *record = err->record;
-	const bool known = record;
-	unsigned long pfn;
+	struct hugepoison_record *former;
 
-	/* poisoned before, and dissolved since: the record is of its head */
-	if (!record && PageHWPoisonTakenOff(err->page))
-		record = hugepoison_lookup(ALIGN_DOWN(err->pfn,
-						      1UL << err->page->index));
-	if (record && hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
-		record = NULL;
-	err->record = record;
-	if (!known)
-		hugepoison_count_error(err);
-	pfn = record ? record->pfn : 0;
-	hugepoison_collect_left();
-	/* its end may just have been recorded */
-	if (record && hugepoison_lookup(pfn) != record)
-		err->record = NULL;
-	record = hugepoison_lookup(err->pfn);
-	if (!record || !hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
+	if (!PageHWPoisonTakenOff(err->page))
 		return false;
-	err->record = record;
-	err->order = record->order;
+	err->order = err->page->index;
+	former = hugepoison_former_record(err->page);
+	/* poisoned before, and dissolved since: this error is one of that record's */
+	if (former && former != err->record)
+		former->nr_bad++;
+	hugepoison_record_released();
+	hugepoison_record_left(err);
 	return true;
 }
 
 /*
- * Take a hugepage that is free, or will be in a moment: it may be on its way
- * from its last user to the pool, or out of the pool. Where it goes shows soon,
- * and nobody is given it meanwhile, as it is marked.
+ * Isolate a hugepage that is free, or about to be: it may be on its way from its last
+ * user to the pool, or out of the pool. Poll for that. It cannot be allocated meanwhile,
+ * as it is marked.
  *
- * Return: HUGEPOISON_ISOLATED with a reference, HUGEPOISON_DEQUEUED when it has
- * left its pool by itself, HUGEPOISON_FAILED when it did neither.
+ * Return: HUGEPOISON_ISOLATED with a reference, HUGEPOISON_DEQUEUED when stock has
+ * dissolved it, HUGEPOISON_FAILED if it is still neither.
  */
 static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err)
 {
@@ -262,9 +295,9 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 			err->folio = page_folio(err->page);
 			return HUGEPOISON_ISOLATED;
 		}
-		if (hugepoison_has_left(err))
+		if (hugepoison_was_dissolved(err))
 			return HUGEPOISON_DEQUEUED;
-		/* users decide how much there is to flush: not each time */
+		/* users decide how much there is to flush: so not each time */
 		if (!(tries % 8))
 			hugepoison_pool_flush();
 		usleep_range(1000, 5000);
@@ -273,9 +306,9 @@ static enum hugepoison_outcome hugepoison_take_free(struct hugepoison_error *err
 }
 
 /*
- * The hugepage is recorded as poisoned, and was free or neither free nor in use:
- * out of the pool with it, and its raw page out of use. A hugepage that turns out
- * to come into use is left to the worker.
+ * Contain an error in a hugepage that is marked, and that was free or neither free nor in
+ * use: remove it from its pool. If it comes into use instead, the worker contains the
+ * error.
  */
 static int hugepoison_contain_free(struct hugepoison_error *err)
 {
@@ -283,18 +316,17 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
 
 	hugepoison_let_go(err);
 	if (hugepoison_identify(err))
-		err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+		hugepoison_record(err);
 	hugepoison_count_error(err);
 	outcome = hugepoison_take_free(err);
 	if (outcome == HUGEPOISON_ISOLATED && hwpoison_filter(err->page)) {
 		hugepoison_forget_all(err->folio);
-		if (err->record)
-			hugepoison_erase(err->record);
+		hugepoison_unrecord(err);
 		hugepoison_pool_put_back(err->folio);
 		return -EOPNOTSUPP;
 	}
 	if (outcome == HUGEPOISON_ISOLATED)
-		outcome = hugepoison_give_up(err);
+		outcome = hugepoison_dissolve_handled(err);
 	else if (outcome == HUGEPOISON_FAILED)
 		pr_err("%#lx: its hugepage is neither free nor in use: to be contained when it is\n",
 		       err->pfn);
@@ -304,12 +336,12 @@ static int hugepoison_contain_free(struct hugepoison_error *err)
 /* --- in a hugepage in use ---------------------------------------------------------- */
 
 /*
- * A private hugepage of which all is given up, or one that its file has let go:
- * no mapping is left, and the data is lost.
+ * Dissolve a private hugepage that goes out of use as a whole, or one that its file has
+ * dropped: it has no mapping left, and its data is lost.
  */
 static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 {
-	enum hugepoison_outcome outcome = hugepoison_give_up(err);
+	enum hugepoison_outcome outcome = hugepoison_dissolve_handled(err);
 
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
@@ -319,38 +351,39 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
- * Whether the raw page is all that has to be given up. A file's hugepage stays
- * in the page cache, where every mapping finds it; a private one is kept by the
- * entries of its mappers, and their anon_vma finds them.
+ * Whether only the raw page has to go out of use. A file's hugepage stays in the page
+ * cache, where every mapping finds it. A private one is kept by the entries of its
+ * mappings, which its anon_vma finds.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
 	struct anon_vma *anon_vma = NULL;
-	const char *why = NULL;
+	enum hugepoison_reason why = 0;
 	bool narrow = false;
 
-	/* without a file or a mapper nobody would find the healthy pages */
+	/* without a file or a mapping no fault would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
-		/* a try before may have left entries that keep it */
+		/* an earlier try may have left entries that keep it */
 		if (!anon_vma)
-			return err->record && err->record->anon_vma;
+			return err->record->anon_vma;
 	} else if (!err->folio->mapping) {
 		return false;
 	}
 	if (!READ_ONCE(hugepoison_narrow_policy))
 		goto out;
-	if (!err->record)
-		why = "no memory for a record of it";
+	if (!hugepoison_is_inserted(err->record))
+		why = HUGEPOISON_WHY_NO_RECORD;
 	else if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
-		why = "which pages are bad was lost for want of memory";
+		why = HUGEPOISON_WHY_UNRELIABLE;
 	if (why) {
-		pr_err("%#lx: containment hugepage: %s\n", err->pfn, why);
+		pr_err("%#lx: containment hugepage: %s\n", err->pfn,
+		       hugepoison_why(why));
 		goto out;
 	}
 	if (!anon_vma)
 		return true;
-	/* the worker reads it without mf_mutex; a try before may have left one */
+	/* the worker reads it without mf_mutex; an earlier try may have set one */
 	spin_lock(&hugepoison_records_lock);
 	swap(err->record->anon_vma, anon_vma);
 	spin_unlock(&hugepoison_records_lock);
@@ -362,7 +395,7 @@ out:
 	return narrow;
 }
 
-/* The raw page is out of everybody's reach, the others are to be back soon. */
+/* No mapping has the raw page any longer; faults map the healthy pages again. */
 static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
 {
 	hugepoison_mark_raw(err->folio, err->page);
@@ -373,16 +406,15 @@ static enum hugepoison_outcome me_narrowed(struct hugepoison_error *err)
 }
 
 /*
- * An in-use hugepage, unmapped. One of a file stays in the page cache, where
- * every old and new mapping finds it poisoned.
+ * Decide about a hugepage in use after unmapping it. A file's stays in the page cache,
+ * where every old and new mapping finds it poisoned.
  */
 static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 {
 	struct folio *folio = err->folio;
 	bool file = folio_mapping(folio);
 	bool mapped = folio_mapped(folio);
-	bool narrow = err->record &&
-		      hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED);
+	bool narrow = hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED);
 	int users;
 
 	if (narrow && mapped)
@@ -392,28 +424,27 @@ static enum hugepoison_outcome me_huge_page_in_use(struct hugepoison_error *err)
 		return HUGEPOISON_FAILED;
 	if (narrow)
 		return me_narrowed(err);
-	users = hugepoison_users(folio, 1 + (file ? folio_nr_pages(folio) : 0));
+	users = hugepoison_await_users(folio, 1 + (file ? folio_nr_pages(folio) :
+							  0));
 	if (users) {
 		pr_err("%#lx: still referenced by %d users\n", err->pfn, users);
 		return HUGEPOISON_PINNED;
 	}
-	if (file || folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return HUGEPOISON_CONTAINED;
-	return me_private_hugepage(err);
+	return file ? HUGEPOISON_CONTAINED : me_private_hugepage(err);
 }
 
-/* The hugepage is in use and the handler has a reference: unlocks the folio. */
+/* Contain an error in a hugepage in use, locked and with a reference; unlocks it. */
 static enum hugepoison_outcome
 hugepoison_contain_used(struct hugepoison_error *err)
 {
-	/* before mappers are signalled: it says how much they lose */
+	/* before signals are sent: the state says how much each mapping loses */
 	if (hugepoison_may_narrow(err))
 		hugepoison_become(err->record, HUGEPOISON_STATE_NARROWED);
 	hwpoison_user_mappings(err->folio, err->page, err->pfn, err->flags);
 	return me_huge_page_in_use(err);
 }
 
-/* The hugepage is recorded as poisoned, and in use. */
+/* Contain a first error in a hugepage in use, which is marked. */
 static int hugepoison_contain(struct hugepoison_error *err)
 {
 	err->folio = page_folio(err->page);
@@ -428,7 +459,7 @@ static int hugepoison_contain(struct hugepoison_error *err)
 		folio_put(err->folio);
 		return -EOPNOTSUPP;
 	}
-	err->record = hugepoison_add(folio_pfn(err->folio), err->order);
+	hugepoison_record(err);
 	hugepoison_count_error(err);
 	return hugepoison_result(err, hugepoison_contain_used(err));
 }
@@ -436,35 +467,34 @@ static int hugepoison_contain(struct hugepoison_error *err)
 /* --- in a poisoned hugepage -------------------------------------------------------- */
 
 /*
- * Take a raw page, or all there is, from those who map it below its size, and
- * tell them. No file has a copy: it is lost whether it was dirty or not.
+ * Unmap a raw page, or all pages, where the hugepage is mapped below its size, and signal
+ * the processes. No file has a copy: the data is lost whether it was dirty or not.
  */
-static void hugepoison_take_away(struct hugepoison_error *err, bool all)
+static void hugepoison_unmap_and_kill(struct hugepoison_error *err, bool all)
 {
 	LIST_HEAD(tokill);
 
 	collect_procs(err->folio, err->page, &tokill,
 		      err->flags & MF_ACTION_REQUIRED);
 	if (all)
-		hugepage_unmap_small(err->folio, &err->folio->page,
-				     folio_nr_pages(err->folio));
+		hugepoison_unmap_small(err->folio, &err->folio->page,
+				       folio_nr_pages(err->folio));
 	else
-		hugepage_unmap_small(err->folio, err->page, 1);
+		hugepoison_unmap_small(err->folio, err->page, 1);
 	kill_procs(&tokill, true, err->pfn, err->flags);
 }
 
 /*
- * Which pages are bad has just been lost, and stock forgot and uncounted those
- * that were known. None of the hugepage can be left to anybody now.
+ * There was no memory for a list entry of the raw page, so no page of the hugepage may stay
+ * mapped.
  */
 static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
 {
 	pr_err("%#lx: containment hugepage from now on: which pages are bad was lost for want of memory\n",
 	       err->pfn);
-	err->record->nr_bad = 0;
 	hugepoison_count_error(err);
 	hugepoison_become(err->record, HUGEPOISON_STATE_FAILED);
-	hugepoison_take_away(err, true);
+	hugepoison_unmap_and_kill(err, true);
 	hugepoison_let_go(err);
 	return HUGEPOISON_CONTAINED;
 }
@@ -483,42 +513,81 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 		return -EOPNOTSUPP;
 	}
 	hugepoison_count_error(err);
-	hugepoison_take_away(err, false);
+	hugepoison_unmap_and_kill(err, false);
 	hugepoison_let_go(err);
 	return hugepoison_result(err, me_narrowed(err));
+}
+
+/*
+ * Add the record of a poisoned hugepage that has none. Its errors are counted already:
+ * those in the list of raw pages, or the first one. If @listed the list also has the
+ * present error, which is not counted yet.
+ */
+static void hugepoison_record_late(struct hugepoison_error *err, bool listed)
+{
+	hugepoison_record(err);
+	if (hugepoison_is_inserted(err->record))
+		hugepoison_begin_late(err->record, err->nr_listed - listed);
+	else
+		WRITE_ONCE(hugepoison_unrecorded, true);
 }
 
 /* An error in a hugepage that is poisoned already. */
 static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 {
 	enum hugepoison_outcome outcome = HUGEPOISON_FAILED;
+	struct hugepoison_record *record;
+	bool huge = hugepoison_identify(err);
 
-	if (!hugepoison_identify(err) && !same_page)
+	if (!huge && !same_page)
 		return hugepoison_contain_free(err);
-	err->record = hugepoison_find(err->pfn);
-	if (err->record && !same_page &&
-	    hugepoison_is(err->record, HUGEPOISON_STATE_NARROWED))
+	if (!huge)
+		hugepoison_record_released();
+	record = hugepoison_find(err->pfn);
+	if (record)
+		err->record = record;
+	else if (huge)
+		hugepoison_record_late(err, !same_page && !err->unlisted);
+	record = err->record;
+	if (!same_page && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		return hugepoison_narrow_again(err);
-	if (same_page ||
-	    (err->record && hugepoison_is_whole(err->record->state)))
+	/* without a record there is one error that is not in the list, and counted */
+	if (same_page || hugepoison_is_whole(record->state) ||
+	    (err->unlisted && !hugepoison_is_inserted(record)))
 		outcome = HUGEPOISON_REPEATED;
 	else
 		hugepoison_count_error(err);
-	/* it was good memory until now; counted it is already */
-	if (same_page && err->record)
-		hugepoison_forget_lost(err->record, err->pfn);
+	/* the page may have been good memory with lost contents; it is counted already */
+	if (same_page)
+		hugepoison_forget_lost(record, err->pfn);
 	hugepoison_result(err, outcome);
 	err->accessed = err->flags & MF_ACTION_REQUIRED;
 	return -EHWPOISON;
 }
 
-/* --- the entry of all --------------------------------------------------------------- */
+/* --- entry -------------------------------------------------------------------------- */
+
+/* Begin an error: the raw pages of dissolved hugepages get their records first. */
+static void hugepoison_begin_error(struct hugepoison_error *err)
+{
+	lockdep_assert_held(&mf_mutex);
+	hugepoison_begin_handling();
+	hugepoison_record_released();
+	err->blank = hugepoison_alloc_record();
+	err->record = &err->unrecorded;
+}
+
+static void hugepoison_end_error(struct hugepoison_error *err)
+{
+	hugepoison_free_record(err->blank);
+	hugepoison_end_handling();
+}
 
 /*
- * Record the raw page and get hold of the hugepage. One that is on its way
- * between free and in use, or isolated for migration, will be either soon: it
- * is worth some tens of milliseconds to be able to contain it. One that is
- * contained stays neither; there is nothing to wait for.
+ * Mark the raw page and take a reference to the hugepage. If the hugepage is on its way
+ * between free and in use, or isolated for migration, wait some tens of milliseconds: it
+ * will soon be either, and can then be contained. A contained one stays neither, so do not
+ * wait for it.
  *
  * Return: stock's MF_HUGETLB_*.
  */
@@ -533,7 +602,7 @@ static int hugepoison_get(struct hugepoison_error *err)
 			return ret;
 		if (folio_test_hwpoison(page_folio(err->page)))
 			break;
-		/* who moves the hugepage needs its lock; nothing is recorded yet */
+		/* migration needs the folio lock; nothing is recorded yet */
 		hugepoison_let_go(err);
 		usleep_range(1000, 5000);
 		hugepoison_hold(err);
@@ -542,7 +611,7 @@ static int hugepoison_get(struct hugepoison_error *err)
 					  &err->migratable_cleared);
 }
 
-/* What to do is decided by how the page was found: stock's MF_HUGETLB_*. */
+/* Handle the error by how the page was found: stock's MF_HUGETLB_*. */
 static int hugepoison_found(struct hugepoison_error *err, int found)
 {
 	switch (found) {
@@ -555,7 +624,7 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
 		return hugepoison_second(err,
 				found == MF_HUGETLB_PAGE_PRE_POISONED);
 	default:
-		/* marked without a reference; no allocator hands it out */
+		/* marked without a reference: it cannot be allocated */
 		return hugepoison_contain_free(err);
 	}
 }
@@ -564,11 +633,10 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
  * hugepoison_memory_failure - handle an error that may be in a hugepage
  * @pfn: the page frame that the hardware reported
  * @flags: memory_failure()'s
- * @hugetlb: set to 1 when the page belongs to a hugepage and the error has
- *	     been dealt with here, to 0 when it is not one
+ * @hugetlb: set to 1 when the page belongs to a hugepage and the error is handled
+ *	     here, else to 0
  *
- * Stands in for the stock try_memory_failure_hugetlb(), whose return values
- * it keeps.
+ * Replaces try_memory_failure_hugetlb(), with the same return values.
  *
  * Context: Process context, may sleep; mf_mutex held.
  * Return: 0 when @pfn is in no hugepage, or the error is contained; -EBUSY
@@ -585,15 +653,14 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 	};
 	int found, ret;
 
-	lockdep_assert_held(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_error(&err);
 	hugepoison_hold(&err);
 	found = hugepoison_get(&err);
 	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
 	ret = hugepoison_found(&err, found);
 	hugepoison_let_go(&err);
-	hugepoison_end();
-	/* nobody waits for this as for an error on its way: it may take long */
+	hugepoison_end_error(&err);
+	/* this may take long, and faults wait for hugepoison_end_handling(): so after */
 	if (err.accessed)
 		ret = hugepoison_kill_accessing(current, pfn, flags);
 	return ret;

@@ -2,58 +2,56 @@
 /*
  * Memory errors in hugepages: good memory in place of the bad.
  *
- * Included by hugepoison/memory-failure.c. The owner of a narrowed hugepage says
- * that it does not need what is lost: it punches the raw page out of the file.
- * Then a fresh hugepage, with the healthy contents, takes the place of the
- * poisoned one, and the next touch promotes the mappings.
+ * Included by hugepoison/memory-failure.c. When the owner of a narrowed hugepage does
+ * not need the lost contents it punches the raw page out of the file. Then a fresh
+ * hugepage with the healthy contents takes the place of the poisoned one, and the next
+ * fault promotes each mapping.
  *
- * There is no moment at which anybody could find something wrong:
+ * At no moment can a reader find wrong contents:
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
- *	  hugepage_unmap_small()	nobody reads or writes the old one by its
- *					mappings, the folio lock sees to that
+ *	  hugepoison_unmap_small()	no mapping reads or writes the old one, the
+ *					folio lock keeps faults out
  *	  hugepoison_begin_exchange()	mf_mutex held
  *	    hugepoison_exchange()	the file has the fresh one, locked: lookups
- *					of the hugepage block on that lock
+ *					block on the folio lock
  *	  hugepoison_fill()		mf_mutex not held
- *	    hugepoison_users()		lookups that had found the old one let go
- *	    hugepoison_copy()		nobody changes what is copied, nobody sees
- *					what is not copied yet
+ *	    hugepoison_await_users()	earlier lookups drop the old one
+ *	    hugepoison_copy()		nobody can change the source, nobody can see
+ *					the unfinished copy
  *	  hugepoison_end_exchange()	mf_mutex held
  *
- * Raw pages that are not in the hole stay lost: the fresh hugepage has good
- * memory there, and keeps it from use in the same way, with a list of raw pages
- * and a record of its own. Punched out later, such a page needs no other
- * hugepage any more; when the hugepage is free it is good for everybody.
+ * The contents of raw pages outside of the hole stay lost. The fresh hugepage has good
+ * memory there, and keeps it out of use by a list of raw pages and a record of its own.
+ * When such a page is punched out later no other hugepage is needed; when the hugepage
+ * is freed all of it can be used.
  *
- * Where somebody does not let go, or there is another error in what is copied,
- * the old one is put back. In the file that is an exchange as before, and those
- * who wait for the fresh one look again, as they would after any truncation.
+ * If a user does not drop the old one, or the copy hits another error, the old one is
+ * exchanged back into the file. Lookups that wait for the fresh one then repeat, as
+ * after any truncation.
  *
- * Locks, outermost first: inode, hugepoison_heal_mutex, mf_mutex, folio (the
- * poisoned one), i_mmap_rwsem. The lock of the fresh hugepage is outside of
- * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is
- * taken under none of them: mmap() of a hugetlb file takes the inode lock under
- * mmap_lock.
+ * Locks, outermost first: inode, hugepoison_heal_mutex, mf_mutex, folio lock of the
+ * poisoned hugepage, i_mmap_rwsem. The folio lock of the fresh hugepage is outside of
+ * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is taken
+ * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
 /*
- * One heal at a time. A heal has a hugepage more than its file, so the mutex
- * bounds those to one in the system, whatever the number of healers. Healers of
- * one file queue for the inode lock first, so that a file has one place in the
- * queue for this mutex. Both are waited for killably. The holder allocates,
- * copies one hugepage and waits HUGEPOISON_HEAL_TRIES times for its users, each
- * time for a bounded number of moments: nothing that a user can prolong. What
- * needs mf_mutex is left to a worker, see hugepoison_heal_by_worker().
+ * One heal at a time. A heal needs one hugepage more than its file has; the mutex bounds
+ * those to one in the system, however many processes heal. Heals of one file wait for
+ * the inode lock first, so each file has one place in the queue for this mutex. Both
+ * waits are killable. The holder allocates and copies one hugepage, and waits
+ * HUGEPOISON_HEAL_TRIES times for its users, each time bounded: no user can prolong that.
+ * A worker does the steps under mf_mutex, see hugepoison_heal_by_worker().
  */
 static DEFINE_MUTEX(hugepoison_heal_mutex);
 
 /*
- * How often a heal is tried while somebody holds the hugepage. Each try waits a
- * moment by itself, see hugepoison_users().
+ * How often a heal is tried while a user has a reference to the hugepage. Each try waits
+ * up to 20 ms in hugepoison_await_users().
  */
 #define HUGEPOISON_HEAL_TRIES		5
 
@@ -62,19 +60,19 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @inode: the file
  * @index: of the hugepage that the hole is in, in base pages of the file
  * @nid: node of the hugepage
- * @first: the first base page of the hugepage that is all in the hole
- * @end: the first one behind it that is not
+ * @first: the first base page of the hugepage that is entirely in the hole
+ * @end: the first one after @first that is not
  * @record: of the hugepage
  * @folio: the hugepage, poisoned, locked and with a reference
- * @fresh: the one to take its place, NULL as long as there is none
- * @raw: one of the raw pages that the hole discards, a bad one if there is any
- * @nr_raw: raw pages of the hugepage when the exchange began
- * @nr_kept: raw pages that the hole does not discard
- * @heir: the record of @fresh, with those
- * @raws: the list of raw pages of @fresh to be, one for each of those
- * @work: the worker that does @step
- * @step: what takes mf_mutex, from @ret so far to @ret
- * @ret: of the step
+ * @fresh: the hugepage to take its place, NULL before it is allocated
+ * @raw: one of the raw pages in the hole, a bad one if there is any
+ * @nr_raw: number of raw pages of the hugepage when the exchange began
+ * @nr_kept: number of raw pages outside of the hole
+ * @fresh_record: the record of @fresh if @nr_kept is not 0
+ * @raws: the future list of raw pages of @fresh, @nr_kept entries
+ * @work: runs @step in a worker
+ * @step: the step to do under mf_mutex; takes the previous result, returns its own
+ * @ret: the result so far
  */
 struct hugepoison_heal {
 	struct inode *inode;
@@ -88,7 +86,7 @@ struct hugepoison_heal {
 	struct page *raw;
 	unsigned long nr_raw;
 	unsigned int nr_kept;
-	struct hugepoison_record *heir;
+	struct hugepoison_record *fresh_record;
 	struct llist_head raws;
 	struct work_struct work;
 	int (*step)(struct hugepoison_heal *heal, int ret);
@@ -106,11 +104,11 @@ static void hugepoison_heal_work(struct work_struct *work)
 }
 
 /*
- * A step of a heal that needs mf_mutex. The caller may be at a low priority, or in
- * a cgroup that is out of CPU time: all errors would wait for it to get on. The
- * worker is at its own priority, and waits for nothing that the caller holds.
+ * Run a step of a heal that needs mf_mutex in a worker. The caller may have a low
+ * priority, or a cgroup that is out of CPU time: with mf_mutex it would delay all errors.
+ * The worker has its own priority, and waits for nothing that the caller holds.
  *
- * Return: as @step.
+ * Return: the result of @step.
  */
 static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
 				     int (*step)(struct hugepoison_heal *heal,
@@ -125,16 +123,16 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
 	return heal->ret;
 }
 
-/* The fresh hugepage is not to have anything lost after all. */
-static void hugepoison_disinherit(struct hugepoison_heal *heal)
+/* Drop the fresh hugepage's record and list of raw pages. */
+static void hugepoison_drop_fresh_record(struct hugepoison_heal *heal)
 {
 	struct raw_hwp_page *raw, *next;
 
 	llist_for_each_entry_safe(raw, next, llist_del_all(&heal->raws), node)
 		kfree(raw);
-	if (heal->heir)
-		hugepoison_erase(heal->heir);
-	heal->heir = NULL;
+	if (heal->fresh_record)
+		hugepoison_erase(heal->fresh_record);
+	heal->fresh_record = NULL;
 }
 
 static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
@@ -145,8 +143,8 @@ static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
 	return i >= heal->first && i < heal->end;
 }
 
-/* One raw page that stays lost. */
-static int hugepoison_bequeath(struct hugepoison_heal *heal, unsigned long i)
+/* Add a page to the fresh hugepage's record and list: its contents stay lost. */
+static int hugepoison_add_lost(struct hugepoison_heal *heal, unsigned long i)
 {
 	struct raw_hwp_page *raw = kmalloc(sizeof(*raw), GFP_KERNEL);
 
@@ -154,29 +152,32 @@ static int hugepoison_bequeath(struct hugepoison_heal *heal, unsigned long i)
 		return -ENOMEM;
 	raw->page = folio_page(heal->fresh, i);
 	llist_add(&raw->node, &heal->raws);
-	heal->heir->lost[heal->heir->nr_lost++] = i;
+	heal->fresh_record->lost[heal->fresh_record->nr_lost++] = i;
 	return 0;
 }
 
-/* All that stays lost, before anything is changed. The list is stable. */
-static int hugepoison_bequeath_all(struct hugepoison_heal *heal)
+/*
+ * Prepare the record of the fresh hugepage, before anything is changed. mf_mutex keeps
+ * the old hugepage's list.
+ */
+static int hugepoison_add_fresh_record(struct hugepoison_heal *heal)
 {
+	struct hugepoison_record *record;
 	struct raw_hwp_page *raw;
 	int ret = 0;
 
 	if (!heal->nr_kept)
 		return 0;
-	heal->heir = hugepoison_add(folio_pfn(heal->fresh),
-				    heal->record->order);
-	if (!heal->heir)
+	record = hugepoison_add(folio_pfn(heal->fresh), heal->record->order);
+	heal->fresh_record = record;
+	if (!record)
 		return -ENOMEM;
-	heal->heir->lost = kcalloc(heal->nr_kept, sizeof(*heal->heir->lost),
-				   GFP_KERNEL);
-	if (!heal->heir->lost)
+	record->lost = kcalloc(heal->nr_kept, sizeof(*record->lost), GFP_KERNEL);
+	if (!record->lost)
 		return -ENOMEM;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
 		if (!hugepoison_is_in_hole(heal, raw))
-			ret = hugepoison_bequeath(heal, folio_page_idx(heal->folio,
+			ret = hugepoison_add_lost(heal, folio_page_idx(heal->folio,
 								       raw->page));
 		if (ret)
 			break;
@@ -185,37 +186,36 @@ static int hugepoison_bequeath_all(struct hugepoison_heal *heal)
 }
 
 /*
- * The fresh hugepage is one with raw pages, narrowed as the old one was. Who
- * looks without its lock goes by the flag first and the record then, so those
- * are set the other way round.
+ * Make the fresh hugepage a narrowed one with raw pages. A reader without the folio lock
+ * tests PG_hwpoison first, then looks for the record: so the record comes first here.
  */
-static void hugepoison_inherit(struct hugepoison_heal *heal)
+static void hugepoison_publish_fresh_record(struct hugepoison_heal *heal)
 {
-	struct hugepoison_record *heir = heal->heir;
+	struct hugepoison_record *record = heal->fresh_record;
 	struct folio *fresh = heal->fresh;
 	struct raw_hwp_page *raw;
 
 	folio_get(fresh);
-	heir->referenced = true;
-	hugepoison_become(heir, HUGEPOISON_STATE_NARROWED);
+	record->referenced = true;
+	hugepoison_become(record, HUGEPOISON_STATE_NARROWED);
 
 	llist_for_each_entry(raw, heal->raws.first, node) {
-		hugepoison_account(heir, page_to_pfn(raw->page), 1);
+		hugepoison_account(record, page_to_pfn(raw->page), 1);
 		hugepoison_mark_raw(fresh, raw->page);
 	}
 	spin_lock_irq(&hugetlb_lock);
 	raw_hwp_list_head(fresh)->first = llist_del_all(&heal->raws);
 	folio_set_hwpoison(fresh);
 	spin_unlock_irq(&hugetlb_lock);
-	hugepoison_narrow_later(heir);
-	/* it is not the caller's to drop any more */
-	heal->heir = NULL;
+	hugepoison_queue_narrow(record);
+	/* published: hugepoison_drop_fresh_record() must not erase it */
+	heal->fresh_record = NULL;
 }
 
 /*
- * In the file, @to is in @from's place. Both are locked: who finds @to waits for
- * that, and who waits for @from finds it without a mapping and looks again. The
- * page cache holds a reference for each base page; @from keeps the handler's.
+ * Put @to in @from's place in the file. Both are locked: a lookup that finds @to blocks
+ * on the folio lock, and one that waits for @from finds it without a mapping and repeats.
+ * The page cache holds a reference for each base page; @from keeps the handler's.
  */
 static void hugepoison_exchange(struct address_space *mapping,
 				struct folio *from, struct folio *to)
@@ -236,7 +236,7 @@ static void hugepoison_exchange(struct address_space *mapping,
 	folio_put_refs(from, nr);
 }
 
-/* Copy what is good of as many pages as a page table takes, zero the others. */
+/* Copy the good pages of one page table's range, zero the others. */
 static int hugepoison_copy_block(struct hugepoison_heal *heal,
 				 unsigned long first)
 {
@@ -257,8 +257,8 @@ static int hugepoison_copy_block(struct hugepoison_heal *heal,
 }
 
 /*
- * The raw pages are not touched. An error in another one that the hardware
- * finds now ends the copy, and is queued for the handler.
+ * Copy the hugepage without touching its raw pages. If the hardware finds an error in
+ * another page the copy ends, and the error is queued for the handler.
  */
 static int hugepoison_copy(struct hugepoison_heal *heal)
 {
@@ -277,22 +277,22 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
 }
 
 /*
- * Wait until nobody else has the old hugepage, then fill the fresh one. mf_mutex
- * is not held: neither a reference that stays nor a GiB to copy delays an error.
+ * Wait until nobody else has the old hugepage, then fill the fresh one. mf_mutex is not
+ * held: neither a lasting reference nor copying a GiB delays an error.
  *
- * Nobody comes to the old hugepage meanwhile but the error handler and unpoison.
- * It is in no file, mapped nowhere, and its lock is free for them. Unpoison finds
- * one reference too many. An error in it is put into the list of raw pages, which
- * hugepoison_end_exchange() looks at. An error in the fresh hugepage is recorded
- * without its lock or a reference, as it is not marked migratable yet.
+ * Meanwhile only the error handler and unpoison can reach the old hugepage: it is in no
+ * file, not mapped, and its folio lock is free for them. Unpoison fails as there is one
+ * reference too many. An error in it goes to the list of raw pages, which
+ * hugepoison_end_exchange() checks. An error in the fresh hugepage is recorded without
+ * its lock or a reference, as the fresh one is not marked migratable yet.
  */
 static int hugepoison_fill(struct hugepoison_heal *heal)
 {
-	return hugepoison_users(heal->folio, 2) ? -EBUSY :
-						  hugepoison_copy(heal);
+	return hugepoison_await_users(heal->folio, 2) ? -EBUSY :
+							hugepoison_copy(heal);
 }
 
-/* The fresh hugepage is the file's now; the old one goes, with its raw pages. */
+/* The exchange is final: the file has the fresh hugepage, the old one is released. */
 static void hugepoison_healed(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
@@ -303,24 +303,23 @@ static void hugepoison_healed(struct hugepoison_heal *heal)
 	folio_clear_uptodate(heal->folio);
 	folio_set_dirty(fresh);
 	folio_mark_uptodate(fresh);
-	/* the error handler takes only those that can be migrated */
-	if (heal->heir)
-		hugepoison_inherit(heal);
+	/* from here on the error handler can take a reference to the fresh one */
+	if (heal->fresh_record)
+		hugepoison_publish_fresh_record(heal);
 	else
 		folio_set_hugetlb_migratable(fresh);
 
-	hugepoison_tell(record);
+	hugepoison_log_narrowed(record);
 	hugepoison_outcome(page_to_pfn(heal->raw), record->order,
 			   HUGEPOISON_HEALED, record->nr_bad);
 	hugepoison_deleted(heal->folio);
 }
 
 /*
- * Put the fresh hugepage in the place of the poisoned one in the file, locked and
- * not filled yet.
+ * Put the fresh hugepage, locked and not filled yet, in the place of the poisoned one in
+ * the file.
  *
- * Return: 1 when hugepoison_end_exchange() has to follow, -EBUSY with nothing
- * changed.
+ * Return: 1 when hugepoison_end_exchange() has to follow, -EBUSY with nothing changed.
  */
 static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 {
@@ -337,8 +336,8 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 }
 
 /*
- * Whether no error was reported in either hugepage since the exchange began. Raw
- * pages are only added meanwhile, so their number tells.
+ * Whether no error was reported in either hugepage since the exchange began. Raw pages
+ * are only added meanwhile, so comparing their number is enough.
  */
 static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 {
@@ -353,36 +352,36 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
 }
 
-/* The file has the poisoned hugepage again, and the worker looks for its mappers. */
+/* Put the poisoned hugepage back into the file; the worker narrows its mappings. */
 static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record =
 		hugepoison_lookup(folio_pfn(heal->folio));
 
-	hugepoison_disinherit(heal);
+	hugepoison_drop_fresh_record(heal);
 	hugepoison_exchange(heal->inode->i_mapping, heal->fresh, heal->folio);
 	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
-		hugepoison_narrow_later(record);
+		hugepoison_queue_narrow(record);
 }
 
 /*
- * Keep the fresh hugepage in the file if it could be filled, with @ret 0, else
- * put the poisoned one back.
+ * End the exchange. With @ret 0 the fresh hugepage is filled and stays in the file, else
+ * the poisoned one is put back.
  *
- * mf_mutex is waited for with the fresh hugepage locked. This is safe because
- * under mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
+ * This waits for mf_mutex with the fresh hugepage locked. That is safe because under
+ * mf_mutex the lock of that one folio, hugepoison_healing, is only tried.
  *
- * Return: @ret, or with nothing changed -ENOMEM, -EBUSY when it is worth another
- * try, -EHWPOISON.
+ * Return: @ret, or with nothing changed -ENOMEM, -EHWPOISON, or -EBUSY if another try may
+ * succeed.
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
 	hugepoison_lock_handled(heal->folio);
-	/* an error in the old one meanwhile: the next try knows of it */
+	/* another error in the old one: the next try takes it into account */
 	if (!ret && !hugepoison_is_unchanged(heal))
 		ret = folio_test_hwpoison(heal->fresh) ? -EHWPOISON : -EBUSY;
 	if (!ret)
-		ret = hugepoison_bequeath_all(heal);
+		ret = hugepoison_add_fresh_record(heal);
 	if (ret)
 		hugepoison_undo_exchange(heal);
 	else
@@ -394,7 +393,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	return ret;
 }
 
-/* A page of the hole that is good, and only kept from use. */
+/* A page in the hole that is good memory and only out of use, or NULL. */
 static struct page *hugepoison_next_lost(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
@@ -408,8 +407,8 @@ static struct page *hugepoison_next_lost(struct hugepoison_heal *heal)
 }
 
 /*
- * What is punched out is good memory: in use again, where it is. It has been
- * zero since the hugepage was filled, as nobody could reach it.
+ * Put good pages in the hole back into use where they are. They are zero since the
+ * hugepage was filled, as nobody could reach them.
  */
 static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
 {
@@ -436,8 +435,8 @@ static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
 	folio_put(folio);
 }
 
-/* What raw pages there are in the hole, and how many outside. */
-static void hugepoison_survey(struct hugepoison_heal *heal)
+/* Find a raw page in the hole, and count those outside. */
+static void hugepoison_scan_raw_pages(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
 	struct raw_hwp_page *raw;
@@ -454,10 +453,10 @@ static void hugepoison_survey(struct hugepoison_heal *heal)
 }
 
 /*
- * The hugepage is locked, and the handler's, as it has a record.
+ * Heal a locked hugepage in place, or begin an exchange.
  *
- * Return: 0 when it is healed or there is nothing to heal, -EAGAIN when a fresh
- * hugepage is needed for it, else as hugepoison_begin_exchange().
+ * Return: 0 when it is healed or there is nothing to heal, -EAGAIN when the caller has to
+ * allocate a fresh hugepage, else as hugepoison_begin_exchange().
  */
 static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 {
@@ -469,7 +468,7 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	    !hugepoison_is(heal->record, HUGEPOISON_STATE_NARROWED) ||
 	    !heal->record->referenced)
 		return 0;
-	hugepoison_survey(heal);
+	hugepoison_scan_raw_pages(heal);
 	if (!heal->raw)
 		return 0;
 	if (hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
@@ -480,13 +479,12 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 }
 
 /*
- * Lock the hugepage, unmap it if it is to be exchanged, and try mf_mutex, which
- * comes before the folio lock. The file may have very many mappings: they are
- * walked before all errors would wait for that. The folio lock keeps faults from
- * mapping the hugepage again.
+ * Lock the hugepage, unmap it for an exchange, and try mf_mutex, which comes before the
+ * folio lock. Walking a file's very many mappings under mf_mutex would delay all errors,
+ * so the walk comes first; the folio lock keeps faults from mapping the hugepage again.
  *
- * Return: 1 with the hugepage and mf_mutex, 0 when there is none, -EBUSY when other
- * errors had mf_mutex each time.
+ * Return: 1 with the hugepage and mf_mutex, 0 when there is no hugepage, -EBUSY when
+ * other errors had mf_mutex each time.
  */
 static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 {
@@ -498,15 +496,15 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		if (IS_ERR(folio))
 			return 0;
 		if (heal->fresh)
-			hugepage_unmap_small(folio, &folio->page,
-					     folio_nr_pages(folio));
+			hugepoison_unmap_small(folio, &folio->page,
+					       folio_nr_pages(folio));
 		if (mutex_trylock(&mf_mutex)) {
 			heal->folio = folio;
 			return 1;
 		}
 		folio_unlock(folio);
 		folio_put(folio);
-		/* until the error at hand is handled */
+		/* wait until the current error is handled */
 		mutex_lock(&mf_mutex);
 		mutex_unlock(&mf_mutex);
 	}
@@ -514,10 +512,10 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 }
 
 /*
- * Find the hugepage, which stays with a reference, and begin. With mf_mutex held
- * there is no error of which is not known what becomes of it.
+ * Find the hugepage, keep a reference to it, and begin the heal. With mf_mutex held no
+ * error is undecided.
  *
- * Return: as hugepoison_heal_folio(), which knows no @ret.
+ * Return: as hugepoison_heal_folio(); @ret is not used.
  */
 static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 {
@@ -546,9 +544,9 @@ static int hugepoison_heal_once(struct hugepoison_heal *heal)
 }
 
 /*
- * The hugepage that a file has at an index in base pages, or NULL. RCU keeps its
- * memory. It takes no reference: the error handler would take that for a user,
- * and punching healthy hugepages is not to wait for it.
+ * The hugepage that a file has at an index in base pages, or NULL. RCU keeps its memory.
+ * No reference is taken: the error handler would take it for a user's. No lock is
+ * taken: punching healthy hugepages must not wait.
  */
 static struct folio *hugepoison_peek_at(struct address_space *mapping,
 					pgoff_t index)
@@ -559,8 +557,8 @@ static struct folio *hugepoison_peek_at(struct address_space *mapping,
 	return xa_is_value(folio) ? NULL : folio;
 }
 
-/* Whether the file has a poisoned hugepage there, and of which node. */
-static bool hugepoison_is_ill(struct hugepoison_heal *heal)
+/* Whether the file has a poisoned hugepage at the index; notes its node. */
+static bool hugepoison_file_has_poison(struct hugepoison_heal *heal)
 {
 	struct folio *folio;
 	bool ret = false;
@@ -575,8 +573,8 @@ static bool hugepoison_is_ill(struct hugepoison_heal *heal)
 	return ret;
 }
 
-/* A holder of the hugepage, or of mf_mutex, gets some moments to let go. */
-static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
+/* Try several times: users may drop the hugepage, or other errors mf_mutex. */
+static int hugepoison_heal_retrying(struct hugepoison_heal *heal)
 {
 	int tries, ret;
 
@@ -589,18 +587,18 @@ static int hugepoison_heal_patiently(struct hugepoison_heal *heal)
 	return ret;
 }
 
-/* The only heal in the system, so its fresh hugepage is the only one as well. */
-static int hugepoison_heal_alone(struct hugepoison_heal *heal,
-				 unsigned int order)
+/* Heal under hugepoison_heal_mutex, so there is one fresh hugepage in the system. */
+static int hugepoison_heal_serialized(struct hugepoison_heal *heal,
+				      unsigned int order)
 {
 	int ret;
 
 	if (mutex_lock_killable(&hugepoison_heal_mutex))
 		return -EINTR;
-	ret = hugepoison_heal_patiently(heal);
+	ret = hugepoison_heal_retrying(heal);
 	if (ret == -EAGAIN) {
 		heal->fresh = hugepoison_pool_spare(order, heal->nid);
-		ret = heal->fresh ? hugepoison_heal_patiently(heal) : -ENOMEM;
+		ret = heal->fresh ? hugepoison_heal_retrying(heal) : -ENOMEM;
 		if (heal->fresh)
 			folio_put(heal->fresh);
 	}
@@ -609,8 +607,9 @@ static int hugepoison_heal_alone(struct hugepoison_heal *heal,
 }
 
 /*
- * The inode lock keeps seals from being set; with one stock says what is wrong.
- * It keeps the hugepage in the file as well, until the exchange has ended.
+ * Heal if no seal forbids writing; else stock refuses the hole afterwards. The inode
+ * lock keeps seals from being set, and keeps the hugepage in the file until the exchange
+ * has ended.
  */
 static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
 				    unsigned int order)
@@ -621,24 +620,24 @@ static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
 	if (inode_lock_killable(heal->inode))
 		return -EINTR;
 	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
-	    hugepoison_is_ill(heal))
-		ret = hugepoison_heal_alone(heal, order);
+	    hugepoison_file_has_poison(heal))
+		ret = hugepoison_heal_serialized(heal, order);
 	inode_unlock(heal->inode);
 	return ret;
 }
 
 static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
 {
-	const char *why = "somebody holds its hugepage";
+	enum hugepoison_reason why = HUGEPOISON_WHY_HELD;
 
 	if (err == -EINTR || !heal->raw)
 		return;
 	if (err == -EHWPOISON)
-		why = "there is one more error in it";
+		why = HUGEPOISON_WHY_ANOTHER_ERROR;
 	if (err == -ENOMEM)
-		why = "no hugepage for it: free memory, or a hugepage, or raise the cgroup's limit";
+		why = HUGEPOISON_WHY_NO_SPARE;
 	pr_err_ratelimited("%#lx: not healed: %s\n", page_to_pfn(heal->raw),
-			   why);
+			   hugepoison_why(why));
 }
 
 /* Return: 0 when the hugepage is healed, or there is nothing to heal. */
@@ -655,7 +654,7 @@ static int hugepoison_heal(struct hugepoison_heal *heal, unsigned int order)
 	return ret;
 }
 
-/* A hole that lies in one hugepage: a page only part of which it takes stays. */
+/* Heal for a hole in one hugepage. A page that is only partly in the hole stays. */
 static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
 {
 	struct hstate *h = hstate_inode(inode);
@@ -673,26 +672,25 @@ static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
 }
 
 /**
- * hugepoison_heal_hole - before a hole is punched into a hugetlb file
+ * hugepoison_heal_hole - heal before stock punches a hole into a hugetlb file
  * @inode: the file
  * @offset: of the hole, in bytes
  * @len: of the hole, in bytes
  *
- * A hugepage that the hole takes only part of is healed if that part has raw
- * pages in it. Stock zeroes the part afterwards, and takes out what hugepages
- * the hole takes all of. The inode lock is dropped in between: healing changes
- * nothing but what nobody can read.
+ * A hugepage that is partly in the hole is healed if that part has raw pages. Stock
+ * then zeroes the part, and removes the hugepages that are entirely in the hole. The
+ * inode lock is dropped in between, which is safe: a heal changes only bytes that nobody
+ * can read.
  *
- * A raw page that the hole takes only part of stays as it is: what was in it is
- * lost, and zeros beside what is lost would be a wrong byte.
+ * A raw page that is partly in the hole stays as it is: its other bytes are lost, and
+ * reading zeros beside them would be wrong.
  *
  * Context: Process context, may sleep and allocate; takes the inode lock,
  * hugepoison_heal_mutex, mf_mutex, folio locks and i_mmap_rwsem.
- * Return: 0 to go on; with the hole not punched, -ENOMEM where there is no fresh
- * hugepage or the caller may not be charged for it, -EBUSY where somebody holds
- * the poisoned one, -EHWPOISON when there is one more error in it, -EINTR on a
- * fatal signal. A hole that has an end in each of two hugepages may have healed
- * the first one by then.
+ * Return: 0 to go on; else the hole must not be punched: -ENOMEM if there is no fresh
+ * hugepage or the cgroup's limit forbids it, -EBUSY if a user holds the poisoned one,
+ * -EHWPOISON if it has another error, -EINTR on a fatal signal. If a hole ends in two
+ * hugepages the first one may be healed by then.
  */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 {
@@ -710,14 +708,14 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 }
 
 /**
- * hugepoison_lock_folio - look up a hugepage, to change part of its contents
+ * hugepoison_lock_folio - look up and lock a hugepage to change part of it
  * @h: its hstate
  * @mapping: the file
  * @idx: of the hugepage in the file, in hugepages
  *
- * The error handler takes i_mmap_rwsem under the folio lock, so it cannot be
- * taken the other way round. Nothing is lost by letting go of it: what keeps the
- * hugepage in the file is its lock, and before that nothing was looked at.
+ * The error handler takes i_mmap_rwsem under the folio lock, so the folio lock must not
+ * be taken under i_mmap_rwsem. Dropping i_mmap_rwsem is safe: the folio lock keeps the
+ * hugepage in the file, and the caller has read nothing before.
  *
  * Context: Process context; i_mmap_rwsem held for writing, and dropped in between.
  * Return: the hugepage, locked and with a reference, or ERR_PTR(-ENOENT).
@@ -736,11 +734,11 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 /**
  * hugepoison_zero_segment - zero part of a file's hugepage
  * @folio: the hugepage
- * @start: the first byte of it to be zeroed
- * @end: the first one not to
+ * @start: the first byte to zero
+ * @end: the byte after the last
  *
- * Stock's folio_zero_segment(), but it never touches a raw page: that would be
- * a machine check in the kernel.
+ * Like folio_zero_segment(), but it skips raw pages: touching one would be a machine
+ * check in the kernel.
  *
  * Context: Process context; folio lock held.
  */

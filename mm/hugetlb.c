@@ -2,10 +2,10 @@
 /*
  * Memory errors in hugepages: the pool, and the mappings of hugepages.
  *
- * Included at the end of the stock file of this name, to reach its statics. A file
- * uses what is in those before it. What faults and other users of a mapping do runs
- * under mmap_lock, and never takes mf_mutex: the error handler takes the folio lock
- * under that, and mmap_lock is always outside of it.
+ * Included at the end of the stock file of this name, to reach its statics. A file uses
+ * functions of the files before it only. Page faults and other users of a mapping run
+ * under mmap_lock, and never take mf_mutex: the error handler takes the folio lock under
+ * mf_mutex, and mmap_lock is always outside of the folio lock.
  */
 #ifdef CONFIG_HUGEPOISON
 #undef pr_fmt
@@ -25,7 +25,7 @@
 
 #include "mapping.c"
 #include "private.c"
-#include "loss.c"
+#include "fate.c"
 #include "zap.c"
 #include "map.c"
 #include "retry.c"

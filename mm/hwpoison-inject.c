@@ -2,8 +2,8 @@
 /*
  * Memory errors in hugepages: injecting them.
  *
- * Included at the end of the stock file of this name, whose debugfs files work
- * on hugepages by page frame number; these add what cannot be said with one.
+ * Included at the end of the stock file of this name. Stock's debugfs files take a page
+ * frame number; those here select a hugepage in other ways.
  */
 #ifdef CONFIG_HUGEPOISON
 #include <linux/uaccess.h>
@@ -70,7 +70,7 @@ static const struct file_operations corrupt_free_fops = {
 	.write = corrupt_free_write,
 };
 
-/* The files' mode lets root of a container write; a filter is for all. */
+/* The mode lets a container's root write, but a filter affects the whole machine. */
 static int hugepoison_filter_set(void *data, u64 value)
 {
 	if (!capable(CAP_SYS_ADMIN))
@@ -90,7 +90,7 @@ DEFINE_DEBUGFS_ATTRIBUTE(hugepoison_filter_fops, hugepoison_filter_get,
 
 /**
  * hugepoison_inject_init - add the hugepage files to the injector's directory
- * @dir: hwpoison/ in debugfs; whoever removes it removes them with it
+ * @dir: hwpoison/ in debugfs; removing it removes the files
  *
  * Context: Module initialisation.
  */

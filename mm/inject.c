@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: what the injector needs of the error handler.
+ * Memory errors in hugepages: the error handler's part of the injector.
  *
- * Included by hugepoison/memory-failure.c; the injector's files are in
- * hugepoison/hwpoison-inject.c.
+ * Included by hugepoison/memory-failure.c; hwpoison-inject.c has the injector's files.
  */
 
 /**
@@ -12,8 +11,8 @@
  * @nid: node to look on, NUMA_NO_NODE for any
  * @subpage: which base page of the hugepage is the raw one
  *
- * The hugepage is chosen and marked under hugetlb_lock, so the error cannot
- * hit one that was allocated in between.
+ * The hugepage is chosen and marked under hugetlb_lock: else it could be allocated
+ * before the error hits it.
  *
  * Context: Process context, may sleep; takes mf_mutex.
  * Return: as hugepoison_memory_failure(), or -EINVAL when there is no such
@@ -30,7 +29,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 	int node;
 
 	mutex_lock(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_error(&err);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_online_node(node) {
 		if (nid == NUMA_NO_NODE || nid == node)
@@ -49,7 +48,7 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 		ret = PTR_ERR(folio);
 	else if (folio)
 		ret = hugepoison_contain_free(&err);
-	hugepoison_end();
+	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	return ret;
 }
@@ -59,7 +58,7 @@ EXPORT_SYMBOL_GPL(hugepoison_corrupt_free);
 #endif
 
 #if IS_ENABLED(CONFIG_HWPOISON_INJECT)
-/* Set through debugfs; 0 lets everything pass. */
+/* Set through debugfs; 0 excludes nothing. */
 u64 hugepoison_filter_size;
 EXPORT_SYMBOL_GPL(hugepoison_filter_size);
 u64 hugepoison_filter_cgroup;
@@ -72,7 +71,7 @@ static u64 hugepoison_cgroup_ino(struct folio *folio)
 #ifdef CONFIG_CGROUP_HUGETLB
 	struct hugetlb_cgroup *group;
 
-	/* a charged hugepage is uncharged under this lock */
+	/* hugepages are uncharged under this lock */
 	spin_lock_irq(&hugetlb_lock);
 	group = folio_test_hugetlb(folio) ? hugetlb_cgroup_from_folio(folio) :
 					    NULL;

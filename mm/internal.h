@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory errors in hugepages: what our files have of each other.
+ * Memory errors in hugepages: what the files in mm/hugepoison/ share.
  *
- * What the hooks in stock files call is in linux/hugepoison.h.
+ * linux/hugepoison.h declares what the hooks in stock files call.
  *
- * Locks, outermost first. Nobody takes mmap_lock or the inode lock with mf_mutex
- * held: the owner of an address space may keep mmap_lock for as long as he likes,
- * and all errors would wait for him.
+ * Locks, outermost first. mmap_lock and the inode lock are never taken with mf_mutex
+ * held: a process can hold its mmap_lock for as long as it likes, and all errors
+ * would wait for it.
  *
  *	mmap_lock		narrowing and promoting, for writing
  *	inode lock		heal; mmap() of a file takes it under mmap_lock
  *	hugepoison_heal_mutex	one heal at a time
  *	mf_mutex		one error at a time; the records
- *	hugetlb VMA lock	page tables that are shared
+ *	hugetlb VMA lock	shared page tables
  *	folio lock		which pages faults may map
  *	i_mmap_rwsem		the mappings of a file's hugepage
- *	anon_vma		those of a private one
+ *	anon_vma		the mappings of a private hugepage
  *	page table lock		an entry
  *	hugetlb_lock		the list of raw pages, the pool
  *	hugepoison_records_lock	the records, for faults
  *
- * The lock of the fresh hugepage of a heal is taken outside of mf_mutex, see
+ * A heal takes the folio lock of its fresh hugepage outside of mf_mutex, see
  * hugepoison_end_exchange().
  */
 #ifndef _MM_HUGEPOISON_INTERNAL_H
@@ -32,17 +32,47 @@
 struct anon_vma;
 struct workqueue_struct;
 
-/* What becomes of those who touch a file's hugepage. */
+/* Which pages of a hugepage an access gets. */
 enum hugepoison_fate {
-	HUGEPOISON_HEALTHY,	/* there is no error in it, or no hugepage */
-	HUGEPOISON_NARROW,	/* they lose the raw pages */
-	HUGEPOISON_WIDE,	/* they lose all of it */
-	HUGEPOISON_UNDECIDED,	/* its error is being handled */
+	HUGEPOISON_HEALTHY,	/* all pages: no error, or no hugepage there */
+	HUGEPOISON_NARROW,	/* all pages but the raw ones */
+	HUGEPOISON_WIDE,	/* no page */
+	HUGEPOISON_UNDECIDED,	/* the handler has yet to decide */
 };
 
-/* Some of those who map a poisoned hugepage; each holds its address space. */
+/*
+ * Why something cannot be done; 0 when it can, or is done. To add one: name it here,
+ * and give it words in reason.c.
+ */
+enum hugepoison_reason {
+	/* to narrow a mapping, or to contain no more than the raw page */
+	HUGEPOISON_WHY_USERFAULTFD = 1,
+	HUGEPOISON_WHY_MAP_COUNT,
+	HUGEPOISON_WHY_NO_SPLIT,
+	HUGEPOISON_WHY_NO_PRIVATE,
+	HUGEPOISON_WHY_NO_RECORD,
+	HUGEPOISON_WHY_UNRELIABLE,	/* also to unpoison */
+	/* to unpoison */
+	HUGEPOISON_WHY_MAPPED,
+	HUGEPOISON_WHY_REFERENCED,
+	HUGEPOISON_WHY_NOT_RAW,
+	HUGEPOISON_WHY_LOST,
+	/* to heal */
+	HUGEPOISON_WHY_HELD,
+	HUGEPOISON_WHY_ANOTHER_ERROR,
+	HUGEPOISON_WHY_NO_SPARE,
+	/* to release; WHY_UNRELIABLE as well */
+	HUGEPOISON_WHY_NO_VMEMMAP,
+	/* to replace at once */
+	HUGEPOISON_WHY_NO_FRESH,
+	HUGEPOISON_WHY_REPLACE_OFF,
+	HUGEPOISON_WHY_REFILLING,
+	NR_HUGEPOISON_REASONS
+};
+
+/* Some mappings of a poisoned hugepage, with a reference to each address space. */
 struct hugepoison_mappers {
-	unsigned int skip;	/* so many of them are passed over */
+	unsigned int skip;	/* how many mappings to pass over first */
 	unsigned int nr;
 	struct hugepoison_mapper {
 		struct mm_struct *mm;
@@ -51,18 +81,18 @@ struct hugepoison_mappers {
 };
 
 /**
- * struct hugepage_rmap_lock - what keeps the mappings of a hugepage as they are
+ * struct hugepoison_rmap_lock - the lock that keeps a hugepage's mappings unchanged
  * @mapping: its file, i_mmap_rwsem held for writing; or
  * @anon_vma: of a private hugepage, held for reading
  */
-struct hugepage_rmap_lock {
+struct hugepoison_rmap_lock {
 	struct address_space *mapping;
 	struct anon_vma *anon_vma;
 };
 
 /*
- * What can become of a hugepage in which an error was reported. To add one:
- * name it here, give it a line in the table, and test how it comes about.
+ * How the handling of an error can end. To add an outcome: name it here, give it a line
+ * in hugepoison_actions[], and write a test that brings it about.
  */
 enum hugepoison_outcome {
 	HUGEPOISON_NARROWED,
@@ -80,45 +110,58 @@ enum hugepoison_outcome {
 };
 
 /*
- * What has become of a hugepage so far. hugepoison_become() alone changes it, from one
- * of hugepoison_steps[] to the next. To add one: give it its steps, and say in
- * hugepoison_is_open() and hugepoison_is_whole() what it is.
+ * The state of a poisoned hugepage. Only hugepoison_become() changes it, by the steps in
+ * hugepoison_steps[]. To add a state: add its steps, and decide about it in
+ * hugepoison_is_open() and hugepoison_is_whole().
  */
 enum hugepoison_state {
 	HUGEPOISON_STATE_NEW,		/* the handler has yet to decide */
 	HUGEPOISON_STATE_FAILED,	/* not contained: the worker tries again */
-	HUGEPOISON_STATE_NARROWED,	/* the raw pages alone are out of use */
-	HUGEPOISON_STATE_CONTAINED,	/* all of it is, and a file has it */
-	HUGEPOISON_STATE_PINNED,	/* all of it is, and somebody holds it */
-	HUGEPOISON_STATE_ISOLATED,	/* all of it is, and nobody has it */
-	HUGEPOISON_STATE_LEAVING,	/* it comes apart */
-	HUGEPOISON_STATE_RELEASED,	/* a raw page is left of it */
+	HUGEPOISON_STATE_NARROWED,	/* out of use: the raw pages */
+	HUGEPOISON_STATE_CONTAINED,	/* all pages; in the page cache */
+	HUGEPOISON_STATE_PINNED,	/* all pages; users have references */
+	HUGEPOISON_STATE_ISOLATED,	/* all pages; only the handler has it */
+	HUGEPOISON_STATE_LEAVING,	/* it is being dissolved */
+	HUGEPOISON_STATE_RELEASED,	/* dissolved: the record of a raw page */
 	NR_HUGEPOISON_STATES
 };
 
 /**
- * struct hugepoison_record - one poisoned hugepage, or what was left of it
+ * struct hugepoison_worker - the workers' fields of a record
+ * @eager: how many passes of the narrow worker are left for this hugepage
+ * @pass: the narrow worker's last pass over it
+ * @looked: when that was, in jiffies
+ * @unlogged: raw page that the narrow worker has yet to log, 0 for none
+ * @round: the release worker's last round over it
+ * @stuck: logged already: it has no users, and its pool does not get it back
+ */
+struct hugepoison_worker {
+	unsigned int eager;
+	unsigned int pass;
+	unsigned long looked;
+	unsigned long unlogged;
+	unsigned int round;
+	bool stuck;
+};
+
+/**
+ * struct hugepoison_record - one poisoned hugepage, or a raw page of a former one
  * @node: in hugepoison_records, by @pfn
- * @rcu: readers of the gauges go by the hash without a lock
- * @pfn: page frame of the hugepage's head; where the healthy pages are back in
- *	 use, of the one raw page that is not
+ * @rcu: readers of the gauges walk the hash table without a lock
+ * @pfn: page frame of the hugepage's head; of the raw page in state RELEASED
  * @order: of the hugepage
  * @nid: node it is on, also when its memory is offline
- * @nr_bad: base pages out of use, as counted in HardwareCorrupted; with the raw page
- *	    of the error at hand, which is counted there in the end
- * @state: changed under mf_mutex by hugepoison_become(); page faults read it without,
- *	   and keep the record by hugepoison_records_lock
- * @eager: how many times more the worker looks for mappers to narrow for
- * @pass: when it did last
- * @looked: the same, in jiffies
- * @round: when the worker looked last whether it can be released
- * @untold: raw page of which the worker has to tell in the log, 0 for none
+ * @nr_bad: base pages out of use, as counted in HardwareCorrupted; includes the raw
+ *	    page of the error at hand, which is counted there at the end
+ * @state: hugepoison_become() changes it under mf_mutex; page faults read it without
+ *	   mf_mutex, hugepoison_records_lock keeps the record
+ * @worker: the workers' fields
  * @referenced: the handler holds a reference to the folio; unpoisoning drops
  *		it. PG_hwpoison never implies it
- * @lost: which of its raw pages are good memory, kept from use as what was in
- *	  them is lost, see heal.c; subpages, @nr_lost of them
- * @nr_lost: how many there are
- * @anon_vma: of a private hugepage, with a reference: it finds the mappers
+ * @lost: raw pages that are good memory, out of use because their contents are
+ *	  lost, see heal.c; @nr_lost subpages
+ * @nr_lost: number of entries in @lost
+ * @anon_vma: of a private hugepage, with a reference, to find the mappings
  */
 struct hugepoison_record {
 	struct hlist_node node;
@@ -128,42 +171,50 @@ struct hugepoison_record {
 	int nid;
 	long nr_bad;
 	enum hugepoison_state state;
-	unsigned int eager;
-	unsigned int pass;
-	unsigned long looked;
-	unsigned int round;
-	unsigned long untold;
+	struct hugepoison_worker worker;
 	bool referenced;
 	unsigned long *lost;
 	unsigned int nr_lost;
 	struct anon_vma *anon_vma;
 };
 
-/* An error on its way through the handler. */
+/*
+ * An error on its way through the handler. Its record is there before the handler looks
+ * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
+ * finds: page faults then take all of the hugepage to be bad, and the worker makes the
+ * record when there is memory, see hugepoison_record_late().
+ */
 struct hugepoison_error {
 	unsigned long pfn;
 	int flags;
 	struct page *page;
 	struct folio *folio;
+	long nr_listed;		/* in the list of raw pages, with this one */
+	bool unlisted;		/* this one, or one before, is not */
 	bool referenced;
 	bool migratable_cleared;
-	bool accessed;		/* by current, which is to be signalled */
+	bool accessed;		/* by current, which gets the signal */
 	unsigned int order;
 	struct hugepoison_record *record;
+	struct hugepoison_record *blank;	/* for @record; nobody finds it yet */
+	struct hugepoison_record unrecorded;
 	u64 begin;
-	struct folio *held;		/* locked before the error is recorded */
-	struct hugepage_rmap_lock rmap;	/* of @held */
-	struct anon_vma *unused;	/* to be put when the locks are dropped */
+	struct folio *held;		/* locked since before the error is recorded */
+	struct hugepoison_rmap_lock rmap;	/* of @held */
+	struct anon_vma *unused;	/* to put after the locks are dropped */
 };
 
 /*
- * When something begins of which a trace event tells at its end; @traced is
- * trace_EVENT_enabled(), a no-op as long as nobody listens.
+ * The start time that a trace event reports at the end of an operation. @traced is
+ * trace_EVENT_enabled(): a no-op while the event is off.
  */
 static inline u64 hugepoison_trace_begin(bool traced)
 {
 	return traced ? ktime_get_ns() : 0;
 }
+
+/* reason.c: why something cannot be done */
+const char *hugepoison_why(enum hugepoison_reason reason);
 
 /* wq.c: the workqueue */
 extern struct workqueue_struct *hugepoison_wq;
@@ -171,14 +222,14 @@ void hugepoison_begin_urgent(void);
 void hugepoison_end_urgent(void);
 
 /* small-rmap.c: count the mappings of a hugepage below its size */
-void hugepage_enable_small_rmap(void);
-void hugepage_await_small_rmap(void);
-bool hugepage_small_rmap_enabled(void);
-bool hugepage_get_small_rmap(void);
-void hugepage_dup_small_rmap(void);
-void hugepage_put_small_rmap(void);
-bool hugepage_may_add_rmap(struct folio *folio, int nr_pages);
-void hugepage_add_file_rmap(struct folio *folio, int nr_pages);
+void hugepoison_enable_small_rmap(void);
+void hugepoison_await_small_rmap(void);
+bool hugepoison_small_rmap_enabled(void);
+bool hugepoison_get_small_rmap(void);
+void hugepoison_dup_small_rmap(void);
+void hugepoison_put_small_rmap(void);
+bool hugepoison_may_add_rmap(struct folio *folio, int nr_pages);
+void hugepoison_add_file_rmap(struct folio *folio, int nr_pages);
 void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 			    int nr_pages, struct vm_area_struct *vma,
 			    unsigned long address);
@@ -190,14 +241,14 @@ bool hugepoison_page_is_raw(struct folio *folio, unsigned long at);
 bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);
 
-/* record.c: what is known of a poisoned hugepage */
-bool hugepoison_is_handling(void);
-bool hugepoison_has_errors(void);
+/* record.c: the record of a poisoned hugepage */
+bool hugepoison_handled_recently(void);
+bool hugepoison_handling_now(void);
 enum hugepoison_fate hugepoison_fate(struct folio *folio);
 void hugepoison_refilled(unsigned int order, int nid, int from);
 
-/* queue.c: what is left to do after an error */
-void hugepoison_hurry(struct folio *folio);
+/* queue.c: the workers' works, and when they run */
+void hugepoison_queue_narrow_folio(struct folio *folio);
 void hugepoison_await_handled(void);
 
 /* pool.c: the pool */
@@ -207,6 +258,7 @@ void hugepoison_pool_flush(void);
 bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
+void hugepoison_pool_uncharge(struct folio *folio);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);
@@ -214,31 +266,32 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);
 struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 
 /* mapping.c: what a narrowed VMA is */
-const char *hugepoison_vma_is_wide(struct vm_area_struct *vma);
+enum hugepoison_reason hugepoison_why_wide(struct vm_area_struct *vma);
 
-/* private.c: what a narrowed private mapping has */
-bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address);
+/* private.c: the pages of a narrowed private mapping */
+bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
+				    unsigned long address);
 
-/* loss.c: what a mapping has lost */
-enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
-					 unsigned long address);
+/* fate.c: what a mapping loses of a hugepage */
+enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
+					     unsigned long address);
 
-/* unmap.c: take a poisoned hugepage away from every mapper */
-bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
-			bool wait);
-void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap);
-void hugepage_hold_rmap(struct hugepage_rmap_lock *rmap);
-void hugepage_release_rmap(void);
-void hugepage_unmap_small(struct folio *folio, struct page *page,
-			  unsigned long nr_pages);
+/* unmap.c: unmap a poisoned hugepage */
+bool hugepoison_lock_rmap(struct folio *folio, struct hugepoison_rmap_lock *rmap,
+			  bool wait);
+void hugepoison_unlock_rmap(struct hugepoison_rmap_lock *rmap);
+void hugepoison_hold_rmap(struct hugepoison_rmap_lock *rmap);
+void hugepoison_release_rmap(void);
+void hugepoison_unmap_small(struct folio *folio, struct page *page,
+			    unsigned long nr_pages);
 
-/* mappers.c: narrow for others */
+/* mappers.c: narrow mappings of other processes */
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
 
-/* inject.c: what the injector needs of the handler */
+/* inject.c: the handler's part of the injector */
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);
 extern u64 hugepoison_filter_size;
 extern u64 hugepoison_filter_cgroup;

@@ -3,35 +3,37 @@
  * Memory errors in hugepages: the locks of a hugepage that has an error.
  *
  * Included by hugepoison/memory-failure.c. Any user may hold the lock of a hugepage,
- * and that of its mappings, for long; all errors need mf_mutex. So none of these is
- * waited for with mf_mutex held, but a bounded number of times.
+ * or the lock of its mappings, for long. All errors need mf_mutex: a wait for a user
+ * under mf_mutex would delay them all. So with mf_mutex held the handler tries these
+ * locks, a bounded number of times.
  */
 
 /*
- * How often an error waits for them while other errors go on. Each time it has got
- * them, and another error had mf_mutex. In the end it keeps mf_mutex.
+ * How often the handler waits for a hugepage's locks with mf_mutex dropped. Each time
+ * it gets the locks, but another error has taken mf_mutex. After that the handler keeps
+ * mf_mutex, and hugepoison_lock() waits.
  */
 #define HUGEPOISON_HOLD_TRIES		16
 
 /*
- * The fresh hugepage of the heal under way, which waits for mf_mutex with that
- * folio locked. Changed under mf_mutex.
+ * The fresh hugepage of the heal under way. The heal waits for mf_mutex with this
+ * folio locked, so mf_mutex must not wait for the lock. Changed under mf_mutex.
  */
 static struct folio *hugepoison_healing;
 
 /*
- * Whether a page fault may be about to take a hugepage into use, with a reference and
- * no lock. What it does to the flags then is not atomic: it sets PG_locked as if
- * nobody else could. Both kinds of mapping are set after that.
+ * Whether a page fault may just have allocated a hugepage: it has a reference and no
+ * lock. The fault then sets PG_locked without an atomic operation, so a lock taken
+ * here would be overwritten. The fault sets folio->mapping after that.
  */
-static bool hugepoison_is_fresh(struct folio *folio)
+static bool hugepoison_has_no_mapping(struct folio *folio)
 {
 	return !READ_ONCE(folio->mapping);
 }
 
 /*
- * A reference to the hugepage that a page is in, NULL if it is in none in use, or in
- * one that is not to be locked.
+ * Take a reference to the hugepage that a page is in. Return: NULL if the page is in no
+ * hugepage in use, or in one that must not be locked.
  */
 static struct folio *hugepoison_try_get(struct page *page)
 {
@@ -41,9 +43,9 @@ static struct folio *hugepoison_try_get(struct page *page)
 	if (!folio_test_hugetlb(folio) || folio == hugepoison_healing ||
 	    !folio_try_get(folio))
 		return NULL;
-	/* it may have become something else before that */
+	/* before the reference was taken the folio may have been freed and reused */
 	if (likely(folio_test_hugetlb(folio) && page_folio(page) == folio) &&
-	    !hugepoison_is_fresh(folio))
+	    !hugepoison_has_no_mapping(folio))
 		return folio;
 	folio_put(folio);
 	return NULL;
@@ -53,14 +55,15 @@ static bool hugepoison_try_hold(struct hugepoison_error *err)
 {
 	if (!folio_trylock(err->held))
 		return false;
-	if (hugepage_lock_rmap(err->held, &err->rmap, false))
+	if (hugepoison_lock_rmap(err->held, &err->rmap, false))
 		return true;
 	folio_unlock(err->held);
 	return false;
 }
 
 /*
- * Wait for the locks, and only try mf_mutex, which comes before them.
+ * Drop mf_mutex, wait for the folio lock and the lock of the mappings, and try
+ * mf_mutex: it comes before both, so waiting for it could deadlock.
  *
  * Return: false with nothing held but mf_mutex.
  */
@@ -68,33 +71,32 @@ static bool hugepoison_wait_hold(struct hugepoison_error *err)
 {
 	bool ret;
 
-	hugepoison_end();
+	hugepoison_end_handling();
 	mutex_unlock(&mf_mutex);
 	folio_lock(err->held);
-	/* the folio lock keeps it in its file, and the file with it */
-	hugepage_lock_rmap(err->held, &err->rmap, true);
+	/* the folio lock keeps the folio in its file, and so keeps the file */
+	hugepoison_lock_rmap(err->held, &err->rmap, true);
 	ret = mutex_trylock(&mf_mutex);
 	if (!ret) {
-		hugepage_unlock_rmap(&err->rmap);
+		hugepoison_unlock_rmap(&err->rmap);
 		folio_unlock(err->held);
-		/* the error that has mf_mutex would take the reference for a user's */
+		/* the handler that has mf_mutex would take the reference for a user's */
 		folio_put(err->held);
 		err->held = NULL;
 		mutex_lock(&mf_mutex);
 	}
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	return ret;
 }
 
 /*
- * Lock the hugepage in use that an error is in, before anything of the error is
- * recorded. Any user may hold these locks: by a page fault, mmap() or fork(). One
- * that has lost the CPU holds them until all that others compute is done. With
- * mf_mutex held, which all errors need, they are only tried; while they are waited
- * for, mf_mutex is not held.
+ * Lock the hugepage in use that an error is in, before the error is recorded. A page
+ * fault, mmap() or fork() of any user holds these locks, and a preempted user holds
+ * them until other tasks leave it the CPU. All errors need mf_mutex: with mf_mutex
+ * held the handler tries these locks, and drops mf_mutex to wait for them.
  *
- * Nothing is held when the hugepage is not in use, or a heal fills it. One that
- * comes into use after this is locked by who needs that, see hugepoison_lock().
+ * Nothing is held when the hugepage is not in use, or a heal fills it. A hugepage that
+ * comes into use later is locked by hugepoison_lock().
  */
 static void hugepoison_hold(struct hugepoison_error *err)
 {
@@ -105,18 +107,18 @@ static void hugepoison_hold(struct hugepoison_error *err)
 		if (!err->held)
 			return;
 		if (hugepoison_try_hold(err) || hugepoison_wait_hold(err)) {
-			hugepage_hold_rmap(&err->rmap);
+			hugepoison_hold_rmap(&err->rmap);
 			return;
 		}
 	}
 }
 
-/* Drop the locks. put_anon_vma() comes last: it may lock others of the family. */
+/* Drop the locks. put_anon_vma() comes last: it may lock the anon_vma's root. */
 static void hugepoison_let_go(struct hugepoison_error *err)
 {
 	if (!err->held)
 		return;
-	hugepage_release_rmap();
+	hugepoison_release_rmap();
 	folio_unlock(err->held);
 	folio_put(err->held);
 	err->held = NULL;
@@ -125,7 +127,7 @@ static void hugepoison_let_go(struct hugepoison_error *err)
 	err->unused = NULL;
 }
 
-/* Lock the hugepage, of which the handler has another reference. */
+/* Lock the hugepage. The handler's own reference to it is another one. */
 static void hugepoison_lock(struct hugepoison_error *err)
 {
 	if (err->held == err->folio)
@@ -137,8 +139,9 @@ static void hugepoison_lock(struct hugepoison_error *err)
 }
 
 /*
- * Take mf_mutex, and then the lock of a hugepage that the handler has. A user who
- * has the hugepage pinned may hold that lock: the wait for it is without mf_mutex.
+ * Take mf_mutex, then the folio lock of a hugepage that the handler has a reference
+ * to. A user that has pinned the hugepage may hold the folio lock, so mf_mutex is
+ * dropped while waiting for it.
  */
 static void hugepoison_lock_handled(struct folio *folio)
 {
@@ -159,9 +162,9 @@ static void hugepoison_lock_handled(struct folio *folio)
 }
 
 /*
- * Lock the poisoned hugepage of a record, with mf_mutex held. Any user may hold the
- * lock, and be off the CPU: he gets a moment. A heal waits for mf_mutex with
- * hugepoison_healing locked.
+ * Lock the poisoned hugepage of a record, with mf_mutex held. A user that holds the
+ * folio lock may be preempted: try for 20 ms at most. A heal waits for mf_mutex with
+ * hugepoison_healing locked, so waiting for that folio would deadlock.
  */
 static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
 				     struct folio *folio)
@@ -169,8 +172,8 @@ static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
 	int tries;
 
 	lockdep_assert_held(&mf_mutex);
-	/* with the handler's reference no fault can take it into use */
-	if (!record->referenced && hugepoison_is_fresh(folio))
+	/* with the handler's reference no fault can allocate the hugepage */
+	if (!record->referenced && hugepoison_has_no_mapping(folio))
 		return false;
 	for (tries = 0; tries < 20; tries++) {
 		if (folio_trylock(folio))
@@ -184,12 +187,12 @@ static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
 
 #ifdef CONFIG_PROVE_LOCKING
 /*
- * Lockdep hears of the order of locks at boot, so that it complains at the first
- * walk of an address space under mf_mutex, not at the first deadlock:
+ * Take the locks once in their order at boot. Then lockdep complains at the first walk
+ * of an address space under mf_mutex, not at the first deadlock:
  *	mmap_lock -> inode lock		mmap() of a hugetlb file
  *	inode lock -> mf_mutex		heal
  */
-static int __init hugepoison_teach_lockdep(void)
+static int __init hugepoison_prime_lockdep(void)
 {
 	struct mm_struct *mm = mm_alloc();
 
@@ -201,5 +204,5 @@ static int __init hugepoison_teach_lockdep(void)
 	mmput(mm);
 	return 0;
 }
-late_initcall(hugepoison_teach_lockdep);
+late_initcall(hugepoison_prime_lockdep);
 #endif

@@ -5,27 +5,27 @@
  * Included by hugepoison/hugetlb.c.
  */
 
-/* Count mappings of pages of a hugepage, or one of a block. */
+/* Count @nr mappings of base pages, or one mapping of a block. */
 static void hugepoison_count_mapped(struct vm_area_struct *vma,
 				    unsigned long address, struct page *page,
 				    int nr)
 {
 	struct folio *folio = page_folio(page);
 
-	/* another page of the hugepage would be somebody's data in the wrong place */
+	/* mapping another subpage would show data at the wrong address */
 	VM_WARN_ON_ONCE_FOLIO(folio_page_idx(folio, page) !=
 			      (linear_page_index(vma, address) &
 			       (folio_nr_pages(folio) - 1)), folio);
 	if (folio_test_anon(folio))
 		hugepage_add_anon_rmap(folio, page, nr, vma, address);
 	else
-		hugepage_add_file_rmap(folio, nr);
+		hugepoison_add_file_rmap(folio, nr);
 }
 
 /*
- * Whether an entry is to be writable at once. Of a private hugepage it is where
- * the process writes in place, and no first write is to be noticed; of a file's
- * where @wanted says so, as the protection of the mapping tells the rest.
+ * Whether to make an entry writable at once. In a private hugepage: if the process
+ * writes in place, and the first write need not be tracked. In a file's: if @wanted, as
+ * the protection of the mapping decides the rest.
  */
 static bool hugepoison_may_write(struct vm_area_struct *vma,
 				 struct folio *folio, bool wanted)
@@ -38,8 +38,8 @@ static bool hugepoison_may_write(struct vm_area_struct *vma,
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /*
- * Whether a healthy block can be mapped by one entry. Unsharing needs base pages: it
- * has just split such an entry, to copy one, and would find it again for ever.
+ * Whether a PMD can map a healthy block. An unsharing fault needs base pages: it has
+ * just split such a PMD to copy one page, and would find the block again for ever.
  */
 static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
 {
@@ -50,8 +50,8 @@ static bool hugepoison_may_map_block(struct vm_fault *vmf, struct folio *folio)
 }
 
 /*
- * Map one healthy block of a 1 GiB page. With base pages 4096 mappers would
- * come near the limit of a reference count, and the TLB would suffer.
+ * Map one healthy block of a 1 GiB page by a PMD. With base pages 4096 mappers would
+ * come near the limit of the reference count, and use up the TLB.
  */
 static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 				       struct folio *folio, unsigned long first,
@@ -69,7 +69,7 @@ static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 		entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma);
 
 	vmf->ptl = pmd_lock(vma->vm_mm, vmf->pmd);
-	hugepoison_leave_out(vma, folio, first, bad);
+	hugepoison_mask_discarded(vma, folio, first, bad);
 	if (pmd_none(*vmf->pmd) && bitmap_empty(bad, PTRS_PER_PTE)) {
 		folio_get(folio);
 		hugepoison_count_mapped(vma, address, page, 1);
@@ -95,9 +95,9 @@ static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 #endif
 
 /*
- * Map @nr healthy pages in a row; @vmf->pte is the first one's entry. They are
- * as writable as the mapping is. Where each first write is to be noticed (soft
- * dirty), the one that brought us here comes again as such.
+ * Map @nr consecutive healthy pages; @vmf->pte is the first one's entry. The entries are
+ * as writable as the mapping. Where first writes are tracked (soft dirty) they are
+ * read-only: the faulting write faults again.
  */
 static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
 			       struct page *page, unsigned int nr,
@@ -110,7 +110,7 @@ static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
 		entry = pte_mkdirty(entry);
 	if (hugepoison_may_write(vma, folio, false))
 		entry = pte_mkwrite(entry, vma);
-	/* takes the right to write away: the first write is to be noticed */
+	/* makes the entry read-only: userfaultfd handles the first write */
 	if (uffd_wp)
 		entry = pte_mkuffd_wp(entry);
 	flush_icache_pages(vma, page, nr);
@@ -122,8 +122,8 @@ static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
 }
 
 /*
- * Map all the healthy pages that one page table takes. Those that have an entry
- * keep it: userfaultfd's markers, NUMA hints.
+ * Map all healthy pages of one page table whose entries are none. Other entries stay:
+ * userfaultfd's markers, NUMA hints.
  */
 static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
 				   unsigned long first, pte_t *ptes,
@@ -150,9 +150,9 @@ static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
 }
 
 /*
- * Whether there is a page table for the fault, from here on as long as mmap_lock
- * or the VMA's is held. What __do_fault() has allocated is used: it does so where
- * there is no entry. Else somebody else changes the entry, and it comes again.
+ * Make sure that the fault has a page table, which then stays as long as mmap_lock or
+ * the VMA lock is held. __do_fault() has allocated one if the PMD was none. Return: false
+ * if the PMD is changing; then the fault comes again.
  */
 static bool hugepoison_has_table(struct vm_fault *vmf)
 {
@@ -160,12 +160,12 @@ static bool hugepoison_has_table(struct vm_fault *vmf)
 
 	if (pmd_none(pmdp_get_lockless(vmf->pmd)) && vmf->prealloc_pte)
 		pmd_install(vmf->vma->vm_mm, vmf->pmd, &vmf->prealloc_pte);
-	/* one look: a block that goes between two would pass for a table */
+	/* read once: a block zapped between two reads would pass for a table */
 	entry = pmdp_get_lockless(vmf->pmd);
 	return pmd_present(entry) && !pmd_leaf(entry);
 }
 
-/* Map what is healthy around the fault, by base pages. */
+/* Map the healthy pages around the fault by base pages. */
 static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 				       struct folio *folio, unsigned long first,
 				       unsigned long *bad)
@@ -180,10 +180,10 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 				   &vmf->ptl);
 	if (!ptes)
 		return VM_FAULT_NOPAGE;
-	hugepoison_leave_out(vmf->vma, folio, first, bad);
+	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
 	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
 	    pte_marker_uffd_wp(vmf->orig_pte)) {
-		/* userfaultfd wants this page write-protected, and only this */
+		/* userfaultfd has write-protected this page: map no other */
 		vmf->pte = ptes + at;
 		if (!test_bit(at, bad) &&
 		    pte_same(ptep_get(vmf->pte), vmf->orig_pte))
@@ -201,14 +201,14 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 /*
  * Lock a hugepage in a fault, with preemption off.
  *
- * The error handler waits for that lock, and all other errors for the handler. A
- * task that loses the CPU with it gets on after all that other users compute, and
- * one that queues for it is handed it long before it runs. So the lock is tried,
- * and the end of somebody's turn waited for, which is an event that comes soon: a
- * turn without preemption, the handler's, or the copy of a heal. Spinlocks sleep
- * with PREEMPT_RT, so preemption stays on there.
+ * The error handler waits for the folio lock, and all other errors wait for the
+ * handler. A task preempted with the lock would keep it until other tasks leave it the
+ * CPU, and folio_lock() hands the lock to a sleeping waiter long before that runs. So a
+ * fault only tries the lock, and then waits until the holder unlocks, which is soon: the
+ * holder is a fault with preemption off, the handler, or a heal. With PREEMPT_RT
+ * spinlocks sleep, so preemption stays on.
  *
- * Return: false when that was waited for.
+ * Return: false after such a wait, without the lock.
  */
 static bool hugepoison_trylock_briefly(struct folio *folio)
 {
@@ -230,8 +230,8 @@ static void hugepoison_unlock_briefly(struct folio *folio)
 }
 
 /*
- * The file's hugepage at a fault, with a reference and locked briefly; NULL where
- * the file has none.
+ * Look up the file's hugepage for a fault. Return: the hugepage with a reference, locked
+ * by hugepoison_trylock_briefly(), or NULL.
  */
 static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
 {
@@ -252,9 +252,9 @@ static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
 }
 
 /*
- * Map the healthy pages around a fault. The folio lock, held from before the
- * raw pages are looked up until after the mapping, keeps errors reported later
- * from being missed: their handler waits for it, then unmaps.
+ * Map the healthy pages around a fault. The folio lock is held from before the raw pages
+ * are read until after the mapping. So an error reported meanwhile is not missed: the
+ * handler blocks on the folio lock, then unmaps.
  */
 static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 {
@@ -266,8 +266,8 @@ static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
 	if (test_bit(at - first, bad))
 		return VM_FAULT_HWPOISON;
-	hugepoison_leave_out(vmf->vma, folio, first, bad);
-	if (!hugepage_may_add_rmap(folio, PTRS_PER_PTE))
+	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
+	if (!hugepoison_may_add_rmap(folio, PTRS_PER_PTE))
 		return VM_FAULT_SIGBUS;
 	if (hugepoison_may_map_block(vmf, folio) &&
 	    bitmap_empty(bad, PTRS_PER_PTE))

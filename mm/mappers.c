@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: narrow for others.
+ * Memory errors in hugepages: narrow mappings of other processes.
  *
- * Included by hugepoison/hugetlb.c. Who maps a poisoned hugepage, and a mapping of
- * another process becomes a narrowed one.
+ * Included by hugepoison/hugetlb.c. The narrow worker finds the mappings of a poisoned
+ * hugepage and narrows them.
  */
 
 /*
- * Note a mapping that could be narrowed, unless it is one of those to pass over.
+ * Add a mapping that can be narrowed to @mappers, unless it is one to skip.
  *
- * Return: false when there is no room for it.
+ * Return: false when @mappers is full.
  */
 static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 				   struct hugepoison_mappers *mappers)
@@ -19,10 +19,10 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 	if (mappers->nr == ARRAY_SIZE(mappers->at))
 		return false;
 	/*
-	 * data_race(): other flags change under mmap_lock meanwhile, and a private
-	 * mapping narrows. hugepoison_narrow() looks again, with mmap_lock held.
+	 * data_race(): meanwhile other flags change under mmap_lock, and a private
+	 * mapping may narrow. hugepoison_narrow() checks again with mmap_lock held.
 	 */
-	if (data_race(!is_vm_hugetlb_page(vma) || hugepoison_vma_is_wide(vma)))
+	if (data_race(!is_vm_hugetlb_page(vma) || hugepoison_why_wide(vma)))
 		return true;
 	if (mappers->skip) {
 		mappers->skip--;
@@ -38,18 +38,18 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 }
 
 /*
- * Whether a mapping keeps a private hugepage. Many VMAs that its anon_vma knows
- * have copied it since. The anon_vma's lock keeps the page tables of all: a VMA
- * leaves its anon_vmas before its page tables go.
+ * Whether a VMA keeps a private hugepage: its anon_vma also has VMAs that have copied
+ * the page since. The anon_vma lock keeps their page tables: a VMA is unlinked from its
+ * anon_vmas before its page tables are freed.
  */
 static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 				 struct folio *folio)
 {
 	unsigned long address = vma->vm_start +
 			((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
-	/* one look: that lock does not keep mappings from being narrowed */
+	/* read once: the anon_vma lock does not keep the VMA from being narrowed */
 	const vm_flags_t flags = READ_ONCE(vma->vm_flags);
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 
 	if (flags & VM_HUGETLB)
 		return hugepoison_kept_folio(hugepoison_entry_at(vma, address)) ==
@@ -59,8 +59,8 @@ static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 		return false;
 	/* pairs with hugepoison_make_private() */
 	smp_rmb();
-	own = READ_ONCE(vma->vm_private_data);
-	return own && READ_ONCE(own->folio) == folio;
+	priv = READ_ONCE(vma->vm_private_data);
+	return priv && READ_ONCE(priv->folio) == folio;
 }
 
 /**
@@ -69,7 +69,7 @@ static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
  * @anon_vma: its anon_vma, with a reference
  *
  * Context: Process context, may sleep; folio lock held, unless @folio is free.
- * Return: false when nobody has any of it but those who have references.
+ * Return: false when no mapping has a page of it: all users have references.
  */
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma)
 {
@@ -86,7 +86,7 @@ bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma)
 	return kept;
 }
 
-/* The same for a private hugepage, by the mappings that keep it. */
+/* Find the mappings that keep a private hugepage. Return: false if the lock is taken. */
 static bool hugepoison_find_private(struct folio *folio,
 				    struct anon_vma *anon_vma,
 				    struct hugepoison_mappers *mappers)
@@ -104,7 +104,7 @@ static bool hugepoison_find_private(struct folio *folio,
 	return true;
 }
 
-/* The same for a file's hugepage: its mappers are in the file's tree. */
+/* Find the mappings of a file's hugepage. Return: false if the lock is taken. */
 static bool hugepoison_find_shared(struct folio *folio,
 				   struct address_space *mapping,
 				   struct hugepoison_mappers *mappers)
@@ -122,16 +122,15 @@ static bool hugepoison_find_shared(struct folio *folio,
 }
 
 /**
- * hugepoison_find_mappers - mappers of a poisoned hugepage that could be narrowed
+ * hugepoison_find_mappers - find mappings of a poisoned hugepage that can be narrowed
  * @folio: the hugepage
  * @anon_vma: of a private one, with a reference, else NULL
- * @mappers: to fill, but for those to @skip that could not be narrowed before; not
- *	     more than it takes, the others are found another time
+ * @mappers: to fill, after the first @skip mappings, which could not be narrowed
+ *	     before; when it is full the next call finds the others
  *
  * Context: Process context; folio lock held, which keeps the file. The caller
  * passes @mappers to hugepoison_narrow_mappers() with no lock held.
- * Return: false when that could not be found out without waiting for somebody who
- * maps the hugepage.
+ * Return: false when a lock is taken that a user may hold for long.
  */
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers)
@@ -143,7 +142,7 @@ bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 	return !mapping || hugepoison_find_shared(folio, mapping, mappers);
 }
 
-/* What linux/mmap_lock.h has for readers alone. */
+/* mmap_read_trylock() for writing: linux/mmap_lock.h has none. */
 static bool hugepoison_trylock_mm(struct mm_struct *mm)
 {
 	bool locked;
@@ -156,7 +155,7 @@ static bool hugepoison_trylock_mm(struct mm_struct *mm)
 	return locked;
 }
 
-/* What linux/mm.h has for who waits for the VMA's page faults alone. */
+/* vma_start_write() that only tries: linux/mm.h has the one that waits for faults. */
 static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
 {
 #ifdef CONFIG_PER_VMA_LOCK
@@ -173,10 +172,10 @@ static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
 }
 
 /*
- * Narrow for a process that may have the CPU seldom, in a fault that zeroes a GiB:
- * such a fault has the lock of its VMA alone.
+ * Narrow another process's mapping. Its VMA lock is only tried: a fault of a process
+ * that seldom gets the CPU may hold it, and zero a GiB.
  *
- * Return: false when there is something left to be narrowed.
+ * Return: false when the mapping is not narrowed.
  */
 static bool hugepoison_narrow_other(struct hugepoison_mapper *mapper)
 {
@@ -185,17 +184,17 @@ static bool hugepoison_narrow_other(struct hugepoison_mapper *mapper)
 	if (vma && !hugepoison_trylock_vma(vma))
 		return false;
 	hugepoison_narrow(mapper->mm, mapper->address);
-	/* one that has lost nothing stays as it is, and is found again */
+	/* a VMA without an error stays as it is, and the next search finds it again */
 	vma = vma_lookup(mapper->mm, mapper->address);
 	return !vma || !is_vm_hugetlb_page(vma);
 }
 
 /*
- * A process may keep its mmap_lock for as long as it likes: asleep in a page
- * fault that a FUSE server answers, or does not. Others are not to wait for it.
- * Nor is it to wait for the worker longer than that takes.
- * Nor is the last user of an address space to be the worker: freeing it may
- * wait for such a server as well.
+ * Narrow a mapping if its mmap_lock is free. A process can hold its mmap_lock for as
+ * long as it likes: asleep in a page fault that a FUSE server has to answer. The worker
+ * would keep all others waiting. It runs urgent while it holds the lock, so that the
+ * process does not wait for it either. mmput_async(): freeing an address space may wait
+ * for such a server as well.
  */
 static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
 {
@@ -212,12 +211,12 @@ static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
 }
 
 /**
- * hugepoison_narrow_mappers - narrow for others
+ * hugepoison_narrow_mappers - narrow mappings of other processes
  * @mappers: from hugepoison_find_mappers(), used up
  *
  * Context: Process context, may sleep, but waits for no mmap_lock.
- * Return: how many could not be narrowed for now. Their faults do it for
- * themselves, or call the worker again.
+ * Return: how many could not be narrowed now. Their faults narrow them, or queue the
+ * worker again.
  */
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers)
 {

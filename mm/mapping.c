@@ -2,27 +2,26 @@
 /*
  * Memory errors in hugepages: what a narrowed VMA is.
  *
- * Included by hugepoison/hugetlb.c. After an error in a file's hugepage every
- * mapper has a hwpoison entry where it was. The next touch narrows: the range
- * of that one hugepage becomes a VMA of its own that is no hugetlb VMA any more
- * (no VM_HUGETLB), and an ordinary file fault maps the healthy pages, by 2 MiB
- * blocks where all of a block is healthy, by base pages where it is not. The
- * raw page stays unmapped, and touching it is SIGBUS. What is special with private
- * mappings is in hugepoison/private.c.
+ * Included by hugepoison/hugetlb.c. After an error in a file's hugepage every mapping
+ * has a hwpoison entry in its place. The next fault narrows: the range of that one
+ * hugepage becomes a VMA of its own without VM_HUGETLB, so no hugetlb VMA. Then file
+ * faults map the healthy pages: by a PMD where a 2 MiB block is healthy, else by base
+ * pages. The raw page stays unmapped, and an access to it is SIGBUS. private.c has what
+ * differs for private mappings.
  *
- * A narrowed VMA keeps its file, offset and operations. It covers exactly one
- * hugepage for all its life: may_split() forbids less, VM_DONTEXPAND, which all
- * hugetlb VMAs have, forbids merging and growing. When the hugepage is gone
- * from the file, or healthy, the next touch promotes: the VMA is a hugetlb VMA
- * again. So only poisoned hugepages are ever mapped below their size.
+ * A narrowed VMA keeps its file, offset and operations. It covers exactly one hugepage
+ * as long as it is narrowed: may_split() forbids splitting it, and VM_DONTEXPAND, which
+ * all hugetlb VMAs have, forbids merging and growing. When the file no longer has the
+ * hugepage, or it is healthy, the next fault promotes: the VMA is a hugetlb VMA again.
+ * So only poisoned hugepages are ever mapped below their size.
  */
 
 /**
  * hugepoison_vma_is_narrowed - whether a VMA maps a hugepage below its size
  * @vma: any VMA
  *
- * Context: What keeps @vma's flags from changing: mmap_lock, its VMA lock, or
- * i_mmap_rwsem of its file.
+ * Context: mmap_lock, the VMA lock, or i_mmap_rwsem of the file held: each keeps
+ * @vma's flags.
  * Return: true for a narrowed VMA.
  */
 bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma)
@@ -32,11 +31,10 @@ bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vma_is_hugetlb - whether a VMA is one of hugetlb to its user
+ * hugepoison_vma_is_hugetlb - whether a VMA is a hugetlb VMA for user space
  * @vma: any VMA
  *
- * For what user space may ask of a mapping: narrowing must not change the
- * answer.
+ * For what user space can query of a mapping: narrowing must not change that.
  *
  * Context: As hugepoison_vma_is_narrowed().
  * Return: true for a hugetlb VMA, and for a narrowed one.
@@ -47,21 +45,21 @@ bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vma_is_wide - whether a VMA loses all of a poisoned hugepage
+ * hugepoison_why_wide - why a VMA loses all of a poisoned hugepage
  * @vma: a mapping of it
  *
  * Context: As hugepoison_vma_is_narrowed().
- * Return: the reason, for the log, NULL when it can be narrowed or is.
+ * Return: the reason, 0 if it can be narrowed or is narrowed.
  */
-const char *hugepoison_vma_is_wide(struct vm_area_struct *vma)
+enum hugepoison_reason hugepoison_why_wide(struct vm_area_struct *vma)
 {
 	if (is_vm_hugetlb_page(vma) && userfaultfd_armed(vma))
-		return "userfaultfd watches the mapping: unregister it";
-	return NULL;
+		return HUGEPOISON_WHY_USERFAULTFD;
+	return 0;
 }
 
 /**
- * hugepoison_vm_op_pagesize - by what size a VMA of a hugetlb file is mapped
+ * hugepoison_vm_op_pagesize - the page size that a VMA of a hugetlb file is mapped by
  * @vma: the VMA
  *
  * Context: As hugepoison_vma_is_narrowed().
@@ -74,10 +72,10 @@ unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_entry_nr - how many base pages an entry above page tables maps
+ * hugepoison_entry_nr - how many base pages a PMD maps
  * @page: the first one
  *
- * For statistics of what is not a hugetlb VMA: in a narrowed one it is a block.
+ * For statistics of VMAs that are no hugetlb VMAs: in a narrowed one a PMD maps a block.
  *
  * Context: Page table lock held.
  * Return: base pages.
@@ -88,8 +86,8 @@ int hugepoison_entry_nr(struct page *page)
 }
 
 /*
- * The hugepage that the file has at an address of a mapping, or NULL. Takes no
- * reference: the error handler would take it for a user.
+ * The hugepage that the file has at an address of a mapping, or NULL. No reference is
+ * taken: the error handler would take it for a user's.
  */
 static struct folio *hugepoison_peek(struct vm_area_struct *vma,
 				     unsigned long address)
@@ -103,7 +101,7 @@ static struct folio *hugepoison_peek(struct vm_area_struct *vma,
 	return xa_is_value(folio) ? NULL : folio;
 }
 
-/* Page frame of the hugepage that the file has there, 0 for none. */
+/* Page frame of the file's hugepage at an address, 0 for none. */
 static unsigned long hugepoison_file_pfn(struct vm_area_struct *vma,
 					 unsigned long address)
 {
@@ -117,7 +115,7 @@ static unsigned long hugepoison_file_pfn(struct vm_area_struct *vma,
 	return pfn;
 }
 
-/* What a mapping loses of the file's hugepage. */
+/* The fate of the file's hugepage at an address. */
 static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
 						 unsigned long address)
 {
@@ -133,29 +131,29 @@ static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
 }
 
 /*
- * Whether a page of the file's hugepage is lost. The folio lock is not taken: any
- * user may ask as often as he likes, by /proc/hugepoison/own.
+ * Whether a page of the file's hugepage is poisoned. Any user can ask at any rate, by
+ * /proc/hugepoison/own: taking the folio lock would delay the error handler.
  */
-static bool hugepoison_file_is_lost(struct vm_area_struct *vma,
-				    unsigned long address)
+static bool hugepoison_file_is_poisoned(struct vm_area_struct *vma,
+					unsigned long address)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
 			   ((size >> PAGE_SHIFT) - 1);
 	struct folio *folio;
-	bool lost;
+	bool poisoned;
 
 	rcu_read_lock();
 	folio = hugepoison_peek(vma, address);
-	lost = folio && hugepoison_peek_raw(folio, size, at);
+	poisoned = folio && hugepoison_peek_raw(folio, size, at);
 	rcu_read_unlock();
-	return lost;
+	return poisoned;
 }
 
 /*
- * A hugetlb VMA's entry for a hugepage, read under its lock; none where there is
- * no page table. The caller keeps the page table: by mmap_lock or the VMA's lock,
- * and one that may be shared by the hugetlb VMA lock or i_mmap_rwsem as well.
+ * A hugetlb VMA's entry for a hugepage, read under its page table lock; a none entry
+ * where there is no page table. The caller keeps the page table: by mmap_lock or the VMA
+ * lock, and one that may be shared by the hugetlb VMA lock or i_mmap_rwsem as well.
  */
 static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
 				 unsigned long address)
@@ -175,23 +173,23 @@ static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
 }
 
 /*
- * Whether it is user space that wants an error here (UFFDIO_POISON). Such an
- * entry stays an error, whatever is in the file.
+ * Whether user space has set this entry to fail (UFFDIO_POISON). It keeps failing,
+ * whatever the file has.
  */
-static bool hugepoison_is_wanted(pte_t entry)
+static bool hugepoison_is_uffd_poison(pte_t entry)
 {
 	return is_pte_marker(entry) &&
 	       pte_marker_get(pte_to_swp_entry(entry)) & PTE_MARKER_POISONED;
 }
 
-/* The same of what is at an address of a hugetlb VMA. */
-static bool hugepoison_wants_error(struct vm_area_struct *vma,
-				   unsigned long address)
+/* Whether user space has set the entry at an address of a hugetlb VMA to fail. */
+static bool hugepoison_has_uffd_poison(struct vm_area_struct *vma,
+				       unsigned long address)
 {
 	bool wanted;
 
 	hugetlb_vma_lock_read(vma);
-	wanted = hugepoison_is_wanted(hugepoison_entry_at(vma, address));
+	wanted = hugepoison_is_uffd_poison(hugepoison_entry_at(vma, address));
 	hugetlb_vma_unlock_read(vma);
 	return wanted;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: the error handler, and what is known of errors.
+ * Memory errors in hugepages: the error handler and the records.
  *
- * Included at the end of the stock file of this name, to reach its statics. A file
- * uses what is in those before it. The first four are what all others stand on, those
- * of hugetlb.c and rmap.c as well, which the other files here use.
+ * Included at the end of the stock file of this name, to reach its statics. A file uses
+ * functions of the files before it only. All files, also those of hugetlb.c and rmap.c,
+ * use the first six; the other files here use those of hugetlb.c and rmap.c.
  */
 #ifdef CONFIG_HUGEPOISON
 #undef pr_fmt
@@ -24,7 +24,9 @@
 #include <trace/events/hugepoison.h>
 #include "internal.h"
 
+#include "reason.c"
 #include "wq.c"
+#include "reserve.c"
 #include "raw.c"
 #include "record.c"
 #include "queue.c"
@@ -43,6 +45,7 @@
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/memory-failure.c"
+#include "tests/nomem.c"
 #include "tests/narrow.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: narrow for mappers that have not touched theirs.
+ * Memory errors in hugepages: narrow mappings that have had no fault since the error.
  *
- * Included by hugepoison/memory-failure.c. The work that the handler and faults queue,
- * see queue.c. It holds no lock that a user can keep, and never mf_mutex.
+ * Included by hugepoison/memory-failure.c. The handler and faults queue this work, see
+ * queue.c. The worker never holds mf_mutex, and never waits for a lock that a user can
+ * keep.
  */
 
-/* How often a pass looks for more mappers: users may make new ones for ever. */
+/* How often a pass looks for more mappings: users can create new ones for ever. */
 #define HUGEPOISON_EAGER_ROUNDS		64
 
-/* A narrowed hugepage that this pass of the worker has not looked at yet. */
+/* A narrowed hugepage that this pass of the worker has not visited yet. */
 static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 						       bool *again)
 {
@@ -19,13 +20,14 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 
 	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "needs RCU to keep records");
 	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
-		eager = READ_ONCE(record->eager);
+		eager = READ_ONCE(record->worker.eager);
 		if (!hugepoison_is(record, HUGEPOISON_STATE_NARROWED) ||
-		    !eager || record->pass == pass)
+		    !eager || record->worker.pass == pass)
 			continue;
-		/* a user who hurries the worker uses up nobody else's tries */
+		/* so queueing the work often wastes no other hugepage's passes */
 		if (eager == HUGEPOISON_EAGER_TRIES ||
-		    time_after_eq(jiffies, record->looked + HUGEPOISON_EAGER_AGAIN))
+		    time_after_eq(jiffies, record->worker.looked +
+					   HUGEPOISON_EAGER_AGAIN))
 			return record;
 		*again = true;
 	}
@@ -33,9 +35,9 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 }
 
 /*
- * The next hugepage whose mappers this pass has to look for. There is one worker:
- * pass and looked are its own. What is left of the record when RCU is, and has to
- * be told, is in @picked, as the console may be slow.
+ * The next hugepage whose mappings this pass has to find. Only this worker uses the
+ * record's pass and looked. @picked gets a copy of the record to log from after RCU is
+ * left, as the console may be slow.
  *
  * Return: false when there is none.
  */
@@ -48,23 +50,23 @@ static bool hugepoison_pick_eager(unsigned int pass,
 	rcu_read_lock();
 	record = hugepoison_next_eager(pass, again);
 	if (record) {
-		record->pass = pass;
-		record->looked = jiffies;
-		eager = READ_ONCE(record->eager);
-		/* fails when somebody wants all tries again: he gets them */
+		record->worker.pass = pass;
+		record->worker.looked = jiffies;
+		eager = READ_ONCE(record->worker.eager);
+		/* fails if the tries were reset meanwhile, which then counts */
 		if (eager)
-			cmpxchg(&record->eager, eager, eager - 1);
+			cmpxchg(&record->worker.eager, eager, eager - 1);
 		picked->pfn = record->pfn;
 		picked->order = record->order;
-		/* data_race(): the log may have it as of before another error */
+		/* data_race(): the log may print the value before another error */
 		picked->nr_bad = data_race(record->nr_bad);
-		picked->untold = xchg(&record->untold, 0);
+		picked->worker.unlogged = xchg(&record->worker.unlogged, 0);
 	}
 	rcu_read_unlock();
 	return record;
 }
 
-/* Whether it is, and a private one's anon_vma with a reference, if asked for. */
+/* Whether a hugepage is narrowed; if so *@anon_vma gets its anon_vma and a reference. */
 static bool hugepoison_is_narrowed(unsigned long pfn,
 				   struct anon_vma **anon_vma)
 {
@@ -85,8 +87,9 @@ static bool hugepoison_is_narrowed(unsigned long pfn,
 }
 
 /*
- * A narrowed hugepage, with a reference: there the handler does not take one for
- * a user. NULL when it is none any more; with the reference it stays what it is.
+ * Take a reference to a narrowed hugepage; the handler does not mistake that for a
+ * user's, as it counts none in a narrowed one. Return: NULL if the hugepage is no longer
+ * narrowed. With the reference it stays a hugepage.
  */
 static struct folio *hugepoison_get_narrowed(unsigned long pfn,
 					     struct anon_vma **anon_vma)
@@ -105,11 +108,11 @@ static struct folio *hugepoison_get_narrowed(unsigned long pfn,
 }
 
 /*
- * Who maps the hugepage and has not touched it since? Neither here nor to find the
- * hugepage mf_mutex is held: a file may have very many mappings, and the worker
- * may have to wait for the CPU.
+ * Find the mappings of the hugepage that are not narrowed yet. mf_mutex is not held: a
+ * file may have very many mappings, the worker may be preempted, and all errors would
+ * wait.
  *
- * Return: false when that could not be found out without waiting for a user.
+ * Return: false if a user holds a lock that the search needs.
  */
 static bool hugepoison_find_eager(unsigned long pfn,
 				  struct hugepoison_mappers *mappers)
@@ -134,11 +137,11 @@ static bool hugepoison_find_eager(unsigned long pfn,
 }
 
 /*
- * Narrow for all who map a hugepage, as many at a time as @mappers takes. Those
- * that it could not be done for are still the first to be found, and passed over.
+ * Narrow all mappings of a hugepage, as many at a time as @mappers takes. The next
+ * search finds failed mappings first, and skips them. The worker waits for no lock that
+ * a user can keep: neither for the folio lock nor for mmap_lock.
  *
- * Return: true when some are left for the next pass. Nothing is waited for that
- * a user can keep: neither the folio lock nor mmap_lock.
+ * Return: true when mappings are left for the next pass.
  */
 static bool hugepoison_narrow_eager(unsigned long pfn,
 				    struct hugepoison_mappers *mappers)
@@ -157,9 +160,9 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 }
 
 /*
- * Narrow for those who map a poisoned hugepage and cannot do it by themselves.
- * Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
- * narrow by itself brings the worker back, see hugepoison_hurry().
+ * Narrow mappings of poisoned hugepages for processes whose accesses cannot narrow
+ * them. Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
+ * narrow queues the worker again, see hugepoison_queue_narrow_folio().
  */
 static void hugepoison_narrow_work(struct work_struct *work)
 {
@@ -168,10 +171,10 @@ static void hugepoison_narrow_work(struct work_struct *work)
 	static unsigned int pass;
 	bool again = false;
 
-	hugepage_enable_small_rmap();
+	hugepoison_enable_small_rmap();
 	pass++;
 	while (hugepoison_pick_eager(pass, &picked, &again)) {
-		hugepoison_tell(&picked);
+		hugepoison_log_narrowed(&picked);
 		again |= hugepoison_narrow_eager(picked.pfn, &mappers);
 	}
 	if (again)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: a hugetlb VMA becomes a narrowed one, and one again.
+ * Memory errors in hugepages: narrow a hugetlb VMA, and promote it again.
  *
- * Included by hugepoison/hugetlb.c. Private mappings go back by promote.c.
+ * Included by hugepoison/hugetlb.c. promote.c promotes private mappings.
  */
 
-/* Make the hugepage at @start a VMA of its own; ERR_PTR() if that cannot be. */
+/* Split the range of one hugepage off as a VMA of its own, or return ERR_PTR(). */
 static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 						     unsigned long start,
 						     unsigned long end)
@@ -21,9 +21,9 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 }
 
 /*
- * From a hugetlb VMA to an ordinary one. The hugetlb VMA lock goes with the
- * flag; whoever waits for it finds it detached. i_mmap_rwsem keeps those away
- * who come by the file: they look at the flag to know what the entries are.
+ * Make a hugetlb VMA an ordinary one. The hugetlb VMA lock is freed with the flag; a
+ * waiter for the lock finds it detached. i_mmap_rwsem keeps walks of the file's
+ * mappings out: by the flag they decide what the entries are.
  */
 static void hugepoison_make_narrow(struct vm_area_struct *vma)
 {
@@ -40,51 +40,50 @@ static void hugepoison_make_narrow(struct vm_area_struct *vma)
 	i_mmap_unlock_write(mapping);
 }
 
-/* Why a VMA could not be made one of its own. */
-static const char *hugepoison_why_whole(struct vm_area_struct *error)
+/* Why a VMA could not be split. */
+static enum hugepoison_reason hugepoison_why_whole(struct vm_area_struct *error)
 {
-	return PTR_ERR(error) == -ENOMEM ?
-	       "no memory, or vm.max_map_count reached" :
-	       "the mapping cannot be split";
+	return PTR_ERR(error) == -ENOMEM ? HUGEPOISON_WHY_MAP_COUNT :
+					   HUGEPOISON_WHY_NO_SPLIT;
 }
 
 /*
  * Narrow a shared mapping of the hugepage at @start.
  *
- * Return: NULL when it is done, else why it cannot be.
+ * Return: 0 when it is done, else why it cannot be.
  */
-static const char *hugepoison_narrow_shared(struct vm_area_struct *vma,
-					    unsigned long start)
+static enum hugepoison_reason
+hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start)
 {
 	unsigned long end = start + huge_page_size(hstate_vma(vma));
-	struct vm_area_struct *own;
+	struct vm_area_struct *isolated;
 
-	own = hugepoison_isolate_vma(vma, start, end);
-	if (IS_ERR(own))
-		return hugepoison_why_whole(own);
-	hugepoison_make_narrow(own);
-	return NULL;
+	isolated = hugepoison_isolate_vma(vma, start, end);
+	if (IS_ERR(isolated))
+		return hugepoison_why_whole(isolated);
+	hugepoison_make_narrow(isolated);
+	return 0;
 }
 
-/* The hugepage, or the file's that is to come, becomes a narrowed VMA's. */
+/* Make a private hugetlb VMA a narrowed one, which holds the hugepage it had. */
 static void hugepoison_make_private(struct vm_area_struct *vma,
-				    struct hugepoison_private *own)
+				    struct hugepoison_private *priv)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 
 	vma_start_write(vma);
 	i_mmap_lock_write(mapping);
-	/* a hole takes the entry away, and its reference, with i_mmap_rwsem alone */
-	own->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
-							       vma->vm_start));
-	if (own->folio)
-		folio_get(own->folio);
+	/* punching a hole clears the entry and drops its reference under i_mmap_rwsem */
+	priv->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
+								vma->vm_start));
+	if (priv->folio)
+		folio_get(priv->folio);
 	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
 			     ZAP_FLAG_DROP_MARKER);
-	own->reserved = vma->vm_private_data;
-	own->added = VM_NORESERVE & ~vma->vm_flags;
-	vma->vm_private_data = own;
-	/* pairs with hugepoison_vma_keeps(): the flag tells what it is */
+	priv->reserved = vma->vm_private_data;
+	priv->added = VM_NORESERVE & ~vma->vm_flags;
+	vma->vm_private_data = priv;
+	/* pairs with hugepoison_vma_keeps(): the flag says what the pointer is */
 	smp_wmb();
 	vm_flags_mod(vma, VM_NORESERVE, VM_HUGETLB);
 	vma_set_page_prot(vma);
@@ -92,84 +91,84 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
 }
 
 /*
- * Narrow a private mapping of the hugepage at @start. Nothing is charged or
- * committed: the hugepage stays in use, as it was.
+ * Narrow a private mapping of the hugepage at @start. No memory is committed, as the
+ * hugepage stays in use.
  *
- * Return: NULL when it is done, else why it cannot be now.
+ * Return: 0 when it is done, else why it cannot be now.
  */
-static const char *hugepoison_narrow_private(struct vm_area_struct *vma,
-					     unsigned long start)
+static enum hugepoison_reason
+hugepoison_narrow_private(struct vm_area_struct *vma, unsigned long start)
 {
 	struct hstate *h = hstate_vma(vma);
-	struct hugepoison_private *own =
+	struct hugepoison_private *priv =
 		hugepoison_private_alloc(vma->vm_mm, pages_per_huge_page(h));
 
-	if (!own)
-		return "no memory to tell which of its pages are in use";
+	if (!priv)
+		return HUGEPOISON_WHY_NO_PRIVATE;
 	vma = hugepoison_isolate_vma(vma, start, start + huge_page_size(h));
 	if (IS_ERR(vma)) {
-		hugepoison_private_free(own);
+		hugepoison_private_free(priv);
 		return hugepoison_why_whole(vma);
 	}
-	hugepoison_make_private(vma, own);
-	return NULL;
+	hugepoison_make_private(vma, priv);
+	return 0;
 }
 
-/* The VMA that is narrowed is a user of what counts such mappings from now on. */
-static const char *hugepoison_narrow_vma(struct vm_area_struct *vma,
-					 unsigned long address)
+/* Narrow a VMA. A narrowed VMA is a user of the key that counts small mappings. */
+static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
+						    unsigned long address)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
 	struct hstate *h = hstate_vma(vma);
 	unsigned long start = address & huge_page_mask(h);
 	unsigned long pfn = begin ? hugepoison_poisoned_pfn(vma, start) : 0;
-	const char *why;
+	enum hugepoison_reason why;
 
-	if (!hugepage_get_small_rmap())
-		return NULL;
+	if (!hugepoison_get_small_rmap())
+		return 0;
 	if (vma->vm_flags & VM_MAYSHARE)
 		why = hugepoison_narrow_shared(vma, start);
 	else
 		why = hugepoison_narrow_private(vma, start);
 	if (why)
-		hugepage_put_small_rmap();
+		hugepoison_put_small_rmap();
 	trace_hugepoison_narrow(pfn, huge_page_order(h),
 				why ? "failed" : "narrowed", begin);
 	return why;
 }
 
 /*
- * Narrow what is mapped at @address, whatever that is by now.
+ * Narrow the mapping at @address, if that is still a hugetlb VMA with an error.
  *
- * Return: NULL when a fault is worth another try, else why it is not.
+ * Return: 0 when the fault is worth another try, else why it is not.
  */
-static const char *hugepoison_narrow(struct mm_struct *mm,
-				     unsigned long address)
+static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
+						unsigned long address)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, address);
-	const char *why;
+	enum hugepoison_reason why;
 
 	mmap_assert_write_locked(mm);
 	if (!vma || !is_vm_hugetlb_page(vma))
-		return NULL;
-	/* a fault may hold this VMA's lock alone, and map something meanwhile */
+		return 0;
+	/* a fault with only this VMA's lock may be mapping something */
 	vma_start_write(vma);
-	why = hugepoison_vma_is_wide(vma);
+	why = hugepoison_why_wide(vma);
 	if (why)
 		return why;
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW ||
-	    hugepoison_wants_error(vma, address))
-		return NULL;
+	    hugepoison_has_uffd_poison(vma, address))
+		return 0;
 	return hugepoison_narrow_vma(vma, address);
 }
 
-/* --- the way back ---------------------------------------------------------------- */
+/* --- promote ---------------------------------------------------------------------- */
 
 /*
- * From a narrowed shared VMA back to a hugetlb VMA. Nothing may be left in its page
- * tables, and no page table where the hugepage's own entry is to be. The lock of the
- * hugetlb VMA is there before a hole can find the VMA: it would unlock what it found
- * no lock to take of.
+ * Make a narrowed shared VMA a hugetlb VMA again. Its entries are cleared, and its page
+ * tables freed where the hugepage's entry goes. The hugetlb VMA lock is allocated
+ * before punching a hole can find the VMA: else that would unlock a lock that it has
+ * not taken.
  */
 static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 {
@@ -179,7 +178,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	struct mmu_gather tlb;
 
 	mmap_assert_write_locked(mm);
-	/* mmap_lock was dropped since the fault: a private one may be here by now */
+	/* mmap_lock was dropped since the fault: a private VMA may be here now */
 	if (!vma || !hugepoison_vma_is_narrowed(vma) ||
 	    !(vma->vm_flags & VM_MAYSHARE) ||
 	    hugepoison_vma_fate(vma, address) != HUGEPOISON_HEALTHY)
@@ -198,19 +197,19 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	vm_flags_set(vma, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 	if (begin)
 		trace_hugepoison_promote(hugepoison_file_pfn(vma, address),
 					 huge_page_order(hstate_vma(vma)),
 					 "promoted", begin);
 }
 
-/* --- a narrowed VMA is duplicated, and goes --------------------------------------- */
+/* --- open and close a narrowed VMA ------------------------------------------------- */
 
-/* Each narrowed VMA is a user of the reverse map that counts small mappings. */
+/* Each narrowed VMA is a user of the key that counts small mappings. */
 static void hugepoison_narrowed_open(struct vm_area_struct *vma)
 {
-	hugepage_dup_small_rmap();
+	hugepoison_dup_small_rmap();
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		hugepoison_private_open(vma);
 }
@@ -219,14 +218,14 @@ static void hugepoison_narrowed_close(struct vm_area_struct *vma)
 {
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		hugepoison_private_close(vma);
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 }
 
 /**
- * hugepoison_vm_op_open - a VMA of a hugetlb file was duplicated
+ * hugepoison_vm_op_open - open a VMA of a hugetlb file that was duplicated
  * @vma: the copy
  *
- * A narrowed VMA has no lock and no reservation of its own to be duplicated.
+ * A narrowed VMA has no hugetlb VMA lock and no reservation to duplicate.
  *
  * Context: mmap_lock held for writing.
  */
@@ -239,7 +238,7 @@ void hugepoison_vm_op_open(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vm_op_close - a VMA of a hugetlb file goes away
+ * hugepoison_vm_op_close - close a VMA of a hugetlb file
  * @vma: the VMA
  *
  * Context: mmap_lock held for writing.
@@ -254,7 +253,7 @@ void hugepoison_vm_op_close(struct vm_area_struct *vma)
 
 /* --- a range that begins or ends in a hugepage -------------------------------------- */
 
-/* The hugetlb VMA that @at, where a range begins or ends, lies in a hugepage of. */
+/* The hugetlb VMA at @at, if @at, an end of a range, is inside a hugepage; or NULL. */
 static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
 						 unsigned long at)
 {
@@ -268,10 +267,10 @@ static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
 }
 
 /*
- * Narrow the hugepage that a range begins or ends in if there is an error, after
- * the error handler has decided.
+ * If the range ends inside a hugepage with an error, wait for the error handler's
+ * decision and narrow the hugepage.
  *
- * Return: true when the range cuts no hugepage there any more.
+ * Return: true when @at is no longer inside a hugepage of a hugetlb VMA.
  */
 static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 {
@@ -294,7 +293,7 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 	}
 	if (fate != HUGEPOISON_NARROW)
 		return false;
-	hugepage_await_small_rmap();
+	hugepoison_await_small_rmap();
 	if (mmap_write_lock_killable(mm))
 		return false;
 	hugepoison_narrow(mm, at);
@@ -304,17 +303,18 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 }
 
 /**
- * hugepoison_narrow_ends - a range of memory could not be discarded
+ * hugepoison_narrow_ends - narrow where a range that cannot be discarded ends
  * @mm: the address space
  * @start: the first byte
- * @end: the first one behind it
+ * @end: the byte after the last
  *
- * A hugetlb mapping can be discarded by hugepages only. The raw page of one that
- * nobody has touched since the error has to be narrowed to be discarded alone.
+ * A hugetlb mapping can discard whole hugepages only. If no fault has narrowed a
+ * hugepage since its error, it has to be narrowed before its raw page can be
+ * discarded alone.
  *
  * Context: Process context, may sleep; mmap_lock held for reading, dropped and
- * taken again: no VMA is what it was.
- * Return: true when it is worth another try.
+ * taken again: the caller's VMAs may be gone.
+ * Return: true when another try may succeed.
  */
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long end)
@@ -325,7 +325,7 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 	if (!first && !last)
 		return false;
 	mmap_read_unlock(mm);
-	/* only an end that was in the way and is not any more is progress */
+	/* progress is an end that was inside a hugepage and no longer is */
 	first &= hugepoison_narrow_at(mm, start);
 	last &= hugepoison_narrow_at(mm, end);
 	mmap_read_lock(mm);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: take a page out of use that is not broken yet.
+ * Memory errors in hugepages: soft-offline a page of a free hugepage.
  *
  * Included by hugepoison/memory-failure.c, for soft_offline_page().
  */
 
-/* A free hugepage, isolated, one page of which is not to be used any more. */
+/* Dissolve an isolated free hugepage, and keep one page of it out of use. */
 static int hugepoison_retire(struct page *page, struct folio *folio)
 {
 	unsigned int order = folio_order(folio);
@@ -20,7 +20,7 @@ static int hugepoison_retire(struct page *page, struct folio *folio)
 	if (record) {
 		/* soft_offline_page() counts it in a moment */
 		record->nr_bad = 1;
-		outcome = hugepoison_leave_pool(record, folio);
+		outcome = hugepoison_dissolve(record, folio);
 		if (outcome != HUGEPOISON_ISOLATED) {
 			hugepoison_outcome(page_to_pfn(page), order, outcome, 1);
 			return 1;
@@ -33,16 +33,16 @@ static int hugepoison_retire(struct page *page, struct folio *folio)
 }
 
 /**
- * hugepoison_page_handle_poison - take a page out of use that is not broken yet
+ * hugepoison_page_handle_poison - take a free page out of use for soft offlining
  * @page: the page, free or in a free hugepage
  *
- * For soft_offline_page(): stock's __page_handle_poison(), but the pool of a
- * hugepage is refilled, a reserved one goes as well, and the page never passes
- * through the buddy allocator.
+ * For soft_offline_page(): like __page_handle_poison(), but the pool of a hugepage is
+ * refilled, a reserved hugepage can go as well, and the page never gets to the buddy
+ * allocator.
  *
  * Context: Process context, may sleep; mf_mutex held.
- * Return: 1 when nobody can get @page, which has no reference; 0 when somebody
- * got it first; -EBUSY when its hugepage is not free, or cannot be taken apart.
+ * Return: 1 when @page is out of use, without a reference; 0 when it was allocated
+ * first; -EBUSY when its hugepage is not free, or cannot be dissolved.
  */
 int hugepoison_page_handle_poison(struct page *page)
 {
@@ -58,10 +58,10 @@ int hugepoison_page_handle_poison(struct page *page)
 			       -EBUSY : __page_handle_poison(page);
 	}
 
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	ret = hugepoison_retire(page, page_folio(page));
-	hugepoison_end();
-	/* the caller takes the reference that a page out of use has */
+	hugepoison_end_handling();
+	/* the caller takes the reference */
 	if (ret > 0)
 		set_page_count(page, 0);
 	return ret;

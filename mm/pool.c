@@ -4,55 +4,55 @@
  *
  * Included by hugepoison/hugetlb.c.
  *
- * A poisoned hugepage leaves its pool in three steps: nobody but the error
- * handler has it (hugepoison_pool_isolate() for a free one), it is made ready
- * to be taken apart (hugepoison_pool_seize()), and it goes, while a fresh
- * hugepage takes its place (hugepoison_pool_leave()). What cannot be replaced
- * at once is owed to the pool, and a worker tries again.
+ * A poisoned hugepage leaves its pool in three steps: the error handler gets the
+ * only reference (hugepoison_pool_isolate() for a free one), the hugepage is
+ * prepared to be dissolved (hugepoison_pool_seize()), and it leaves while a fresh
+ * hugepage takes its place (hugepoison_pool_leave()). If there is no fresh one at
+ * once the pool has a deficit, and a worker refills it.
  */
 
 /*
- * How often the worker looks for a fresh hugepage again, and how long it waits
- * before the first time; it doubles each time, to a quarter of an hour in all.
+ * How often the worker tries again to allocate a fresh hugepage, and its delay before
+ * the first time, which doubles each time: a quarter of an hour in all.
  */
 #define HUGEPOISON_REFILL_TRIES		10
 #define HUGEPOISON_REFILL_AGAIN		HZ
 
 /**
- * struct hugepoison_debt - what errors took from a pool and nobody gave back
- * @owed: hugepages, by node
+ * struct hugepoison_deficit - hugepages that errors took from a pool
+ * @missing: hugepages to refill, by node
  * @nr: their sum
- * @max: the pool's size, hugepages, as the last error left it: somebody resized
- *	 it when it is another by now, and then nothing is owed any more
- * @tries: how many times more the worker looks for fresh ones
- * @asked: how many were ever owed
- * @answered: @asked when the worker began to look the last time
+ * @max: the pool's size in hugepages after the last error; if it has changed root
+ *	 has resized the pool, and the deficit ends
+ * @tries: how many times more the worker tries
+ * @requested: how many hugepages were ever missing
+ * @served: @requested when the worker last began to try
  */
-struct hugepoison_debt {
-	unsigned int owed[MAX_NUMNODES];
+struct hugepoison_deficit {
+	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
 	unsigned long max;
 	unsigned int tries;
-	unsigned int asked;
-	unsigned int answered;
+	unsigned int requested;
+	unsigned int served;
 };
 
 /* By hstate; under hugetlb_lock. */
-static struct hugepoison_debt hugepoison_debts[HUGE_MAX_HSTATE];
+static struct hugepoison_deficit hugepoison_deficits[HUGE_MAX_HSTATE];
 
-/* Whether lost hugepages are replaced: the policy, for errors from now on. */
+/* The policy: whether to replace hugepages that errors take. */
 static bool hugepoison_replacing = true;
 
-/* Nothing is owed any more. */
-static void hugepoison_forgive(struct hugepoison_debt *debt)
+/* End a pool's deficit. */
+static void hugepoison_clear_deficit(struct hugepoison_deficit *deficit)
 {
 	lockdep_assert_held(&hugetlb_lock);
-	memset(debt->owed, 0, sizeof(debt->owed));
-	debt->nr = 0;
+	memset(deficit->missing, 0, sizeof(deficit->missing));
+	deficit->nr = 0;
 }
 
 /**
- * hugepoison_pool_replacing - whether lost hugepages are replaced
+ * hugepoison_pool_replacing - whether hugepages that errors take are replaced
  *
  * Context: Any.
  * Return: true for yes.
@@ -63,8 +63,8 @@ bool hugepoison_pool_replacing(void)
 }
 
 /*
- * Where a pool may be refilled when the node that lost a hugepage has none to
- * give: where it has pages already. A node that was left out stays out.
+ * The nodes to refill a pool from: the node that a hugepage is missing on, and those
+ * where the pool has pages already. Root may have left the others out on purpose.
  */
 static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 {
@@ -76,7 +76,7 @@ static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 			node_set(node, *nodes);
 }
 
-/* A fresh hugepage, in no pool yet, from @nid if possible; NULL if there is none. */
+/* Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. */
 static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid)
 {
 	gfp_t gfp = htlb_alloc_mask(h);
@@ -95,14 +95,14 @@ static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid)
 	return folio;
 }
 
-/* Back to where it came from: it was in no pool. */
+/* Free a fresh hugepage that is in no pool. */
 static void hugepoison_pool_discard(struct hstate *h, struct folio *fresh)
 {
 	if (fresh)
 		update_and_free_hugetlb_folio(h, fresh, false);
 }
 
-/* A fresh hugepage joins the pool, free. */
+/* Add a fresh hugepage to the pool as a free one. */
 static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 {
 	lockdep_assert_held(&hugetlb_lock);
@@ -110,39 +110,40 @@ static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 	enqueue_hugetlb_folio(h, fresh);
 }
 
-/* --- what is owed to a pool ---------------------------------------------------- */
+/* --- a pool's deficit ------------------------------------------------------------ */
 
-/* A node that hugepages are owed to; NUMA_NO_NODE where nothing is owed. */
-static int hugepoison_creditor(struct hstate *h)
+/* A node on which hugepages are missing, or NUMA_NO_NODE. */
+static int hugepoison_deficit_node(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	int node;
 
 	lockdep_assert_held(&hugetlb_lock);
-	if (debt->max != h->max_huge_pages)
-		hugepoison_forgive(debt);
-	if (debt->nr)
+	if (deficit->max != h->max_huge_pages)
+		hugepoison_clear_deficit(deficit);
+	if (deficit->nr)
 		for_each_node(node)
-			if (debt->owed[node])
+			if (deficit->missing[node])
 				return node;
 	return NUMA_NO_NODE;
 }
 
-/* @fresh is what the pool was owed for a hugepage of @nid. */
-static void hugepoison_pay(struct hstate *h, int nid, struct folio *fresh)
+/* Add @fresh to the pool for a hugepage that is missing on @nid. */
+static void hugepoison_reduce_deficit(struct hstate *h, int nid,
+				      struct folio *fresh)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	hugepoison_pool_join(h, fresh);
-	debt->max = ++h->max_huge_pages;
-	debt->owed[nid]--;
-	debt->nr--;
+	deficit->max = ++h->max_huge_pages;
+	deficit->missing[nid]--;
+	deficit->nr--;
 }
 
 /*
- * One fresh hugepage for a pool that is owed some.
+ * Add one fresh hugepage to a pool with a deficit.
  *
- * Return: true when there may be more to do at once.
+ * Return: true when another one may be missing.
  */
 static bool hugepoison_refill_one(struct hstate *h)
 {
@@ -151,7 +152,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
-	nid = hugepoison_creditor(h);
+	nid = hugepoison_deficit_node(h);
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
@@ -160,8 +161,8 @@ static bool hugepoison_refill_one(struct hstate *h)
 		return false;
 
 	spin_lock_irq(&hugetlb_lock);
-	if (hugepoison_creditor(h) == nid) {
-		hugepoison_pay(h, nid, fresh);
+	if (hugepoison_deficit_node(h) == nid) {
+		hugepoison_reduce_deficit(h, nid, fresh);
 		spin_unlock_irq(&hugetlb_lock);
 		trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
 					 "replaced", begin);
@@ -176,24 +177,24 @@ static bool hugepoison_refill_one(struct hstate *h)
 /* Return: in how many jiffies to try again, 0 for not at all. */
 static unsigned long hugepoison_refill(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	unsigned long left, delay = 0;
-	unsigned int asked;
+	unsigned int requested;
 
 	do {
-		asked = READ_ONCE(debt->asked);
+		requested = READ_ONCE(deficit->requested);
 		while (hugepoison_refill_one(h))
 			cond_resched();
-		WRITE_ONCE(debt->answered, asked);
-	} while (READ_ONCE(debt->asked) != asked);
+		WRITE_ONCE(deficit->served, requested);
+	} while (READ_ONCE(deficit->requested) != requested);
 
 	spin_lock_irq(&hugetlb_lock);
-	left = debt->nr;
-	if (left && debt->tries)
+	left = deficit->nr;
+	if (left && deficit->tries)
 		delay = HUGEPOISON_REFILL_AGAIN <<
-			(HUGEPOISON_REFILL_TRIES - debt->tries--);
+			(HUGEPOISON_REFILL_TRIES - deficit->tries--);
 	else
-		hugepoison_forgive(debt);
+		hugepoison_clear_deficit(deficit);
 	spin_unlock_irq(&hugetlb_lock);
 	if (left && !delay)
 		pr_err("the pool of %lu kB hugepages stays %lu smaller: write its nr_hugepages when there is memory\n",
@@ -218,10 +219,10 @@ static void hugepoison_refill_work(struct work_struct *work)
 static DECLARE_DELAYED_WORK(hugepoison_refill_dwork, hugepoison_refill_work);
 
 /**
- * hugepoison_pool_set_replacing - replace lost hugepages from now on, or do not
+ * hugepoison_pool_set_replacing - set whether hugepages that errors take are replaced
  * @replacing: the policy
  *
- * What is owed so far is forgotten when replacing is turned off.
+ * Turning it off ends all deficits.
  *
  * Context: Process context, may sleep.
  */
@@ -235,63 +236,63 @@ void hugepoison_pool_set_replacing(bool replacing)
 	cancel_delayed_work_sync(&hugepoison_refill_dwork);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_hstate(h) {
-		struct hugepoison_debt *debt =
-			&hugepoison_debts[hstate_index(h)];
+		struct hugepoison_deficit *deficit =
+			&hugepoison_deficits[hstate_index(h)];
 
-		hugepoison_forgive(debt);
-		/* the work that was to look is gone, and faults wait for it */
-		WRITE_ONCE(debt->answered, debt->asked);
+		hugepoison_clear_deficit(deficit);
+		/* faults wait for the work that was just cancelled */
+		WRITE_ONCE(deficit->served, deficit->requested);
 	}
 	spin_unlock_irq(&hugetlb_lock);
 }
 
-/* The pool is one smaller than it is meant to be: the worker is to mend that. */
-static void hugepoison_owe(struct hstate *h, int nid)
+/* The pool is one smaller than its size should be: queue the worker to refill it. */
+static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	lockdep_assert_held(&hugetlb_lock);
 	h->max_huge_pages--;
 	if (!hugepoison_pool_replacing())
 		return;
-	if (debt->max != h->max_huge_pages + 1)
-		hugepoison_forgive(debt);
-	debt->owed[nid]++;
-	debt->nr++;
-	debt->max = h->max_huge_pages;
-	debt->tries = HUGEPOISON_REFILL_TRIES;
-	WRITE_ONCE(debt->asked, debt->asked + 1);
+	if (deficit->max != h->max_huge_pages + 1)
+		hugepoison_clear_deficit(deficit);
+	deficit->missing[nid]++;
+	deficit->nr++;
+	deficit->max = h->max_huge_pages;
+	deficit->tries = HUGEPOISON_REFILL_TRIES;
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
 }
 
 /**
- * hugepoison_pool_is_short - whether a pool may get a fresh hugepage any moment
+ * hugepoison_pool_is_short - whether a pool may be about to get a fresh hugepage
  * @h: the pool
  *
- * For a fault that found none though it holds a reservation.
+ * For a fault that found no hugepage though it has a reservation.
  *
  * Context: Any.
- * Return: true while the worker has not looked for all that is owed.
+ * Return: true while the worker has not tried for all missing hugepages.
  */
 static bool hugepoison_pool_is_short(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	return READ_ONCE(debt->asked) != READ_ONCE(debt->answered);
+	return READ_ONCE(deficit->requested) != READ_ONCE(deficit->served);
 }
 
 /*
- * Wait until the worker has looked for all that is owed by now, and not for what
- * further errors take.
+ * Wait until the worker has tried for all hugepages that are missing now, but not for
+ * those that further errors take.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
 static void hugepoison_pool_await(struct hstate *h)
 {
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
-	unsigned int asked = READ_ONCE(debt->asked);
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+	unsigned int requested = READ_ONCE(deficit->requested);
 
-	while ((int)(READ_ONCE(debt->answered) - asked) < 0 &&
+	while ((int)(READ_ONCE(deficit->served) - requested) < 0 &&
 	       !fatal_signal_pending(current))
 		schedule_timeout_killable(1);
 }
@@ -299,10 +300,10 @@ static void hugepoison_pool_await(struct hstate *h)
 /* --- a hugepage leaves its pool ------------------------------------------------ */
 
 /**
- * hugepoison_pool_flush - wait until what was freed is free
+ * hugepoison_pool_flush - wait until freed hugepages have reached the buddy allocator
  *
- * Under HVO stock leaves the freeing of a surplus hugepage to a worker. Until
- * that ran the hugepage is in no list, and nothing can be said of it.
+ * Under HVO a stock worker frees surplus hugepages. Until it has run, the hugepage is
+ * in no list, and the handler cannot find out what it is.
  *
  * Context: Process context, may sleep.
  */
@@ -316,9 +317,9 @@ void hugepoison_pool_flush(void)
  * @page: a page of it
  * @poisoned: whether it has to be a poisoned one, or a healthy one
  *
- * The caller becomes its only user, just as if it had been allocated: it is in
- * nr_hugepages but no longer in free_hugepages. It need not be there when the
- * caller comes: which hugepage @page is in is looked up under hugetlb_lock.
+ * The caller becomes the only user, as if it had allocated the hugepage: it counts in
+ * nr_hugepages but no longer in free_hugepages. @page need not be in a hugepage: that is
+ * looked up under hugetlb_lock.
  *
  * Context: Any context that may take hugetlb_lock.
  * Return: true with a reference held for the caller, false when no such hugepage
@@ -350,10 +351,10 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned)
 
 /**
  * hugepoison_pool_put_back - undo hugepoison_pool_isolate()
- * @folio: the hugepage, healthy; the caller's reference goes
+ * @folio: the hugepage, healthy; drops the caller's reference
  *
- * folio_put() would take it for one that was in use: where the pool has a surplus
- * that makes it one smaller, maybe by a hugepage that is promised.
+ * folio_put() would treat it as one that was in use: a pool with a surplus would
+ * become one smaller, perhaps by a hugepage that is reserved.
  *
  * Context: Process context; takes hugetlb_lock.
  */
@@ -366,7 +367,7 @@ void hugepoison_pool_put_back(struct folio *folio)
 	if (alone)
 		enqueue_hugetlb_folio(folio_hstate(folio), folio);
 	spin_unlock_irq(&hugetlb_lock);
-	/* another reference, held for a moment: the last folio_put() does it */
+	/* somebody has a short reference: the last folio_put() frees it */
 	if (!alone)
 		folio_put(folio);
 }
@@ -376,10 +377,10 @@ void hugepoison_pool_put_back(struct folio *folio)
  * @folio: the hugepage; the caller holds the last reference
  *
  * Context: Process context, may sleep.
- * Return: 0 with no reference left and all struct pages of @folio there to be
- * written; with nothing changed -EBUSY when others hold references, -ENOMEM
- * when there is no memory for the struct pages (HVO), -EOPNOTSUPP where
- * hugepages of this size cannot be freed.
+ * Return: 0 with no reference left and all struct pages of @folio writable; with
+ * nothing changed -EBUSY when others hold references, -ENOMEM when there is no
+ * memory for the struct pages (HVO), -EOPNOTSUPP if hugepages of this size cannot
+ * be freed.
  */
 int hugepoison_pool_seize(struct folio *folio)
 {
@@ -396,7 +397,7 @@ int hugepoison_pool_seize(struct folio *folio)
 	return 0;
 }
 
-/* Whoever was charged for the hugepage is not any more; as for a healthy one. */
+/* Uncharge the hugepage, as when a healthy one is freed. */
 static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 {
 	const unsigned int idx = hstate_index(h);
@@ -408,9 +409,24 @@ static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 	mem_cgroup_uncharge(folio);
 }
 
+/**
+ * hugepoison_pool_uncharge - uncharge a hugepage whose last user has left it
+ * @folio: the hugepage; the caller has the last reference
+ *
+ * For a hugepage that its pool does not get back, or not soon.
+ *
+ * Context: Process context; takes hugetlb_lock.
+ */
+void hugepoison_pool_uncharge(struct folio *folio)
+{
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_uncharge(folio_hstate(folio), folio);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /*
- * Whether the hugepage's user took it on a reservation that has to be there
- * again; a subpool that would fall below its minimum keeps one as well.
+ * Whether the reservation that the hugepage's user has consumed must be restored. A
+ * subpool that would fall below its minimum keeps one as well.
  */
 static bool hugepoison_restores_reserve(struct folio *folio)
 {
@@ -423,8 +439,8 @@ static bool hugepoison_restores_reserve(struct folio *folio)
 }
 
 /*
- * Whether a hugepage is one of those that the pool is meant to have. A surplus
- * one, or one taken beside the pool for migration, goes with its last user.
+ * Whether a hugepage counts in the pool's size. A surplus one, or a temporary one that
+ * was allocated for migration, is freed with its last user.
  */
 static bool hugepoison_is_persistent(struct hstate *h, struct folio *folio)
 {
@@ -432,33 +448,34 @@ static bool hugepoison_is_persistent(struct hstate *h, struct folio *folio)
 	       !READ_ONCE(h->surplus_huge_pages_node[folio_nid(folio)]);
 }
 
-/* Any hugepage has to be replaced while a reservation waits for one. */
+/* Whether to replace a hugepage: a persistent one, or any while reservations need it. */
 static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 {
 	return hugepoison_is_persistent(h, folio) ||
 	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
 }
 
-static void hugepoison_log_loss(struct hstate *h, unsigned long pfn)
+static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
-	const char *why = "there is no memory for a fresh one now";
+	enum hugepoison_reason why = HUGEPOISON_WHY_NO_FRESH;
 
 	if (!hugepoison_pool_replacing())
-		why = "replace is off";
+		why = HUGEPOISON_WHY_REPLACE_OFF;
 	else if (hstate_is_gigantic(h))
-		why = "a fresh one is being looked for";
+		why = HUGEPOISON_WHY_REFILLING;
 	pr_err("%#lx: the pool of %lu kB hugepages is one smaller: %s\n", pfn,
-	       huge_page_size(h) >> 10, why);
+	       huge_page_size(h) >> 10, hugepoison_why(why));
 }
 
 /*
- * One out, one in, in a single step for all who look at the counters.
+ * Remove one hugepage from the pool and add another, under one hugetlb_lock section: the
+ * counters show no state in between.
  *
- * Return: 1 when @fresh is in the pool, 0 when the pool is one smaller, as it is
- * meant to be, -ENOMEM when it is not meant to be.
+ * Return: 1 when @fresh is in the pool; 0 when the pool is one smaller and should be;
+ * -ENOMEM when it is and should not be.
  */
-static int hugepoison_swap(struct hstate *h, struct folio *folio,
-			   struct folio *fresh)
+static int hugepoison_pool_exchange(struct hstate *h, struct folio *folio,
+				    struct folio *fresh)
 {
 	bool persistent = hugepoison_is_persistent(h, folio);
 	bool surplus = !persistent && !folio_test_hugetlb_temporary(folio);
@@ -470,28 +487,28 @@ static int hugepoison_swap(struct hstate *h, struct folio *folio,
 	if (refill) {
 		hugepoison_pool_join(h, fresh);
 		if (surplus) {
-			/* it gives way to one of another node, maybe */
+			/* @fresh may be of another node */
 			h->surplus_huge_pages_node[nid]--;
 			h->surplus_huge_pages_node[folio_nid(fresh)]++;
 		}
 		return 1;
 	}
 	if (persistent)
-		hugepoison_owe(h, nid);
+		hugepoison_add_deficit(h, nid);
 	return persistent ? -ENOMEM : 0;
 }
 
 /**
- * hugepoison_pool_leave - a poisoned hugepage leaves its pool for good
+ * hugepoison_pool_leave - remove a poisoned hugepage from its pool for good
  * @folio: the hugepage, after hugepoison_pool_seize()
  *
- * Its healthy pages go where they came from, see hugepoison_free_poisoned(). A
- * fresh hugepage of the same node, or of another one that the pool has pages
- * on, takes its place; a gigantic one is left to the worker, as finding it may
- * mean migrating a GiB, which is no work to do under the handler's lock.
+ * Its healthy pages are freed, see hugepoison_free_poisoned(). A fresh hugepage of
+ * the same node, or of another node that the pool has pages on, takes its place. The
+ * worker allocates a gigantic one, as that may migrate a GiB, for which all errors
+ * would wait on mf_mutex.
  *
- * Reservations that cannot be met any more stay promised: nothing more can be
- * promised until they are gone or the pool is refilled.
+ * Reservations that cannot be met stay: nothing more can be reserved until they end
+ * or the pool is refilled.
  *
  * Context: Process context, may sleep and allocate; takes hugetlb_lock.
  * Return: true when a fresh hugepage is in the pool instead.
@@ -515,7 +532,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 	spin_lock_irq(&hugetlb_lock);
 	hugepoison_uncharge(h, folio);
 	h->resv_huge_pages += restore;
-	replaced = hugepoison_swap(h, folio, fresh);
+	replaced = hugepoison_pool_exchange(h, folio, fresh);
 	spin_unlock_irq(&hugetlb_lock);
 
 	if (replaced)
@@ -526,19 +543,18 @@ bool hugepoison_pool_leave(struct folio *folio)
 	if (replaced <= 0)
 		hugepoison_pool_discard(h, fresh);
 	if (replaced < 0)
-		hugepoison_log_loss(h, pfn);
+		hugepoison_log_not_replaced(h, pfn);
 	update_and_free_hugetlb_folio(h, folio, false);
 	return replaced > 0;
 }
 
 #ifdef CONFIG_CMA
 /*
- * Gigantic pages of CMA go back to it, by the blocks that its bitmap has bits
- * for. What is left of the block with the raw page stays allocated there, so
- * that CMA never looks at it again, and is ordinary movable memory.
+ * Give pages of a gigantic hugepage from CMA back to CMA, by the blocks of its bitmap.
+ * The healthy rest of the block with the raw page stays allocated in CMA's bitmap, so
+ * CMA never touches it again, and becomes ordinary movable memory.
  *
- * Return: base pages given back, 0 for those that are not of CMA, or less than
- * a block.
+ * Return: base pages given back; 0 if they are not from CMA, or less than a block.
  */
 static unsigned long hugepoison_give_back_cma(unsigned long pfn,
 					      unsigned long nr)
@@ -564,7 +580,7 @@ static unsigned long hugepoison_give_back_cma(unsigned long pfn,
 }
 #endif
 
-/* The largest naturally aligned piece that a run of pages begins with. */
+/* The order of the largest naturally aligned block at the start of a run of pages. */
 static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 {
 	unsigned int order = min_t(unsigned int, ilog2(nr), MAX_PAGE_ORDER);
@@ -573,7 +589,7 @@ static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 }
 
 /**
- * hugepoison_pool_give_back - pages of a former hugepage are free
+ * hugepoison_pool_give_back - free pages of a former hugepage
  * @pfn: the first one; none belongs to a folio nor has a reference
  * @nr: how many, in a row, healthy
  *
@@ -603,7 +619,7 @@ void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr)
  * @size: hugepage size, in bytes
  * @nid: the node
  *
- * Context: hugetlb_lock held; the answer is good until it is dropped.
+ * Context: hugetlb_lock held; the result is valid until it is dropped.
  * Return: the folio, NULL when none is free there, ERR_PTR(-EINVAL) when the
  * kernel has no hugepages of that size.
  */
@@ -621,7 +637,7 @@ struct folio *hugepoison_pool_find_free(unsigned long size, int nid)
 	return NULL;
 }
 
-/* A hugepage with one reference, beside the pool or a free one of it, or NULL. */
+/* Get a hugepage with one reference: a fresh temporary one, or a free one, or NULL. */
 static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 {
 	struct folio *spare = NULL;
@@ -643,7 +659,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 	return spare;
 }
 
-/* The same, charged to the hugetlb cgroup of the caller. */
+/* As hugepoison_get_spare(), charged to the caller's hugetlb cgroup. */
 static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
 {
 	const unsigned long nr = pages_per_huge_page(h);
@@ -669,19 +685,19 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  * @order: of the hugepages
  * @nid: node of the poisoned one
  *
- * A fresh one where that can be had, so that the free ones of the pool stay what
- * they are; it is beside the pool until hugepoison_pool_take_over(). Else, and
- * where nothing is to be replaced, a free one of the pool that is not promised.
+ * A fresh one if it can be allocated, so that the pool keeps its free ones: it is
+ * temporary, not in the pool's size, until hugepoison_pool_take_over(). Else, and with
+ * replacing off, a free one of the pool that is not reserved.
  *
- * It is charged to the caller's cgroups as any hugepage that it faults in: for as
- * long as it has two for one, the second counts against its limits. The caller
- * sees to it that there is one at a time.
+ * It is charged to the caller's cgroups like a hugepage of a fault: while the caller
+ * has two in place of one, both count against its limits. The caller makes sure that
+ * there is one spare at a time.
  *
- * Context: Process context, may sleep and allocate: for a gigantic one that may
- * mean migrating a GiB, so nothing that others need should be locked.
- * Return: a hugepage with one reference, for folio_put() to give back; NULL if
- * there is none. It is zeroed: memfd_pin_folios() takes what the file has without a
- * lock, and would show what its former owner left there.
+ * Context: Process context, may sleep and allocate. Allocating a gigantic one may
+ * migrate a GiB, so the caller should hold no lock that others need.
+ * Return: a hugepage with one reference, which folio_put() gives back; NULL if there is
+ * none. It is zeroed: memfd_pin_folios() takes hugepages of the page cache without the
+ * folio lock, and would show the contents of the former owner.
  */
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
@@ -706,13 +722,13 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 }
 
 /**
- * hugepoison_pool_take_over - one hugepage takes another one's place in the pool
- * @old: the hugepage that was in use, its file has let go of it
+ * hugepoison_pool_take_over - put one hugepage in another one's place in the pool
+ * @old: the hugepage that was in use, removed from its file
  * @fresh: the one that its file has now, from hugepoison_pool_spare()
  *
- * Who was charged for @old is charged for @fresh, and the healer is not any more.
- * If @fresh was beside the pool @old is from now on, and the pool is not owed
- * anything when it goes; a free one is missed when @old goes, as after any error.
+ * @old's charges move to @fresh, and the healer's charge for @fresh ends. If @fresh was
+ * temporary @old becomes that, and the pool has no deficit when @old is freed. If @fresh
+ * was a free one of the pool, @old is replaced when it is freed, as after any error.
  *
  * Context: Process context; takes hugetlb_lock. Both folios are locked.
  */
@@ -737,10 +753,10 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh)
  * hugepoison_reset_vmemmap - make a restored vmemmap page one of tail pages
  * @to: the first struct page in the page that was just filled
  *
- * HVO maps all vmemmap pages of a hugepage to the first one. Restoring copies
- * that one, whose first struct pages hold the folio's own state; left in the
- * copies they make every 64th page of the freed hugepage a "Bad page state",
- * without any memory error. The struct page after them is a plain tail.
+ * HVO maps all vmemmap pages of a hugepage to the first one. Restoring copies that
+ * page, whose first struct pages hold the state of the folio. Left in the copies, they
+ * make every 64th page of the freed hugepage a "Bad page state", without any memory
+ * error. The struct page after them is a plain tail.
  *
  * Context: Any; @to is not yet mapped at its place in the vmemmap.
  */

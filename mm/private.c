@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: what a narrowed private mapping has.
+ * Memory errors in hugepages: the pages of a narrowed private mapping.
  *
  * Included by hugepoison/hugetlb.c. A private mapping narrows in place, as a
- * shared one does: the hugepage stays what and where it is, and its healthy
- * pages are mapped below its size. struct hugepoison_private is to the mapping
- * what the page cache is to a shared one: it holds the hugepage, and says which
- * pages of it the process has discarded. Where an entry is none the next fault
- * asks it. So any path of the kernel may take an entry of the hugepage away (to
+ * shared one does: the hugepage stays where it is, and its healthy pages are
+ * mapped below its size. struct hugepoison_private is to a private mapping what
+ * the page cache is to a shared one: it holds the hugepage, and records which of
+ * its pages the process has discarded. Where an entry is none the next fault
+ * looks there. So the kernel may clear an entry of the hugepage anywhere (to
  * split a block, to fork, to unmap a raw page) and loses nothing.
  *
- * What the process writes goes to the hugepage as long as no other process
- * shares it. PageAnonExclusive of the head page says so for all of the hugepage:
- * under HVO no tail struct page can be written. Fork clears the flag, and both
- * sides copy what they write, 4 KiB at a time. The last holder sets it again.
+ * The process writes to the hugepage in place as long as no other process shares
+ * it. PageAnonExclusive of the head page says so for the whole hugepage: under
+ * HVO no tail struct page can be written. Fork clears the flag; then both
+ * processes copy on write, 4 KiB at a time. The last holder sets the flag again.
  *
- * Until a mapping is narrowed the reference is in its hwpoison entry, which the
- * swap entry's exclusive bit marks; the bit means nothing else there. Such an
- * entry is copied by fork with a reference of its own.
+ * Until a mapping is narrowed its hwpoison entry holds the reference, marked by
+ * the swap entry's exclusive bit, which has no other meaning there. When fork
+ * copies such an entry it takes one more reference.
  */
 #include <linux/memcontrol.h>
 #include <linux/refcount.h>
@@ -26,15 +26,15 @@
 /**
  * struct hugepoison_promotion - a range that waits for a hugepage of the pool
  * @node: in hugepoison_promotions
- * @work: what a task of the process does when the pool has one
- * @own: what the mapping has; with @mm valid as long as @node is in the list
+ * @work: runs in a task of the process when the pool has a hugepage
+ * @priv: of the mapping; valid, like @mm, as long as @node is in the list
  * @mm: the address space
  * @address: where the range begins
  */
 struct hugepoison_promotion {
 	struct list_head node;
 	struct callback_head work;
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 	struct mm_struct *mm;
 	unsigned long address;
 };
@@ -43,20 +43,20 @@ static LIST_HEAD(hugepoison_promotions);
 static DEFINE_SPINLOCK(hugepoison_promotions_lock);
 
 /**
- * struct hugepoison_private - what a narrowed private VMA has in vm_private_data
+ * struct hugepoison_private - a narrowed private VMA's vm_private_data
  * @users: VMAs; two while mremap() moves one, and until fork has made a copy
  * @reserved: vm_private_data of the hugetlb VMA: its part of the reservation
- * @added: flags that the hugetlb VMA did not have. VM_NORESERVE keeps mprotect()
- *	   from committing memory for what is a hugepage still
- * @waiting: in hugepoison_promotions; NULL where nothing waits
- * @tried: a hugepage was there for the range, and it could not take it; until the
- *	   process discards something
+ * @added: flags that narrowing has added. VM_NORESERVE keeps mprotect() from
+ *	   committing memory for pages that are still in a hugepage
+ * @waiting: entry in hugepoison_promotions; NULL when the range is not listed
+ * @tried: promoting failed though the pool had a hugepage; cleared when the process
+ *	   discards something
  * @folio: the poisoned hugepage, with a reference; NULL where the mapping had
- *	   none of its own, and sees its file's
+ *	   only the file's hugepage
  * @lock: taken to set a bit of @begun
- * @begun: page tables that have a part of @discarded, a bit for each
- * @discarded: pages of @folio that the mapping has let go, a bit for each. Zeroing
- *	       all of it would cost more than narrowing a GiB
+ * @begun: a bit for each page table whose part of @discarded is initialized.
+ *	   Zeroing all of @discarded would cost more than narrowing a GiB
+ * @discarded: a bit for each page of @folio that the process has discarded
  */
 struct hugepoison_private {
 	refcount_t users;
@@ -71,9 +71,9 @@ struct hugepoison_private {
 };
 
 /*
- * For a mapping of a hugepage of @pages base pages. @mm's process pays: the one whose
- * mapping it is, whoever narrows for it, and for the child of a fork its parent. The
- * worker, which is there for all, does not reclaim within the limits of one.
+ * For a mapping of a hugepage of @pages base pages. The cgroup of @mm is charged: that
+ * of the mapping's process, also when the worker narrows, and of the parent for a fork.
+ * The worker serves all processes, so it does not reclaim for the limit of one.
  */
 static struct hugepoison_private *
 hugepoison_private_alloc(struct mm_struct *mm, unsigned long pages)
@@ -83,20 +83,20 @@ hugepoison_private_alloc(struct mm_struct *mm, unsigned long pages)
 	gfp_t gfp = current->flags & PF_WQ_WORKER ?
 		    GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN :
 		    GFP_KERNEL_ACCOUNT;
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 
-	own = kvmalloc(struct_size(own, discarded, BITS_TO_LONGS(pages)), gfp);
+	priv = kvmalloc(struct_size(priv, discarded, BITS_TO_LONGS(pages)), gfp);
 	set_active_memcg(before);
 	mem_cgroup_put(memcg);
-	if (!own)
+	if (!priv)
 		return NULL;
-	*own = (struct hugepoison_private){ };
-	refcount_set(&own->users, 1);
-	spin_lock_init(&own->lock);
-	return own;
+	*priv = (struct hugepoison_private){ };
+	refcount_set(&priv->users, 1);
+	spin_lock_init(&priv->lock);
+	return priv;
 }
 
-/* Nothing notifies the handler when the last user leaves: each tells it. */
+/* Nothing notifies the handler of the last put: queue the release worker at each. */
 static void hugepoison_private_put_folio(struct folio *folio)
 {
 	if (!folio)
@@ -105,101 +105,101 @@ static void hugepoison_private_put_folio(struct folio *folio)
 	folio_put(folio);
 }
 
-/* The lock keeps @own, and with it the address space, until the worker is done. */
-static void hugepoison_wait_no_more(struct hugepoison_private *own)
+/* While the worker holds the lock, @priv and the address space cannot go away. */
+static void hugepoison_dequeue_promotion(struct hugepoison_private *priv)
 {
 	struct hugepoison_promotion *promotion;
 
 	spin_lock(&hugepoison_promotions_lock);
-	promotion = own->waiting;
+	promotion = priv->waiting;
 	if (promotion)
 		list_del(&promotion->node);
-	WRITE_ONCE(own->waiting, NULL);
+	WRITE_ONCE(priv->waiting, NULL);
 	spin_unlock(&hugepoison_promotions_lock);
 	kfree(promotion);
 }
 
-static void hugepoison_private_free(struct hugepoison_private *own)
+static void hugepoison_private_free(struct hugepoison_private *priv)
 {
-	hugepoison_wait_no_more(own);
-	hugepoison_private_put_folio(own->folio);
-	kvfree(own);
+	hugepoison_dequeue_promotion(priv);
+	hugepoison_private_put_folio(priv->folio);
+	kvfree(priv);
 }
 
-/* A narrowed private VMA goes away. Its reservation ends as a hugetlb VMA's. */
+/* Close a narrowed private VMA. Its reservation ends like a hugetlb VMA's. */
 static void hugepoison_private_close(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	if (!own || !refcount_dec_and_test(&own->users))
+	if (!priv || !refcount_dec_and_test(&priv->users))
 		return;
-	vma->vm_private_data = own->reserved;
-	hugepoison_private_free(own);
-	/* nobody can find the VMA any more: what closes it asks for the flag */
+	vma->vm_private_data = priv->reserved;
+	hugepoison_private_free(priv);
+	/* no walk can find the VMA now; hugetlb_vm_op_close() needs the flag */
 	vm_flags_init(vma, vma->vm_flags | VM_HUGETLB);
 	hugetlb_vm_op_close(vma);
 }
 
-/* Another VMA for the same: mremap() moves it, or fork is about to copy it. */
+/* The VMA was duplicated: mremap() moves it, or fork is about to copy it. */
 static void hugepoison_private_open(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	if (own)
-		refcount_inc(&own->users);
+	if (priv)
+		refcount_inc(&priv->users);
 }
 
-/* The part of the discard bits for the page table of page @at; NULL for no bit set. */
+/* The discard bits of the page table that maps page @at; NULL if none is set. */
 static unsigned long *
-hugepoison_discarded_part(struct hugepoison_private *own, unsigned long at)
+hugepoison_discarded_part(struct hugepoison_private *priv, unsigned long at)
 {
 	/* pairs with hugepoison_begin_part() */
-	if (!test_bit_acquire(at / PTRS_PER_PTE, own->begun))
+	if (!test_bit_acquire(at / PTRS_PER_PTE, priv->begun))
 		return NULL;
-	return own->discarded + BIT_WORD(round_down(at, PTRS_PER_PTE));
+	return priv->discarded + BIT_WORD(round_down(at, PTRS_PER_PTE));
 }
 
-static void hugepoison_begin_part(struct hugepoison_private *own,
+static void hugepoison_begin_part(struct hugepoison_private *priv,
 				  unsigned long at)
 {
-	spin_lock(&own->lock);
-	if (!hugepoison_discarded_part(own, at)) {
-		bitmap_zero(own->discarded +
+	spin_lock(&priv->lock);
+	if (!hugepoison_discarded_part(priv, at)) {
+		bitmap_zero(priv->discarded +
 			    BIT_WORD(round_down(at, PTRS_PER_PTE)),
 			    PTRS_PER_PTE);
-		/* what the memory was before is not to be seen */
+		/* a reader that sees the bit must not see uninitialized memory */
 		smp_wmb();
-		set_bit(at / PTRS_PER_PTE, own->begun);
+		set_bit(at / PTRS_PER_PTE, priv->begun);
 	}
-	spin_unlock(&own->lock);
+	spin_unlock(&priv->lock);
 }
 
-/* The hugepage that a narrowed private VMA has at an address, NULL for none. */
+/* The hugepage that a narrowed private VMA holds at an address, or NULL. */
 static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 					      unsigned long address)
 {
 	unsigned long at = (address - vma->vm_start) >> PAGE_SHIFT;
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	const unsigned long *discarded;
 
-	if (!own || !own->folio)
+	if (!priv || !priv->folio)
 		return NULL;
-	discarded = hugepoison_discarded_part(own, at);
+	discarded = hugepoison_discarded_part(priv, at);
 	if (discarded && test_bit(at % PTRS_PER_PTE, discarded))
 		return NULL;
-	return own->folio;
+	return priv->folio;
 }
 
 /**
- * hugepoison_discard - a process lets go of part of a narrowed private mapping
+ * hugepoison_discard - note that a process discards part of a narrowed mapping
  * @vma: a narrowed VMA
  * @start: the first byte
- * @end: the first one behind it
+ * @end: the byte after the last
  *
- * Before the entries are taken away. A fault or a fork asks for a page's bit with
- * the page table locked: either it finds the bit, or the zap that follows finds the
- * entry. Waiting for faults by the folio lock would not do: where the file is
- * truncated i_mmap_rwsem is held, which comes behind that (unmap_ref_private()).
+ * To be called before the entries are cleared. A fault or a fork tests a page's bit
+ * with the page table locked: either it finds the bit, or the zap that follows finds
+ * the entry. The folio lock cannot serve instead: truncation holds i_mmap_rwsem,
+ * which is taken inside the folio lock.
  *
  * Context: Process context; mmap_lock or i_mmap_rwsem held, which keeps @vma and
  * its page tables.
@@ -207,43 +207,44 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 			unsigned long end)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	unsigned long address, at;
 	pmd_t *pmd;
 
-	if (vma->vm_flags & VM_MAYSHARE || !own)
+	if (vma->vm_flags & VM_MAYSHARE || !priv)
 		return;
-	WRITE_ONCE(own->tried, false);
-	if (!READ_ONCE(own->folio))
+	WRITE_ONCE(priv->tried, false);
+	if (!READ_ONCE(priv->folio))
 		return;
 	for (address = start; address < end; address += PAGE_SIZE) {
 		at = (address - vma->vm_start) >> PAGE_SHIFT;
-		if (!hugepoison_discarded_part(own, at))
-			hugepoison_begin_part(own, at);
-		set_bit(at, own->discarded);
+		if (!hugepoison_discarded_part(priv, at))
+			hugepoison_begin_part(priv, at);
+		set_bit(at, priv->discarded);
 	}
-	/* pairs with hugepoison_leave_out(): where there is no page table yet */
+	/* pairs with hugepoison_mask_discarded(): where there is no page table yet */
 	smp_mb();
-	/* the zap passes by what maps no block yet, without a lock */
+	/* the zap skips an empty PMD without its lock: wait for a fault that has it */
 	pmd = mm_find_pmd(vma->vm_mm, start);
 	if (pmd)
 		spin_unlock(pmd_lock(vma->vm_mm, pmd));
 }
 
 /*
- * A mapping's discarded pages of one page table are not to be mapped. The answer is
- * final with the page table lock held; without it a fault asks again.
+ * Add a private mapping's discarded pages of one page table to @bad: they must not be
+ * mapped. With the page table lock held the result is final, without it a fault has to
+ * call this again.
  */
-static void hugepoison_leave_out(struct vm_area_struct *vma,
-				 struct folio *folio, unsigned long first,
-				 unsigned long *bad)
+static void hugepoison_mask_discarded(struct vm_area_struct *vma,
+				      struct folio *folio, unsigned long first,
+				      unsigned long *bad)
 {
 	const unsigned long *discarded;
 	int i;
 
 	if (!folio_test_anon(folio))
 		return;
-	/* the page table is there before we look, see hugepoison_discard() */
+	/* the page table exists before the bits are read, see hugepoison_discard() */
 	smp_mb();
 	discarded = hugepoison_discarded_part(vma->vm_private_data, first);
 	for (i = 0; discarded && i < BITS_TO_LONGS(PTRS_PER_PTE); i++)
@@ -251,11 +252,11 @@ static void hugepoison_leave_out(struct vm_area_struct *vma,
 }
 
 /*
- * Whether the process may write to the hugepage in place. A hugepage that was
- * shared is its own again when the references are the handler's (as long as it
- * is poisoned), this mapping's, and those of entries: another holder would have
- * one more, and so would a driver that has pinned it. A mapping of all of it is
- * another holder that has an entry for its one reference.
+ * Whether the process may write to the hugepage in place. A hugepage that was shared
+ * becomes exclusive again when its only references are the handler's (while it is
+ * poisoned), this mapping's, and the entries'. Another holder would have one more, and
+ * so would a driver that has pinned it. A process that maps the hugepage at its size is
+ * another holder too, though its entry accounts for its reference.
  */
 static bool hugepoison_private_is_exclusive(struct folio *folio)
 {
@@ -268,12 +269,12 @@ static bool hugepoison_private_is_exclusive(struct folio *folio)
 	if (folio_entire_mapcount(folio))
 		return false;
 	/*
-	 * The folio lock keeps mappings from being added. Whoever unmaps counts
-	 * that first and drops the reference later: so the references are read
-	 * before the mappings, and what is wrong meanwhile makes a copy.
+	 * The folio lock keeps mappings from being added. Unmapping lowers the
+	 * mapcount first and drops the reference later. So read the references
+	 * before the mappings: a race then costs a copy, never a shared write.
 	 */
 	refs = folio_ref_count(folio);
-	/* orders the two reads, as just said */
+	/* references before mappings, see above */
 	smp_rmb();
 	if (refs - folio_mapcount(folio) != expected)
 		return false;
@@ -281,9 +282,9 @@ static bool hugepoison_private_is_exclusive(struct folio *folio)
 	return true;
 }
 
-/* --- what an entry of a hugetlb VMA keeps ---------------------------------- */
+/* --- the reference in a hugetlb VMA's entry --------------------------------- */
 
-/* The poisoned hugepage that an entry has a reference to, NULL for none. */
+/* The poisoned hugepage that an entry holds a reference to, or NULL. */
 static struct folio *hugepoison_kept_folio(pte_t entry)
 {
 	if (!is_hugetlb_entry_hwpoisoned(entry) || !pte_swp_exclusive(entry))
@@ -292,13 +293,13 @@ static struct folio *hugepoison_kept_folio(pte_t entry)
 }
 
 /**
- * hugepoison_copy_entry - fork copies an entry
+ * hugepoison_copy_entry - prepare the child's entry when fork copies one
  * @entry: the parent's entry, of any kind; on return the child's
  *
- * A hugepage that a device has pinned stays the parent's alone: the device
- * writes to what the parent sees. The child's copy has no mark then, and the
- * child loses all of it. The worker narrows soon after an error; a narrowed
- * mapping copies for the child.
+ * A hugepage that a device has pinned stays the parent's alone, because the device
+ * has to write to the pages that the parent maps. The child's entry then has no
+ * mark, and the child loses the whole hugepage. That ends when the worker narrows,
+ * soon after an error: fork of a narrowed mapping copies pinned pages.
  *
  * Context: Page table lock held.
  * Return: true for a hwpoison entry.
@@ -322,20 +323,20 @@ bool hugepoison_copy_entry(pte_t *entry)
 }
 
 /**
- * hugepoison_clear_entry - an entry that maps nothing is taken away
+ * hugepoison_clear_entry - clear an entry that maps nothing
  * @mm: the address space
  * @address: the address that the entry is for
  * @ptep: the entry, of any kind that is not present
  * @size: of its hugepage, in bytes
- * @ref_page: the one hugepage to be unmapped, NULL for all there are
+ * @ref_page: the only hugepage to unmap, NULL for any
  *
- * Stock's huge_pte_clear(), and a kept hugepage loses a reference. Not inline:
- * an unmapping of present entries is not to pay for it.
+ * Stock's huge_pte_clear() that also drops the reference of a kept hugepage. Not
+ * inline: unmapping present entries must not pay for it.
  *
- * With @ref_page the owner of a private mapping copies on write, the pool is
- * empty, and the children are to lose @ref_page. A hwpoison entry stays: it is no
- * mapping of @ref_page, and the owner counts mappings. Without the entry the
- * child would read zeros in its place, from the raw page as well.
+ * With @ref_page the owner of a private mapping copies on write, the pool is empty,
+ * and the children lose @ref_page. A hwpoison entry stays: it does not map @ref_page,
+ * and the owner counts mappings. Without the entry the child would read zeros in its
+ * place, from the raw page as well.
  *
  * Context: Page table lock held.
  */
@@ -352,8 +353,8 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 }
 
 /*
- * What a private hugetlb VMA loses of a hugepage: its entry tells what it has
- * of its own; without one the file's hugepage is to come.
+ * The fate of a hugepage in a private hugetlb VMA. An entry decides; without an entry
+ * the next fault would get the file's hugepage.
  */
 static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 						    unsigned long address)
@@ -364,7 +365,7 @@ static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 
 	if (folio) {
 		fate = hugepoison_fate(folio);
-		/* with others it cannot be mapped as it was; see fault.c */
+		/* a shared one cannot be mapped as it was, see hugepoison_map_again() */
 		if (fate == HUGEPOISON_HEALTHY && folio_ref_count(folio) > 1)
 			return HUGEPOISON_NARROW;
 		return fate;
@@ -375,7 +376,7 @@ static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 						    HUGEPOISON_HEALTHY;
 }
 
-/* Page frame of the poisoned hugepage that a mapping has, 0 if it has gone. */
+/* Page frame of the poisoned hugepage of a mapping, 0 if it has none any longer. */
 static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 					     unsigned long address)
 {
@@ -389,9 +390,9 @@ static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 	return ALIGN_DOWN(swp_offset_pfn(pte_to_swp_entry(entry)), nr);
 }
 
-/* --- what is lost ----------------------------------------------------------- */
+/* --- pages that a mapping cannot read --------------------------------------- */
 
-/* The entry of a base page; none where there is no page table. */
+/* The entry of a base page; a none entry where there is no page table. */
 static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
 				   unsigned long address)
 {
@@ -410,11 +411,12 @@ static pte_t hugepoison_base_entry(struct vm_area_struct *vma,
 }
 
 /*
- * Whether a page of a hugepage that a mapping holds is lost to it. Another thread
- * may take the entry of a hugetlb VMA away meanwhile, and the reference with it.
+ * Whether a page of a hugepage that a mapping holds is poisoned. Meanwhile another
+ * thread may clear a hugetlb VMA's entry and drop the reference: so the folio is only
+ * peeked at.
  */
-static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
-				    unsigned long address, struct folio *folio)
+static bool hugepoison_held_is_poisoned(struct vm_area_struct *vma,
+					unsigned long address, struct folio *folio)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long at = linear_page_index(vma, address) &
@@ -424,9 +426,9 @@ static bool hugepoison_held_is_lost(struct vm_area_struct *vma,
 	       hugepoison_peek_raw(folio, size, at);
 }
 
-/* Whether one page of a narrowed private VMA is lost. */
-static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
-				       unsigned long address)
+/* Whether one page of a narrowed private VMA is poisoned. */
+static bool hugepoison_narrowed_is_poisoned(struct vm_area_struct *vma,
+					    unsigned long address)
 {
 	pte_t entry = hugepoison_base_entry(vma, address);
 	struct folio *folio = hugepoison_private_folio(vma, address);
@@ -434,39 +436,40 @@ static bool hugepoison_private_is_lost(struct vm_area_struct *vma,
 	if (!pte_none_mostly(entry))
 		return !pte_present(entry) &&
 		       is_hwpoison_entry(pte_to_swp_entry(entry));
-	return folio ? hugepoison_held_is_lost(vma, address, folio) :
-		       hugepoison_file_is_lost(vma, address);
+	return folio ? hugepoison_held_is_poisoned(vma, address, folio) :
+		       hugepoison_file_is_poisoned(vma, address);
 }
 
 /**
- * hugepoison_vma_lost - whether a page of a private mapping is lost
+ * hugepoison_private_is_poisoned - whether a page of a private mapping is poisoned
  * @vma: a private mapping of hugepages, narrowed or about to be
  * @address: of the page
  *
  * Context: mmap_lock held for reading.
  * Return: true for yes.
  */
-bool hugepoison_vma_lost(struct vm_area_struct *vma, unsigned long address)
+bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
+				    unsigned long address)
 {
 	struct folio *folio;
 	pte_t entry;
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma))
-		return hugepoison_private_is_lost(vma, address);
+		return hugepoison_narrowed_is_poisoned(vma, address);
 	entry = hugepoison_entry_at(vma, address);
 	folio = hugepoison_kept_folio(entry);
 	if (folio)
-		return hugepoison_held_is_lost(vma, address, folio);
+		return hugepoison_held_is_poisoned(vma, address, folio);
 	return !huge_pte_none_mostly(entry) ||
-	       hugepoison_file_is_lost(vma, address);
+	       hugepoison_file_is_poisoned(vma, address);
 }
 
 /* --- fork -------------------------------------------------------------------- */
 
 /*
- * Take the entries of poisoned hugepages, the mapping's own or its file's, out
- * of a narrowed private VMA. Pages that the process has copied stay.
+ * Clear the entries of poisoned hugepages, the mapping's and its file's, in a narrowed
+ * private VMA. Pages that the process has copied stay mapped.
  */
 static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 {
@@ -477,8 +480,8 @@ static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 }
 
 /*
- * Whether the file has not been truncated to end before @address. Truncation sets the
- * size, then takes the entries away.
+ * Whether @address is within the file's size. Truncation sets the size first, then
+ * clears the entries.
  */
 static bool hugepoison_is_in_file(struct vm_area_struct *vma,
 				  unsigned long address)
@@ -488,49 +491,45 @@ static bool hugepoison_is_in_file(struct vm_area_struct *vma,
 }
 
 /*
- * Whether an entry for what was in a hugepage is to be made: nothing is there, the
- * file does not end before it, and what was @from the mapping's own hugepage is
- * not discarded. Page table lock held.
+ * Whether to set an entry for a page copied @from a hugepage: the entry is none, the
+ * file is that long, and the process has not discarded the page. Page table lock held.
  */
-static bool hugepoison_may_map_own(struct vm_area_struct *vma,
-				   unsigned long address, pte_t entry,
-				   struct folio *from)
+static bool hugepoison_may_map_anon(struct vm_area_struct *vma,
+				    unsigned long address, pte_t entry,
+				    struct folio *from)
 {
-	/* as in hugepoison_leave_out() */
+	/* pairs as in hugepoison_mask_discarded() */
 	smp_mb();
 	if (from && folio_test_anon(from) &&
 	    !hugepoison_private_folio(vma, address))
 		return false;
-	/* not what a hole has taken out of the file while it was copied */
+	/* a hole may have removed the hugepage from the file during the copy */
 	if (from && !folio_test_anon(from) && !READ_ONCE(from->mapping))
 		return false;
 	return pte_none_mostly(entry) && hugepoison_is_in_file(vma, address);
 }
 
-/* An entry that says: this page of a hugepage was lost. */
-static int hugepoison_set_lost(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *from,
-			       unsigned long pfn)
+/* Set a hwpoison entry for a bad page of a hugepage. */
+static int hugepoison_set_hwpoison_entry(struct vm_area_struct *vma,
+					 unsigned long address, struct folio *from,
+					 unsigned long pfn)
 {
 	spinlock_t *ptl = NULL;
 	pte_t *pte = get_locked_pte(vma->vm_mm, address, &ptl);
 
 	if (!pte)
 		return -ENOMEM;
-	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from))
+	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from))
 		set_pte_at(vma->vm_mm, address, pte,
 			   swp_entry_to_pte(swp_entry(SWP_HWPOISON, pfn)));
 	pte_unmap_unlock(pte, ptl);
 	return 0;
 }
 
-/*
- * Map a new page of the process's own where nothing is, with what was in @from; the
- * table is there.
- */
-static void hugepoison_map_own(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *folio,
-			       struct folio *from)
+/* Map a new anonymous page, a copy @from a hugepage, where the entry is still none. */
+static void hugepoison_map_anon(struct vm_area_struct *vma,
+				unsigned long address, struct folio *folio,
+				struct folio *from)
 {
 	pte_t entry = pte_sw_mkyoung(pte_mkdirty(mk_pte(&folio->page,
 							vma->vm_page_prot)));
@@ -542,7 +541,7 @@ static void hugepoison_map_own(struct vm_area_struct *vma,
 		pte = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
 	if (!pte)
 		return;
-	if (hugepoison_may_map_own(vma, address, ptep_get(pte), from)) {
+	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from)) {
 		if (vma->vm_flags & VM_WRITE)
 			entry = pte_mkwrite(entry, vma);
 		if (pte_marker_uffd_wp(ptep_get(pte)))
@@ -557,7 +556,7 @@ static void hugepoison_map_own(struct vm_area_struct *vma,
 	pte_unmap_unlock(pte, ptl);
 }
 
-/* What is in a page of a hugepage, or zeros. Return: false for a bad page. */
+/* Copy a page of a hugepage, or zero @to. Return: false for a bad page. */
 static bool hugepoison_fill_page(struct vm_area_struct *vma,
 				 unsigned long address, struct page *to,
 				 struct folio *from)
@@ -572,27 +571,27 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 	return !copy_mc_user_highpage(to, folio_page(from, at), address, vma);
 }
 
-/* A page becomes the process's own. Return: -EHWPOISON for a bad one in the hugepage. */
-static int hugepoison_give_page(struct vm_area_struct *vma,
-				unsigned long address, struct folio *page,
-				struct folio *from)
+/* Fill an anonymous page and map it. Return: -EHWPOISON for a bad source page. */
+static int hugepoison_fill_anon_page(struct vm_area_struct *vma,
+				     unsigned long address, struct folio *page,
+				     struct folio *from)
 {
 	if (!hugepoison_fill_page(vma, address, &page->page, from))
 		return -EHWPOISON;
 	__folio_mark_uptodate(page);
-	hugepoison_map_own(vma, address & PAGE_MASK, page, from);
+	hugepoison_map_anon(vma, address & PAGE_MASK, page, from);
 	return 0;
 }
 
 /*
- * A base page of the process's own, filled from a hugepage or with zeros, charged
- * to @payer's process.
+ * Allocate an anonymous page, charge it to the cgroup of @charge_mm, fill it @from a
+ * hugepage or with zeros, and map it.
  *
- * Return: 0 when something is mapped there, -ENOMEM, -EHWPOISON.
+ * Return: 0 when a page is mapped there, -ENOMEM, -EHWPOISON.
  */
-static int hugepoison_own_page(struct vm_area_struct *vma,
-			       unsigned long address, struct folio *from,
-			       struct mm_struct *payer)
+static int hugepoison_add_anon_page(struct vm_area_struct *vma,
+				    unsigned long address, struct folio *from,
+				    struct mm_struct *charge_mm)
 {
 	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
 					     address, false);
@@ -600,15 +599,15 @@ static int hugepoison_own_page(struct vm_area_struct *vma,
 
 	if (!page)
 		return ret;
-	if (!mem_cgroup_charge(page, payer, GFP_KERNEL))
-		ret = hugepoison_give_page(vma, address, page, from);
+	if (!mem_cgroup_charge(page, charge_mm, GFP_KERNEL))
+		ret = hugepoison_fill_anon_page(vma, address, page, from);
 	folio_put(page);
 	return ret;
 }
 
 /*
- * One page for the child of a process whose hugepage a device has pinned. @parent
- * pays: the child is in no cgroup yet.
+ * Copy one page of a pinned hugepage for the child. @parent is charged: the child is
+ * in no cgroup yet.
  */
 static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 				     unsigned long address, struct folio *from,
@@ -624,22 +623,23 @@ static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 		return -ENOMEM;
 	pte_unmap_unlock(pte, ptl);
 	if (!hugepoison_page_is_raw(from, at))
-		ret = hugepoison_own_page(vma, address, from, parent);
+		ret = hugepoison_add_anon_page(vma, address, from, parent);
 	if (ret == -EHWPOISON)
-		ret = hugepoison_set_lost(vma, address, from,
-					  page_to_pfn(folio_page(from, at)));
+		ret = hugepoison_set_hwpoison_entry(vma, address, from,
+						    folio_pfn(from) + at);
 	return ret;
 }
 
 /*
- * The child gets copies of all that the parent has of the hugepage. Who truncates
- * the file finds the child's VMA already, by i_mmap_rwsem.
+ * Copy all pages that the parent has of a pinned hugepage for the child. Truncation
+ * already finds the child's VMA in the file's tree, so child->folio changes under
+ * i_mmap_rwsem.
  */
 static int hugepoison_copy_pinned(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
 	struct address_space *mapping = child->vm_file->f_mapping;
-	struct hugepoison_private *own = child->vm_private_data;
+	struct hugepoison_private *priv = child->vm_private_data;
 	struct folio *folio;
 	unsigned long address;
 	int ret = 0;
@@ -655,72 +655,73 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 			ret = -EINTR;
 		cond_resched();
 	}
-	folio = own->folio;
+	folio = priv->folio;
 	i_mmap_lock_write(mapping);
-	WRITE_ONCE(own->folio, NULL);
+	WRITE_ONCE(priv->folio, NULL);
 	i_mmap_unlock_write(mapping);
 	hugepoison_private_put_folio(folio);
 	return ret;
 }
 
 /*
- * The child has the hugepage as its parent has it, and from now on each lets go
- * of its pages by itself. Both write to copies.
+ * Give the child the parent's hugepage and discard bits. From here on each discards
+ * pages for itself, and both copy on write.
  */
 static int hugepoison_fork_private(struct vm_area_struct *child,
 				   struct vm_area_struct *parent)
 {
-	struct hugepoison_private *own = parent->vm_private_data, *copy;
+	struct hugepoison_private *priv = parent->vm_private_data, *copy;
 	struct address_space *mapping = parent->vm_file->f_mapping;
 	unsigned long table, at;
 
-	if (!own)
+	if (!priv)
 		return 0;
-	/* the VMA was duplicated with what is its parent's, who may free it soon */
+	/* the duplicate points to the parent's struct, which the parent may free */
 	i_mmap_lock_write(mapping);
 	child->vm_private_data = NULL;
 	i_mmap_unlock_write(mapping);
-	refcount_dec(&own->users);
+	refcount_dec(&priv->users);
 
 	copy = hugepoison_private_alloc(parent->vm_mm, vma_pages(parent));
 	if (!copy)
 		return -ENOMEM;
-	copy->added = own->added;
-	copy->folio = own->folio;
+	copy->added = priv->added;
+	copy->folio = priv->folio;
 	if (copy->folio)
 		folio_get(copy->folio);
-	/* a hole punched into the file meanwhile is in both */
+	/* so that a hole punched meanwhile is in both or follows */
 	i_mmap_lock_write(mapping);
-	for_each_set_bit(table, own->begun, PTRS_PER_PMD) {
+	for_each_set_bit(table, priv->begun, PTRS_PER_PMD) {
 		at = BIT_WORD(table * PTRS_PER_PTE);
-		bitmap_copy(copy->discarded + at, own->discarded + at,
+		bitmap_copy(copy->discarded + at, priv->discarded + at,
 			    PTRS_PER_PTE);
 	}
-	bitmap_copy(copy->begun, own->begun, PTRS_PER_PMD);
+	bitmap_copy(copy->begun, priv->begun, PTRS_PER_PMD);
 	/* pairs with hugepoison_vma_keeps(), which goes by the anon_vma */
 	smp_store_release(&child->vm_private_data, (void *)copy);
 	i_mmap_unlock_write(mapping);
-	if (!own->folio)
+	if (!priv->folio)
 		return 0;
-	if (PageAnonExclusive(&own->folio->page)) {
-		if (folio_maybe_dma_pinned(own->folio))
+	if (PageAnonExclusive(&priv->folio->page)) {
+		if (folio_maybe_dma_pinned(priv->folio))
 			return hugepoison_copy_pinned(child, parent);
-		ClearPageAnonExclusive(&own->folio->page);
+		ClearPageAnonExclusive(&priv->folio->page);
 	}
 	return 0;
 }
 
 /**
- * hugepoison_fork_narrowed - fork copies a narrowed VMA
- * @child: the child's, a duplicate of @parent
- * @parent: the parent's
+ * hugepoison_fork_narrowed - copy a narrowed VMA for fork
+ * @child: the child's VMA, a duplicate of @parent
+ * @parent: the parent's VMA
  *
- * The reverse map does not count copies of a hugepage's entries: the faults of
- * both fill them. With the entries gone no new pin can come meanwhile.
+ * Entries of a hugepage are not copied, as the reverse map would not count them:
+ * faults of parent and child set them again. With the parent's entries cleared no
+ * new pin can come meanwhile.
  *
  * Context: mmap_lock of both held for writing, may sleep.
- * Return: 0 when the entries that are left have to be copied: pages of the
- * process's own; 1 when there is nothing to copy, -ENOMEM or -EINTR.
+ * Return: 0 when stock has to copy the entries that are left, of anonymous pages;
+ * 1 when there is nothing to copy; -ENOMEM or -EINTR.
  */
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
 			     struct vm_area_struct *parent)

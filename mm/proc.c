@@ -2,13 +2,13 @@
 /*
  * Memory errors in hugepages: /proc/hugepoison/.
  *
- * Included by hugepoison/memory-failure.c. What is bad, line by line:
- *  - bad_pages: all of it, by page frame. For CAP_SYS_ADMIN.
- *  - own: what the reader has lost, by address. Anybody's.
+ * Included by hugepoison/memory-failure.c. Bad pages, one a line:
+ *  - bad_pages: all, by page frame. For CAP_SYS_ADMIN.
+ *  - own: those of the reader's address space, by address. For anybody.
  *
- * bad_pages goes by the records, under mf_mutex. own takes neither that nor a
- * folio lock, so that nobody can keep the error handler waiting by reading: it
- * goes by what a page fault would find.
+ * bad_pages reads the records under mf_mutex. own takes neither mf_mutex nor a folio
+ * lock, so that reading it cannot delay the error handler: it shows what a page fault
+ * would find.
  */
 #ifdef CONFIG_PROC_FS
 #include <linux/dcache.h>
@@ -17,12 +17,12 @@
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 
-/* What would make two words of a name, or two lines. */
+/* Characters that would split a name into words or lines. */
 #define HUGEPOISON_ESCAPED	" \t\n\\"
 
 /*
- * The first bad page of a hugepage from subpage @from on, as hugepoison_raw_pages()
- * sees them; their number of pages where there is none.
+ * The first bad subpage of a hugepage from @from on, as hugepoison_raw_pages() finds
+ * them; the hugepage's number of pages if there is none.
  */
 static unsigned long hugepoison_next_raw_locked(struct folio *folio,
 						unsigned long from)
@@ -56,7 +56,7 @@ static unsigned long hugepoison_next_raw(struct folio *folio,
 
 /* --- bad_pages ------------------------------------------------------------ */
 
-/* What became of a hugepage, or of a page of it, in a word. */
+/* The state of a bad page, in a word. */
 static const char *hugepoison_state(struct hugepoison_record *record,
 				    unsigned long pfn)
 {
@@ -70,7 +70,7 @@ static const char *hugepoison_state(struct hugepoison_record *record,
 								  "failed";
 }
 
-/* A name of the file, one that is not unlinked if there is any. */
+/* A dentry of the file, if possible one that is not unlinked, or NULL. */
 static struct dentry *hugepoison_alias(struct inode *inode)
 {
 	struct dentry *dentry, *alias = NULL;
@@ -85,13 +85,13 @@ static struct dentry *hugepoison_alias(struct inode *inode)
 }
 
 /*
- * Device, inode number and path, from the root of the file system; what has no
- * path (memfd, SysV) by its name.
+ * Show device, inode number and path from the file system's root; for a file without a
+ * path (memfd, SysV) its name.
  *
- * The folio lock keeps the inode, as evicting it takes each folio out of the
- * page cache under that lock. i_lock keeps the name: a dentry leaves its inode
- * under it before it is freed. A reference to the dentry would do harm: it
- * might be the last one, and would be in the way of umount.
+ * The folio lock keeps the inode, as evicting it removes each folio from the page cache
+ * under that lock. i_lock keeps the dentry, which leaves its inode under i_lock before
+ * it is freed. A reference to the dentry would do harm: it might be the last one, and
+ * would block umount.
  */
 static void hugepoison_show_file(struct seq_file *m, struct inode *inode)
 {
@@ -110,7 +110,7 @@ static void hugepoison_show_file(struct seq_file *m, struct inode *inode)
 	spin_unlock(&inode->i_lock);
 }
 
-/* Who has the hugepage? One reference is the handler's, or ours. */
+/* Show the hugepage's owner. One reference is the handler's, or this reader's. */
 static void hugepoison_show_owner(struct seq_file *m, struct folio *folio)
 {
 	struct address_space *mapping = folio_mapping(folio);
@@ -124,7 +124,7 @@ static void hugepoison_show_owner(struct seq_file *m, struct folio *folio)
 		seq_putc(m, '-');
 }
 
-/* One bad page; @folio is the hugepage, locked, NULL where nobody has it. */
+/* Show one bad page; @folio is its hugepage, locked, or NULL if it has no owner. */
 static void hugepoison_show_page(struct seq_file *m,
 				 struct hugepoison_record *record,
 				 unsigned long pfn, struct folio *folio)
@@ -138,7 +138,7 @@ static void hugepoison_show_page(struct seq_file *m,
 	seq_putc(m, '\n');
 }
 
-/* The raw pages of a hugepage, or one line for all of it if they are not known. */
+/* Show the raw pages of a hugepage, or the hugepage if its list is unreliable. */
 static void hugepoison_show_raw_pages(struct seq_file *m,
 				      struct hugepoison_record *record,
 				      struct folio *folio)
@@ -155,11 +155,10 @@ static void hugepoison_show_raw_pages(struct seq_file *m,
 }
 
 /*
- * What a record is of. A hugepage that the handler has a reference to stays
- * one while mf_mutex is held. Another one needs a reference first, which one
- * that is free does not give: until the worker has isolated it, that is one
- * line, and so is one that stays locked. Of memory that was taken offline only
- * the record is left.
+ * Show the pages of a record. With the handler's reference the folio stays a hugepage
+ * while mf_mutex is held; else this takes a reference. Without one (the hugepage is free,
+ * and the worker has yet to isolate it) and with a folio that stays locked, one line
+ * shows the whole hugepage. Of offline memory only the record is left.
  */
 static void hugepoison_show_record(struct seq_file *m,
 				   struct hugepoison_record *record)
@@ -176,7 +175,7 @@ static void hugepoison_show_record(struct seq_file *m,
 		hugepoison_show_page(m, record, record->pfn, NULL);
 		return;
 	}
-	/* without a reference it may have become another one just before */
+	/* before the reference was taken the folio may have been freed and reused */
 	if (hugepoison_stale(record)) {
 		/* nothing to show */
 	} else if (hugepoison_lock_poisoned(record, folio)) {
@@ -200,13 +199,13 @@ static void *hugepoison_bad_at(loff_t pos)
 }
 
 /*
- * mf_mutex is held for as much as is read at a time, not for all of the list.
- * What was just taken apart gets its records here, to be in the list.
+ * mf_mutex is held for one buffer's worth of the list, not for all. Raw pages of
+ * hugepages just dissolved get their records first, to be in the list.
  */
 static void *hugepoison_bad_start(struct seq_file *m, loff_t *pos)
 {
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	return hugepoison_bad_at(*pos);
 }
 
@@ -241,7 +240,7 @@ static const struct seq_operations hugepoison_bad_ops = {
 	.show = hugepoison_bad_show,
 };
 
-/* Page frames, and files of other containers: root's uid alone is not enough. */
+/* The list shows page frames and files of all containers: root's uid is not enough. */
 static int hugepoison_bad_open(struct inode *inode, struct file *file)
 {
 	if (!capable(CAP_SYS_ADMIN))
@@ -259,95 +258,95 @@ static const struct proc_ops hugepoison_bad_proc_ops = {
 /* --- own ------------------------------------------------------------------ */
 
 /**
- * struct hugepoison_own - a walk through the mappings of who opened the file
- * @mm: its address space, which may be gone by now
- * @locked: @mm is there and its mmap_lock held for reading
- * @vma: where a loss was found
+ * struct hugepoison_own_walk - a walk of the mappings of the process that opened the file
+ * @mm: its address space, which may have no users by now
+ * @locked: @mm has users and its mmap_lock is held for reading
+ * @vma: the VMA with a bad page
  * @address: of the hugepage in it
  * @size: of the hugepage, in bytes
- * @loss: the raw pages (HUGEPOISON_NARROW) or all of it (HUGEPOISON_WIDE)
+ * @fate: the raw pages are bad (HUGEPOISON_NARROW), or all (HUGEPOISON_WIDE)
  */
-struct hugepoison_own {
+struct hugepoison_own_walk {
 	struct mm_struct *mm;
 	bool locked;
 	struct vm_area_struct *vma;
 	unsigned long address;
 	unsigned long size;
-	enum hugepoison_fate loss;
+	enum hugepoison_fate fate;
 };
 
-/* The first hugepage with a loss in one mapping, from an address on. */
-static bool hugepoison_own_find_in(struct hugepoison_own *own,
+/* Find the first hugepage with a bad page in one mapping, from an address on. */
+static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 				   struct vm_area_struct *vma,
 				   unsigned long address)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 
-	own->vma = vma;
-	own->size = size;
-	/* the mappings may have changed since @address was the end of a hugepage */
+	walk->vma = vma;
+	walk->size = size;
+	/* @address was the end of a hugepage; the mappings may have changed since */
 	address = ALIGN_DOWN(max(address, vma->vm_start), size);
 	for (; address < vma->vm_end; address += size) {
-		own->address = address;
-		own->loss = hugepoison_vma_loss(vma, address);
-		if (own->loss == HUGEPOISON_NARROW ||
-		    own->loss == HUGEPOISON_WIDE)
+		walk->address = address;
+		walk->fate = hugepoison_mapping_fate(vma, address);
+		if (walk->fate == HUGEPOISON_NARROW ||
+		    walk->fate == HUGEPOISON_WIDE)
 			return true;
 		cond_resched();
 	}
 	return false;
 }
 
-/* The first loss from an address on; the position is one more than where. */
-static void *hugepoison_own_find(struct hugepoison_own *own,
+/* Find the next hugepage with a bad page; *@pos is its address + 1. */
+static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 				 unsigned long address, loff_t *pos)
 {
-	VMA_ITERATOR(vmi, own->mm, address);
+	VMA_ITERATOR(vmi, walk->mm, address);
 	struct vm_area_struct *vma;
 
-	mmap_assert_locked(own->mm);
+	mmap_assert_locked(walk->mm);
 	*pos = address + 1;
 	for_each_vma(vmi, vma) {
 		if (!hugepoison_vma_is_hugetlb(vma) ||
-		    !hugepoison_own_find_in(own, vma, address))
+		    !hugepoison_own_find_in(walk, vma, address))
 			continue;
-		*pos = own->address + 1;
-		return own;
+		*pos = walk->address + 1;
+		return walk;
 	}
 	return NULL;
 }
 
 static void *hugepoison_own_start(struct seq_file *m, loff_t *pos)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	if (!mmget_not_zero(own->mm))
+	if (!mmget_not_zero(walk->mm))
 		return NULL;
-	if (mmap_read_lock_killable(own->mm)) {
-		mmput(own->mm);
+	if (mmap_read_lock_killable(walk->mm)) {
+		mmput(walk->mm);
 		return ERR_PTR(-EINTR);
 	}
-	own->locked = true;
-	return *pos ? hugepoison_own_find(own, *pos - 1, pos) : SEQ_START_TOKEN;
+	walk->locked = true;
+	return *pos ? hugepoison_own_find(walk, *pos - 1, pos) : SEQ_START_TOKEN;
 }
 
 static void *hugepoison_own_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	return hugepoison_own_find(own, *pos ? own->address + own->size : 0,
+	return hugepoison_own_find(walk, *pos ? walk->address + walk->size : 0,
 				   pos);
 }
 
 static void hugepoison_own_stop(struct seq_file *m, void *v)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	if (!own->locked)
+	if (!walk->locked)
 		return;
-	own->locked = false;
-	mmap_read_unlock(own->mm);
-	mmput(own->mm);
+	walk->locked = false;
+	mmap_read_unlock(walk->mm);
+	mmput(walk->mm);
 }
 
 static void hugepoison_own_line(struct seq_file *m, unsigned long address,
@@ -357,14 +356,14 @@ static void hugepoison_own_line(struct seq_file *m, unsigned long address,
 		   size >> 10, state);
 }
 
-/* The lost pages of a private mapping's hugepage. */
+/* Show the bad pages of a private mapping's hugepage. */
 static void hugepoison_own_private_pages(struct seq_file *m,
-					 struct hugepoison_own *own)
+					 struct hugepoison_own_walk *walk)
 {
 	unsigned long at;
 
-	for (at = own->address; at < own->address + own->size; at += PAGE_SIZE) {
-		if (hugepoison_vma_lost(own->vma, at))
+	for (at = walk->address; at < walk->address + walk->size; at += PAGE_SIZE) {
+		if (hugepoison_private_is_poisoned(walk->vma, at))
 			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
 		if (IS_ALIGNED(at, PMD_SIZE))
 			cond_resched();
@@ -372,23 +371,23 @@ static void hugepoison_own_private_pages(struct seq_file *m,
 }
 
 /*
- * The first raw page of a narrowed hugepage from subpage @from on; their number
- * where there is none, or the file has no such hugepage any more. With the list's
- * lock held what is a hugepage of the file stays one.
+ * The first raw subpage of a narrowed hugepage from @from on; its number of pages if
+ * there is none, or the file no longer has the hugepage. hugetlb_lock keeps it a
+ * hugepage.
  */
-static unsigned long hugepoison_own_next_raw(struct hugepoison_own *own,
+static unsigned long hugepoison_own_next_raw(struct hugepoison_own_walk *walk,
 					     unsigned long from)
 {
-	struct address_space *mapping = own->vma->vm_file->f_mapping;
-	unsigned long next = own->size >> PAGE_SHIFT;
+	struct address_space *mapping = walk->vma->vm_file->f_mapping;
+	unsigned long next = walk->size >> PAGE_SHIFT;
 	struct folio *folio;
 
 	rcu_read_lock();
 	folio = hugepoison_peek_at(mapping,
-				   linear_page_index(own->vma, own->address));
+				   linear_page_index(walk->vma, walk->address));
 	if (folio) {
 		spin_lock_irq(&hugetlb_lock);
-		if (folio_test_hugetlb(folio) && folio_size(folio) == own->size)
+		if (folio_test_hugetlb(folio) && folio_size(folio) == walk->size)
 			next = hugepoison_next_raw_locked(folio, from);
 		spin_unlock_irq(&hugetlb_lock);
 	}
@@ -397,34 +396,34 @@ static unsigned long hugepoison_own_next_raw(struct hugepoison_own *own,
 }
 
 /*
- * The raw pages of a narrowed hugepage. The folio lock is not taken: a thousand
- * readers in line for it would keep the error handler waiting at the end.
+ * Show the raw pages of a narrowed hugepage. The folio lock is not taken: the error
+ * handler would queue for it behind a thousand readers.
  */
 static void hugepoison_own_raw_pages(struct seq_file *m,
-				     struct hugepoison_own *own)
+				     struct hugepoison_own_walk *walk)
 {
 	unsigned long i;
 
-	if (!(own->vma->vm_flags & VM_MAYSHARE)) {
-		hugepoison_own_private_pages(m, own);
+	if (!(walk->vma->vm_flags & VM_MAYSHARE)) {
+		hugepoison_own_private_pages(m, walk);
 		return;
 	}
-	for (i = hugepoison_own_next_raw(own, 0); i < own->size >> PAGE_SHIFT;
-	     i = hugepoison_own_next_raw(own, i + 1))
-		hugepoison_own_line(m, own->address + (i << PAGE_SHIFT),
+	for (i = hugepoison_own_next_raw(walk, 0); i < walk->size >> PAGE_SHIFT;
+	     i = hugepoison_own_next_raw(walk, i + 1))
+		hugepoison_own_line(m, walk->address + (i << PAGE_SHIFT),
 				    PAGE_SIZE, "narrowed");
 }
 
 static int hugepoison_own_show(struct seq_file *m, void *v)
 {
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
 	if (v == SEQ_START_TOKEN)
 		seq_puts(m, "address kB state\n");
-	else if (own->loss == HUGEPOISON_NARROW)
-		hugepoison_own_raw_pages(m, own);
+	else if (walk->fate == HUGEPOISON_NARROW)
+		hugepoison_own_raw_pages(m, walk);
 	else
-		hugepoison_own_line(m, own->address, own->size, "contained");
+		hugepoison_own_line(m, walk->address, walk->size, "contained");
 	return 0;
 }
 
@@ -436,29 +435,29 @@ static const struct seq_operations hugepoison_own_ops = {
 };
 
 /*
- * Who opens it reads of itself, and whoever it passes the file on to reads of
- * it: as with /proc/self/maps.
+ * The file shows the process that has opened it, also to a process that the file is
+ * passed on to: as with /proc/self/maps.
  */
 static int hugepoison_own_open(struct inode *inode, struct file *file)
 {
-	struct hugepoison_own *own;
+	struct hugepoison_own_walk *walk;
 
 	if (!current->mm)
 		return -ESRCH;
-	own = __seq_open_private(file, &hugepoison_own_ops, sizeof(*own));
-	if (!own)
+	walk = __seq_open_private(file, &hugepoison_own_ops, sizeof(*walk));
+	if (!walk)
 		return -ENOMEM;
-	own->mm = current->mm;
-	mmgrab(own->mm);
+	walk->mm = current->mm;
+	mmgrab(walk->mm);
 	return 0;
 }
 
 static int hugepoison_own_release(struct inode *inode, struct file *file)
 {
 	struct seq_file *m = file->private_data;
-	struct hugepoison_own *own = m->private;
+	struct hugepoison_own_walk *walk = m->private;
 
-	mmdrop(own->mm);
+	mmdrop(walk->mm);
 	return seq_release_private(inode, file);
 }
 

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: faults of private mappings, and the way back.
+ * Memory errors in hugepages: faults of private mappings, and promoting them.
  *
- * Included by hugepoison/hugetlb.c. A fault maps what the mapping has of its
- * hugepage. Where the process has discarded a page it gets one of its own, as in
- * a private mapping of any file: this is how a private raw page heals. When
- * nothing is lost any more and the pool has a hugepage to spare, that fault
- * makes all of a 2 MiB range a hugepage again. Without one the range waits for
- * it in a list. A 1 GiB range goes on with its 2 MiB blocks: copying it would
- * hold mmap_lock for too long.
+ * Included by hugepoison/hugetlb.c. A fault maps the pages that the mapping has of
+ * its hugepage. Where the process has discarded a page the fault allocates an
+ * anonymous page, as in a private mapping of any file: so a private raw page heals.
+ * When no page is poisoned and the pool has a hugepage to spare, that fault makes a
+ * 2 MiB range a hugepage again. If the pool has none the range waits in a list. A
+ * 1 GiB range stays mapped by 2 MiB blocks: copying it would hold mmap_lock too long.
  */
 #include <linux/oom.h>
 
 /* --- promote ---------------------------------------------------------------- */
 
 /*
- * Whether a page can go over into a hugepage, and its entry with it. Entries of
- * the poisoned hugepage are dropped first.
+ * Whether a page can be copied to a hugepage and its entry dropped. Entries of the
+ * poisoned hugepage are cleared before.
  */
 static bool hugepoison_is_plain(struct vm_area_struct *vma,
 				unsigned long address, pte_t entry)
@@ -34,7 +33,7 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	       !PageHWPoison(page);
 }
 
-/* Whether that is so of all that the page table maps. */
+/* Whether all pages of the page table are plain. */
 static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 {
 	unsigned long address = vma->vm_start;
@@ -55,37 +54,38 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 	return pte == end;
 }
 
-/* Whether the mapping has lost something of its hugepage: no more than raw pages. */
-static bool hugepoison_raw_is_lost(struct vm_area_struct *vma)
+/* Whether a page of the mapping's hugepage is poisoned: raw pages only can be. */
+static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	DECLARE_BITMAP(bad, PTRS_PER_PTE);
 	unsigned int i;
 
-	if (!own->folio)
+	if (!priv->folio)
 		return false;
-	if (hugepoison_fate(own->folio) == HUGEPOISON_WIDE)
+	if (hugepoison_fate(priv->folio) == HUGEPOISON_WIDE)
 		return true;
-	hugepoison_raw_pages(own->folio, 0, bad, PTRS_PER_PTE);
+	hugepoison_raw_pages(priv->folio, 0, bad, PTRS_PER_PTE);
 	for_each_set_bit(i, bad, PTRS_PER_PTE)
-		if (hugepoison_vma_lost(vma, vma->vm_start + i * PAGE_SIZE))
+		if (hugepoison_private_is_poisoned(vma, vma->vm_start +
+						   i * PAGE_SIZE))
 			return true;
 	return false;
 }
 
 /*
- * Return: false when something in the range of 2 MiB is lost, is no plain page, or the
- * file has something there, which the mapping sees where it has discarded. A
- * copy that was lost is no plain page. mmap_lock is held for reading at least; it
- * keeps the page table.
+ * Whether a range of 2 MiB can become a hugepage: no page is poisoned, all pages are
+ * plain, and the file has no hugepage there, which the mapping would see where it has
+ * discarded. A poisoned copy is not plain. mmap_lock, held at least for reading, keeps
+ * the page table.
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
 	return !hugepoison_file_pfn(vma, vma->vm_start) &&
-	       !hugepoison_raw_is_lost(vma) && hugepoison_table_is_plain(vma);
+	       !hugepoison_range_is_poisoned(vma) && hugepoison_table_is_plain(vma);
 }
 
-/* Whether a page has no users but those who map it, and the swap cache. */
+/* Whether only mappings and the swap cache have references to a page. */
 static bool hugepoison_is_only_mapped(struct folio *folio)
 {
 	return folio_ref_count(folio) ==
@@ -93,22 +93,22 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 }
 
 /*
- * Whether nobody else has the hugepage that the range is copied from: besides the
- * mapping's reference and, while it is poisoned, the handler's. A shared hugepage is
- * read-only.
+ * Whether the hugepage that the range is copied from has no references but the
+ * mapping's and, while it is poisoned, the handler's: else a device may be writing to
+ * it. A shared hugepage is read-only.
  */
-static bool hugepoison_held_is_at_rest(struct vm_area_struct *vma)
+static bool hugepoison_held_is_unused(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	return !own->folio || !PageAnonExclusive(&own->folio->page) ||
-	       folio_ref_count(own->folio) <=
-	       1 + folio_test_hwpoison(own->folio);
+	return !priv->folio || !PageAnonExclusive(&priv->folio->page) ||
+	       folio_ref_count(priv->folio) <=
+	       1 + folio_test_hwpoison(priv->folio);
 }
 
 /*
- * Copy a page, or what the mapping has discarded: zeros. Return: false where a
- * device, say, may be writing to it, or for a bad page.
+ * Copy a page to the fresh hugepage, or zeros for a discarded one. Return: false for a
+ * bad page, or one with other users: a device may be writing to it.
  */
 static bool hugepoison_copy_page(struct vm_area_struct *vma,
 				 unsigned long address, struct folio *fresh)
@@ -130,7 +130,7 @@ static bool hugepoison_copy_range(struct vm_area_struct *vma,
 {
 	unsigned long address;
 
-	if (!hugepoison_held_is_at_rest(vma))
+	if (!hugepoison_held_is_unused(vma))
 		return false;
 	for (address = vma->vm_start; address < vma->vm_end;
 	     address += PAGE_SIZE) {
@@ -142,8 +142,8 @@ static bool hugepoison_copy_range(struct vm_area_struct *vma,
 }
 
 /*
- * With no access allowed nobody comes to the pages: not by a fault, as the VMA is
- * locked, nor without one, as get_user_pages_fast() and its users then fault.
+ * Change the protection of the range. With VM_NONE nobody can access the pages during
+ * the copy: a fault blocks on the VMA lock, and get_user_pages_fast() has to fault.
  */
 static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 {
@@ -151,32 +151,32 @@ static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
 
 	vma->vm_page_prot = prot;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
-	/* with the old access back, the first write makes a page writable again */
+	/* after the old protection is back, write faults make pages writable again */
 	change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
 	tlb_finish_mmu(&tlb);
 }
 
-/* From a narrowed private VMA back to a hugetlb VMA. */
+/* Make a narrowed private VMA a hugetlb VMA again. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
-	vm_flags_t added = own->added;
+	struct hugepoison_private *priv = vma->vm_private_data;
+	vm_flags_t added = priv->added;
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
 		       vma->vm_end);
 	tlb_finish_mmu(&tlb);
-	vma->vm_private_data = own->reserved;
+	vma->vm_private_data = priv->reserved;
 	vm_flags_mod(vma, VM_HUGETLB, added);
 	vma_set_page_prot(vma);
-	hugepoison_private_free(own);
-	hugepage_put_small_rmap();
+	hugepoison_private_free(priv);
+	hugepoison_put_small_rmap();
 }
 
 /*
- * The cgroup is charged for what the mapping has reserved already: the poisoned
- * hugepage was a part of that, the fresh one is now.
+ * Uncharge the reservation of the fresh hugepage: the cgroup is charged for the
+ * mapping's reservation already, and the fresh one takes the poisoned one's part.
  */
 static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 					 struct folio *fresh)
@@ -191,7 +191,7 @@ static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 	spin_unlock_irq(&hugetlb_lock);
 }
 
-/* The fresh hugepage takes the place of the base pages. */
+/* Map the fresh hugepage in place of the base pages. */
 static void hugepoison_map_fresh(struct vm_area_struct *vma,
 				 struct folio *fresh, pte_t *ptep)
 {
@@ -212,13 +212,13 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
 }
 
 /*
- * Copy the range's pages to the fresh hugepage, and map it in their place. The
- * anon_vma's lock keeps the reverse map's walks out of a page table that is about
- * to go. i_mmap_rwsem is held until it is mapped: a hole or a truncation comes before
- * the copy, or finds the mapping.
+ * Copy the range's pages to the fresh hugepage, and map it in their place. The anon_vma
+ * lock keeps reverse map walks out of the page table, which is freed. i_mmap_rwsem is
+ * held until the hugepage is mapped: a hole or truncation comes before the copy, or
+ * finds the mapping.
  */
-static bool hugepoison_become_huge(struct vm_area_struct *vma,
-				   struct folio *fresh, pte_t *ptep)
+static bool hugepoison_collapse_range(struct vm_area_struct *vma,
+				      struct folio *fresh, pte_t *ptep)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	pgprot_t prot = vma->vm_page_prot;
@@ -246,36 +246,37 @@ static bool hugepoison_become_huge(struct vm_area_struct *vma,
 }
 
 /*
- * The hugetlb VMA that a narrowed one was: it takes a hugepage from what it has
- * reserved, or where the poisoned one was that, from the pool.
+ * Make a pseudo VMA: the hugetlb VMA that the narrowed one was. alloc_hugetlb_folio()
+ * takes a hugepage from its reservation, or from the pool where the poisoned hugepage
+ * has used that up.
  */
-static void hugepoison_init_taker(struct vm_area_struct *taker,
-				  struct vm_area_struct *vma)
+static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
+				       struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 
-	vma_init(taker, vma->vm_mm);
-	vm_flags_init(taker, VM_HUGETLB);
-	taker->vm_private_data = own->reserved;
-	taker->vm_file = vma->vm_file;
-	taker->vm_start = vma->vm_start;
-	taker->vm_end = vma->vm_end;
-	taker->vm_pgoff = vma->vm_pgoff;
+	vma_init(pseudo_vma, vma->vm_mm);
+	vm_flags_init(pseudo_vma, VM_HUGETLB);
+	pseudo_vma->vm_private_data = priv->reserved;
+	pseudo_vma->vm_file = vma->vm_file;
+	pseudo_vma->vm_start = vma->vm_start;
+	pseudo_vma->vm_end = vma->vm_end;
+	pseudo_vma->vm_pgoff = vma->vm_pgoff;
 #ifdef CONFIG_NUMA
-	taker->vm_policy = vma->vm_policy;
+	pseudo_vma->vm_policy = vma->vm_policy;
 #endif
 }
 
 /*
- * Make a narrowed private range of 2 MiB a hugepage again. Return: false where it, or
- * the pool, is not as it has to be.
+ * Make a narrowed private range of 2 MiB a hugepage again. Return: false if the range
+ * cannot become one now, or the pool has none.
  */
 static bool hugepoison_promote_range(struct vm_area_struct *vma)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
-	/* where the hugepage's own entry is to be, if there are page tables */
+	/* the hugepage's entry goes here, if there are page tables */
 	pte_t *slot = (pte_t *)mm_find_pmd(vma->vm_mm, vma->vm_start);
-	struct vm_area_struct taker;
+	struct vm_area_struct pseudo_vma;
 	struct folio *fresh;
 	unsigned long pfn;
 	bool done;
@@ -286,54 +287,55 @@ static bool hugepoison_promote_range(struct vm_area_struct *vma)
 	if (!hugepoison_range_is_whole(vma))
 		return false;
 
-	hugepoison_init_taker(&taker, vma);
-	fresh = alloc_hugetlb_folio(&taker, vma->vm_start, false);
+	hugepoison_init_pseudo_vma(&pseudo_vma, vma);
+	fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
 	if (IS_ERR(fresh))
 		return false;
-	/* once it is mapped the file may take it away */
+	/* once it is mapped, truncation may free it */
 	pfn = folio_pfn(fresh);
-	done = hugepoison_become_huge(vma, fresh, slot);
+	done = hugepoison_collapse_range(vma, fresh, slot);
 	trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
 				 done ? "promoted" : "failed", begin);
 	if (done)
 		return true;
-	restore_reserve_on_error(hstate_vma(vma), &taker, vma->vm_start, fresh);
+	restore_reserve_on_error(hstate_vma(vma), &pseudo_vma, vma->vm_start,
+				 fresh);
 	folio_put(fresh);
 	return false;
 }
 
 /*
- * One try. What stands against it may stay (a page that a device has pinned, a cgroup
- * at its limit), and each waits for the LRU lists of all CPUs and takes a hugepage
- * out of the pool for a while: so no fault tries again before a discard. A task does
- * once, if the range waits for that.
+ * Try once to promote a private range. The obstacle may last (a pinned page, a cgroup
+ * at its limit), and each try drains the LRU lists of all CPUs and takes a hugepage
+ * from the pool for a while. So after a failure no fault tries again until the process
+ * discards something; one task does if the range is listed.
  */
 static void hugepoison_promote_private(struct mm_struct *mm,
 				       unsigned long address)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, address);
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 	unsigned long size;
 
 	mmap_assert_write_locked(mm);
 	if (check_stable_address_space(mm) || !vma ||
 	    !hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
 		return;
-	/* the lock was dropped since the fault: a GiB may be here by now */
+	/* mmap_lock was dropped since the fault: a 1 GiB range may be here now */
 	size = huge_page_size(hstate_vma(vma));
-	own = vma->vm_private_data;
-	if (!own || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
+	priv = vma->vm_private_data;
+	if (!priv || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
 	    vma->vm_end - vma->vm_start != size)
 		return;
 	if (hugepoison_promote_range(vma))
 		return;
-	WRITE_ONCE(own->tried, true);
+	WRITE_ONCE(priv->tried, true);
 }
 
-/* Make the range a hugepage, if it still can be one; no lock is held. */
+/* Promote the range if that is still possible; no lock is held. */
 static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 {
-	/* pages on their way to the LRU lists have a reference too many */
+	/* a page in a CPU's LRU batch has one reference too many */
 	lru_add_drain_all();
 	if (mmap_write_lock_killable(mm))
 		return;
@@ -344,14 +346,14 @@ static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 /* --- a range that waits for a hugepage --------------------------------------- */
 
 /*
- * How often the worker looks at the pool while a range waits, and at how many ranges
- * each time. A range gets one hugepage to try with: where it cannot take that, with a
- * pinned page, say, it waits no more.
+ * How often the worker looks at the pool while ranges wait, and at how many ranges each
+ * time. A range gets one try: if that fails, for a pinned page say, the range is not
+ * listed again.
  */
 #define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
 #define HUGEPOISON_PROMOTE_BATCH	64
 
-/* Hugepages that the pool has not promised, and what it may take more of. */
+/* Free hugepages that are not reserved, and the surplus that the pool may still add. */
 static long hugepoison_nr_spare(struct hstate *h)
 {
 	long spare = READ_ONCE(h->free_huge_pages) -
@@ -363,8 +365,8 @@ static long hugepoison_nr_spare(struct hstate *h)
 }
 
 /*
- * A task on its way to user mode: it holds no lock, and is charged. It may have
- * another address space by now, or another mapping at the address.
+ * Promote from a task that returns to user mode: it holds no lock, and its cgroup is
+ * charged. The address space, or the mapping at the address, may be another one by now.
  */
 static void hugepoison_promote_task(struct callback_head *work)
 {
@@ -379,7 +381,7 @@ static void hugepoison_promote_task(struct callback_head *work)
 }
 
 #ifdef CONFIG_MEMCG
-/* One that computes, of the first threads of a process, NULL for none. RCU held. */
+/* A running task among a process's first threads, or NULL. RCU read lock held. */
 static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 						  struct mm_struct *mm)
 {
@@ -397,8 +399,8 @@ static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 #endif
 
 /*
- * A task of an address space that will soon return to user mode, with a reference;
- * NULL where they sleep, or none is known.
+ * A task of the address space that will soon return to user mode, with a reference;
+ * NULL if all of them sleep, or the owner is unknown.
  */
 static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 {
@@ -417,9 +419,9 @@ static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 }
 
 /*
- * The first range of the list is left to a task, or goes to the end of the list.
+ * Hand the first listed range to a task, or move it to the end of the list.
  *
- * Return: 1 for the first, 0 for the second, -ENOENT for an empty list.
+ * Return: 1 if handed over, 0 if moved, -ENOENT for an empty list.
  */
 static int hugepoison_promote_next(void)
 {
@@ -433,7 +435,7 @@ static int hugepoison_promote_next(void)
 		task = hugepoison_get_runner(promotion->mm);
 	if (task) {
 		list_del(&promotion->node);
-		WRITE_ONCE(promotion->own->waiting, NULL);
+		WRITE_ONCE(promotion->priv->waiting, NULL);
 	} else if (promotion) {
 		list_move_tail(&promotion->node, &hugepoison_promotions);
 	}
@@ -464,28 +466,28 @@ static void hugepoison_promote_work(struct work_struct *work)
 static DECLARE_DELAYED_WORK(hugepoison_promote_dwork, hugepoison_promote_work);
 
 /*
- * The pool has no hugepage to spare: a range waits for one. The process pays for
- * the entry, and a mapping has one at a time.
+ * Add a range to the list that waits for a hugepage. The process's cgroup is charged
+ * for the list entry, and a mapping has at most one.
  */
-static void hugepoison_promote_later(struct vm_area_struct *vma)
+static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *own = vma->vm_private_data;
+	struct hugepoison_private *priv = vma->vm_private_data;
 	struct hugepoison_promotion *promotion;
 
-	if (READ_ONCE(own->waiting))
+	if (READ_ONCE(priv->waiting))
 		return;
 	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
 			    __GFP_NORETRY | __GFP_NOWARN);
 	if (!promotion)
 		return;
 	init_task_work(&promotion->work, hugepoison_promote_task);
-	promotion->own = own;
+	promotion->priv = priv;
 	promotion->mm = vma->vm_mm;
 	promotion->address = vma->vm_start;
 
 	spin_lock(&hugepoison_promotions_lock);
-	if (!own->waiting) {
-		WRITE_ONCE(own->waiting, promotion);
+	if (!priv->waiting) {
+		WRITE_ONCE(priv->waiting, promotion);
 		list_add_tail(&promotion->node, &hugepoison_promotions);
 		promotion = NULL;
 	}
@@ -498,33 +500,32 @@ static void hugepoison_promote_later(struct vm_area_struct *vma)
 /* --- faults --------------------------------------------------------------- */
 
 /*
- * Whether a fault may find a hugepage for all of its range: nobody has tried in
- * this fault, and its next visit will say so; the range has not failed to take one;
- * the file has nothing here, the pool has one to spare, and nothing is lost any
- * more. The first questions cost least.
+ * Whether a fault should try to promote its range: this fault has not tried yet and
+ * will set FAULT_FLAG_TRIED when it returns, no try has failed, the file has no
+ * hugepage here, the pool has one to spare, and no page is poisoned. Cheap tests first.
  */
-static bool hugepoison_wants_huge(struct vm_fault *vmf, struct folio *folio)
+static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 {
-	struct hugepoison_private *own = vmf->vma->vm_private_data;
+	struct hugepoison_private *priv = vmf->vma->vm_private_data;
 	struct hstate *h = hstate_vma(vmf->vma);
 
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
 	    !hugepoison_says_tried(vmf->flags) ||
 	    hugepoison_cannot_wait(vmf->flags) ||
-	    huge_page_size(h) > PMD_SIZE || !own || READ_ONCE(own->tried))
+	    huge_page_size(h) > PMD_SIZE || !priv || READ_ONCE(priv->tried))
 		return false;
 	if (!hugepoison_nr_spare(h)) {
-		hugepoison_promote_later(vmf->vma);
+		hugepoison_queue_promotion(vmf->vma);
 		return false;
 	}
 	if (!hugepoison_range_is_whole(vmf->vma))
 		return false;
-	/* somebody may look at the hugepage just now: a task tries once more, later */
-	hugepoison_promote_later(vmf->vma);
+	/* a short reference to the hugepage may spoil this try: a task tries again */
+	hugepoison_queue_promotion(vmf->vma);
 	return true;
 }
 
-static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
+static vm_fault_t hugepoison_promote_private_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long address = vmf->address;
@@ -535,25 +536,25 @@ static vm_fault_t hugepoison_huge_fault(struct vm_fault *vmf)
 }
 
 /*
- * A write: the page that the caller has ready becomes the process's own. The caller
- * gives its reference back, as nothing is to be done.
+ * A write fault: fill and map the page that the caller has allocated. On
+ * VM_FAULT_NOPAGE the caller drops its reference.
  */
 static vm_fault_t hugepoison_cow_fault(struct vm_fault *vmf,
 				       struct folio *folio)
 {
 	if (hugepoison_has_table(vmf) &&
-	    hugepoison_give_page(vmf->vma, vmf->address,
-				 page_folio(vmf->cow_page), folio))
+	    hugepoison_fill_anon_page(vmf->vma, vmf->address,
+				      page_folio(vmf->cow_page), folio))
 		return VM_FAULT_HWPOISON;
 	return VM_FAULT_NOPAGE;
 }
 
 /*
- * A page of the process's own where the file has no poisoned hugepage: healthy
- * ones are never mapped below their size.
+ * A read fault where the file has no poisoned hugepage: map an anonymous page, as a
+ * healthy hugepage is never mapped below its size.
  */
-static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
-				       struct folio *folio)
+static vm_fault_t hugepoison_anon_fault(struct vm_fault *vmf,
+					struct folio *folio)
 {
 	vm_fault_t ret = vmf_anon_prepare(vmf);
 	int err;
@@ -562,17 +563,17 @@ static vm_fault_t hugepoison_own_fault(struct vm_fault *vmf,
 		return ret;
 	if (!hugepoison_has_table(vmf))
 		return VM_FAULT_NOPAGE;
-	err = hugepoison_own_page(vmf->vma, vmf->address, folio,
-				  vmf->vma->vm_mm);
+	err = hugepoison_add_anon_page(vmf->vma, vmf->address, folio,
+				       vmf->vma->vm_mm);
 	if (err)
 		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_HWPOISON;
 	return VM_FAULT_NOPAGE;
 }
 
 /*
- * A poisoned hugepage that the process must not write to: its file's, or its
- * own while another process shares it. It is locked, and preemption off: with a
- * page table there, nothing is allocated.
+ * A fault on a poisoned hugepage that the process must not write to: the file's, or the
+ * mapping's while another process shares it. The folio is locked and preemption off:
+ * nothing is allocated here, as the page table is there.
  */
 static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 					   struct folio *folio)
@@ -587,8 +588,8 @@ static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 }
 
 /*
- * The mapping has no page of its own at a fault, and its file no poisoned hugepage;
- * if it has by now the fault comes again.
+ * A fault where neither the mapping nor the file has a poisoned hugepage. If the file
+ * has one by now the fault comes again.
  */
 static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 {
@@ -596,7 +597,7 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 	struct hstate *h = hstate_vma(vma);
 	struct folio *folio;
 	vm_fault_t ret = 0;
-	bool own = false;
+	bool anon = false;
 
 	folio = filemap_lock_hugetlb_folio(h, vma->vm_file->f_mapping,
 					   vmf->pgoff >> huge_page_order(h));
@@ -605,23 +606,23 @@ static vm_fault_t hugepoison_healthy_fault(struct vm_fault *vmf)
 
 	if (folio && hugepoison_fate(folio) != HUGEPOISON_HEALTHY) {
 		ret = VM_FAULT_NOPAGE;
-	} else if (!hugepoison_wants_huge(vmf, folio)) {
-		own = !vmf->cow_page;
-		if (!own)
+	} else if (!hugepoison_may_promote(vmf, folio)) {
+		anon = !vmf->cow_page;
+		if (!anon)
 			ret = hugepoison_cow_fault(vmf, folio);
 	}
 
 	if (folio)
 		folio_unlock(folio);
-	/* memory may be short: nobody is to wait for the file's folio meanwhile */
-	if (own)
-		ret = hugepoison_own_fault(vmf, folio);
+	/* allocating may take long: not with the file's folio locked */
+	if (anon)
+		ret = hugepoison_anon_fault(vmf, folio);
 	if (folio)
 		folio_put(folio);
-	return ret ?: hugepoison_huge_fault(vmf);
+	return ret ?: hugepoison_promote_private_fault(vmf);
 }
 
-/* The mapping has no page of its own here: its file's, or a new one. */
+/* The mapping has no page here: map the file's, or a new one. */
 static vm_fault_t hugepoison_discarded_fault(struct vm_fault *vmf)
 {
 	struct folio *folio = hugepoison_lock_briefly(vmf);
@@ -645,10 +646,10 @@ static vm_fault_t hugepoison_discarded_fault(struct vm_fault *vmf)
 }
 
 /*
- * The mapping has its hugepage here, locked. One that is healthy, as its errors
- * were undone, stays mapped as it is.
+ * A fault where the mapping holds its hugepage, locked. A hugepage that is healthy,
+ * because its errors were undone, stays mapped below its size.
  *
- * Return: 0 where the error handler has yet to decide.
+ * Return: 0 if the error handler has yet to decide.
  */
 static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
 					struct folio *folio)
@@ -669,16 +670,16 @@ static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
 }
 
 /*
- * Nothing is mapped at a fault in a narrowed private VMA. Where the mapping discards
- * the page meanwhile nothing is mapped, and the fault comes again.
+ * A fault on a none entry of a narrowed private VMA. If the process discards the page
+ * meanwhile nothing gets mapped, and the fault comes again.
  */
 static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 {
-	struct hugepoison_private *own = vmf->vma->vm_private_data;
-	struct folio *folio = own ? own->folio : NULL;
+	struct hugepoison_private *priv = vmf->vma->vm_private_data;
+	struct folio *folio = priv ? priv->folio : NULL;
 	vm_fault_t ret;
 
-	/* what the OOM reaper took of a dying process is not to be filled again */
+	/* pages that the OOM reaper took from a dying process must not come back */
 	ret = check_stable_address_space(vmf->vma->vm_mm);
 	if (ret)
 		return ret;
@@ -700,8 +701,8 @@ static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
  * @vma: a narrowed private VMA
  * @address: where nothing is mapped
  *
- * Then a copy is not allocated, and not charged. Only fork could take the answer
- * back, and it waits for the fault.
+ * If so the fault allocates and charges no page. Only fork could change the answer,
+ * and fork waits for the fault's lock.
  *
  * Context: mmap_lock or the VMA's lock held for reading.
  * Return: true where the process writes to its hugepage.

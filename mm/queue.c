@@ -1,124 +1,124 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: what is left to do after an error, and when.
+ * Memory errors in hugepages: the workers' works, and when they run.
  *
  * Included by hugepoison/memory-failure.c. The handler, page faults and files queue
  * two works here:
- *  - narrow for mappers that cannot do it by themselves in their faults,
+ *  - narrow mappings whose faults cannot,
  *  - release a poisoned hugepage when its last user has left it.
  */
 
 /*
- * How soon the worker narrows after an error: ptrace and /proc/PID/mem fail
- * until then. How often it is tried, and how long in between.
+ * The delay from an error to the narrow worker: ptrace and /proc/PID/mem fail until then.
+ * How many passes a hugepage gets, and the delay between them.
  */
 #define HUGEPOISON_EAGER_DELAY		1
 #define HUGEPOISON_EAGER_TRIES		20
 #define HUGEPOISON_EAGER_AGAIN		(HZ / 10)
 /*
- * How soon an unused hugepage is released, or looked at again; and one whose
- * error is not contained.
+ * The delay until an unused hugepage is released; between two tries to release one; and
+ * between two tries to contain an error.
  */
 #define HUGEPOISON_RELEASE_DELAY	(HZ / 100)
 #define HUGEPOISON_RELEASE_AGAIN	HZ
 #define HUGEPOISON_CONTAIN_AGAIN	(HZ / 10)
 
 /*
- * The works. What they run calls much of what queues them: the files with their
- * functions set them up at boot, before the first hugepage.
+ * The works. Their functions call those that queue the works, so they are in files further
+ * up, which set the works up at boot, before the first hugepage.
  */
 static struct delayed_work hugepoison_narrow_dwork;
 static struct delayed_work hugepoison_release_dwork;
 
 /*
- * The release worker may be about to come in a second. It comes sooner by a timer of
- * its own, which nobody sets anew: users can bring about errors and ends of mappings
- * more often than any delay.
+ * Run the release worker before its delay of a second ends. This work has a timer of its
+ * own, which is never reset while pending: users could cause errors and unmap faster than
+ * any delay, and so put it off for ever.
  */
-static void hugepoison_soon_work(struct work_struct *work)
+static void hugepoison_mod_release_work(struct work_struct *work)
 {
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
 }
 
-static DECLARE_DELAYED_WORK(hugepoison_soon_dwork, hugepoison_soon_work);
+static DECLARE_DELAYED_WORK(hugepoison_mod_release_dwork, hugepoison_mod_release_work);
 
-static void hugepoison_release_soon(unsigned long delay)
+static void hugepoison_queue_release_delayed(unsigned long delay)
 {
-	queue_delayed_work(hugepoison_wq, &hugepoison_soon_dwork, delay);
-}
-
-/* The worker narrows for those who have not touched their hugepage. */
-static void hugepoison_narrow_soon(void)
-{
-	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
-			   hugepage_small_rmap_enabled() ?
-			   HUGEPOISON_EAGER_DELAY : 0);
+	queue_delayed_work(hugepoison_wq, &hugepoison_mod_release_dwork, delay);
 }
 
 /*
- * Have the worker narrow for @record's mappers, at once where it has to switch on
- * what counts such mappings: no fault can narrow before.
+ * Queue the narrow worker. If it has to switch the key on it runs at once, as no fault can
+ * narrow before.
  */
-static void hugepoison_narrow_later(struct hugepoison_record *record)
+static void hugepoison_queue_narrow_work(void)
+{
+	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
+			   hugepoison_small_rmap_enabled() ?
+			   HUGEPOISON_EAGER_DELAY : 0);
+}
+
+/* Have the worker narrow the mappings of a record's hugepage. */
+static void hugepoison_queue_narrow(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
-	hugepoison_narrow_soon();
+	WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
+	hugepoison_queue_narrow_work();
 }
 
 /**
- * hugepoison_hurry - have the worker look for a hugepage's mappers once more
+ * hugepoison_queue_narrow_folio - have the worker narrow a hugepage's mappings again
  * @folio: the hugepage; RCU keeps it
  *
- * For a mapping that came after the worker was done, and a fault in it that
- * cannot narrow by itself. Losing a race with the worker costs another fault.
+ * For a fault that cannot narrow, in a mapping that was made after the worker's last pass.
+ * Losing a race with the worker costs another fault.
  *
  * Context: Any but interrupts.
  */
-void hugepoison_hurry(struct folio *folio)
+void hugepoison_queue_narrow_folio(struct folio *folio)
 {
 	struct hugepoison_record *record;
 
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
 	if (record)
-		WRITE_ONCE(record->eager, HUGEPOISON_EAGER_TRIES);
+		WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
-	hugepoison_narrow_soon();
+	hugepoison_queue_narrow_work();
 }
 
-/* Look soon whether a poisoned hugepage still has users. */
-static void hugepoison_release_later(struct hugepoison_record *record)
+/* Have the worker look whether a poisoned hugepage still has users. */
+static void hugepoison_queue_release(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
-	/* what can wait does not put off an error that is not contained yet */
+	/* an uncontained error must not wait for the longer delay */
 	if (hugepoison_is_open(record))
-		hugepoison_release_soon(HUGEPOISON_CONTAIN_AGAIN);
+		hugepoison_queue_release_delayed(HUGEPOISON_CONTAIN_AGAIN);
 	else
 		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork,
 				   HUGEPOISON_RELEASE_AGAIN);
 }
 
 /**
- * hugepoison_deleted - a file has let go of a hugepage
+ * hugepoison_deleted - queue the release of a hugepage that a user drops
  * @folio: the hugepage, out of the page cache
  *
- * Context: Any; the work is done by a worker, as the handler's locks come
- * before those of the caller.
+ * Context: Any; a worker does the release, as the handler's locks come before the
+ * caller's.
  */
 void hugepoison_deleted(struct folio *folio)
 {
 	if (folio_test_hwpoison(folio))
-		hugepoison_release_soon(HUGEPOISON_RELEASE_DELAY);
+		hugepoison_queue_release_delayed(HUGEPOISON_RELEASE_DELAY);
 }
 
 /**
  * hugepoison_await_handled - wait for the error on its way through the handler
  *
- * There is one at a time, by mf_mutex. Those that come after it are not waited
- * for: what the caller met is decided by then. Where the handler could not
- * contain an error the worker does, soon after the hugepage came into use: then
- * the wait is for a part of the time until the worker looks.
+ * Under mf_mutex there is one at a time. Later errors are not waited for: the error that
+ * the caller met is decided by then. If the handler could not contain that error, the
+ * worker does soon after the hugepage has come into use: then this waits a part of the
+ * worker's delay.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
@@ -126,9 +126,9 @@ void hugepoison_await_handled(void)
 {
 	int nr = atomic_read(&hugepoison_nr_handled);
 
-	if (!hugepoison_has_errors())
+	if (!hugepoison_handling_now())
 		schedule_timeout_killable(HUGEPOISON_CONTAIN_AGAIN / 4);
-	while (hugepoison_has_errors() &&
+	while (hugepoison_handling_now() &&
 	       atomic_read(&hugepoison_nr_handled) == nr &&
 	       !fatal_signal_pending(current))
 		schedule_timeout_killable(1);

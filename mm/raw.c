@@ -2,22 +2,21 @@
 /*
  * Memory errors in hugepages: which pages of a hugepage are bad.
  *
- * Included by hugepoison/memory-failure.c. A hugepage's list of raw pages, which
- * stock keeps under hugetlb_lock, says it. PG_hwpoison on a
- * subpage says that the page is out of use: every one of a hugepage of which all is
- * given up, else the raw pages.
+ * Included by hugepoison/memory-failure.c. Stock's list of raw pages, under hugetlb_lock,
+ * has the bad pages of a hugepage. PG_hwpoison on a subpage says that it is out of use:
+ * the raw pages are, or all subpages when the hugepage as a whole is.
  */
 
 /*
  * Set or clear PG_hwpoison on all subpages of a hugepage, in one operation.
  *
- * Under HVO only the first vmemmap page may be written, and all the others map
- * that same page: what is written to its struct pages reads back from all. It
- * stays so: a folio with a reference is neither optimized nor restored, and
- * restoring copies these marks to the struct pages it brings back.
+ * Under HVO only the first vmemmap page is writable, and all others map that same page:
+ * a mark in its struct pages shows in all. HVO cannot change meanwhile: a folio with a
+ * reference is neither optimized nor restored, and restoring copies these marks to the
+ * other struct pages.
  *
- * The head page keeps its flag when the marks go: it is the folio's own, stock
- * code goes by it and the caller clears it last.
+ * Clearing the marks leaves the head page's flag: it is the folio's, stock code tests it,
+ * and the caller clears it last.
  */
 static void hugepoison_mark(struct folio *folio, bool mark)
 {
@@ -40,9 +39,9 @@ static void hugepoison_mark(struct folio *folio, bool mark)
 }
 
 /*
- * Set the raw page's own mark. Under HVO it shares its struct page with others
- * of the hugepage, none of them bad: there the list of raw pages is all there
- * is. See hugepoison_mark() for why that cannot change under us.
+ * Mark a raw page. Under HVO it shares its struct page with good pages of the hugepage:
+ * there only the list of raw pages has it. See hugepoison_mark() for why HVO cannot
+ * change meanwhile.
  */
 static void hugepoison_mark_raw(struct folio *folio, struct page *page)
 {
@@ -51,7 +50,7 @@ static void hugepoison_mark_raw(struct folio *folio, struct page *page)
 		SetPageHWPoison(page);
 }
 
-/* The counterpart; the head page's mark is the folio's and goes last. */
+/* Clear a raw page's mark. The head page's mark is the folio's, and is cleared last. */
 static void hugepoison_unmark_raw(struct folio *folio, struct page *page)
 {
 	if (page != &folio->page &&
@@ -60,11 +59,10 @@ static void hugepoison_unmark_raw(struct folio *folio, struct page *page)
 }
 
 /*
- * Forget the error in @page, or in all pages without one. Errors are added
- * under the same lock, so none can slip in between the taking down of the list
- * and putting back what stays.
+ * Remove the error in @page from the list of raw pages, or all errors if @page is NULL.
+ * hugetlb_lock keeps other errors from being added before the list is put back.
  *
- * Return: how many errors are left.
+ * Return: the number of remaining errors.
  */
 static unsigned long hugepoison_forget(struct folio *folio, struct page *page)
 {
@@ -84,7 +82,7 @@ static unsigned long hugepoison_forget(struct folio *folio, struct page *page)
 	return left;
 }
 
-/* Nothing of a hugepage is bad after all. The caller has a reference. */
+/* Make a hugepage healthy again. The caller has a reference. */
 static void hugepoison_forget_all(struct folio *folio)
 {
 	spin_lock_irq(&hugetlb_lock);
@@ -105,7 +103,7 @@ static bool hugepoison_is_raw(struct folio *folio, struct page *page)
 	return false;
 }
 
-/* How many pages of a hugepage are bad. */
+/* The number of bad pages of a hugepage. */
 static long hugepoison_nr_raw(struct folio *folio)
 {
 	struct raw_hwp_page *raw;
@@ -120,12 +118,12 @@ static long hugepoison_nr_raw(struct folio *folio)
 /**
  * hugepoison_raw_pages - which pages of a poisoned hugepage are bad
  * @folio: the hugepage
- * @first: the first subpage asked about
+ * @first: the first subpage
  * @bad: bitmap to fill, a bit for each subpage from @first on
  * @nr: bits in @bad
  *
- * Context: Any but interrupts; takes hugetlb_lock. With the folio lock held an
- * error reported later waits to unmap its page until the lock is dropped.
+ * Context: Any but interrupts; takes hugetlb_lock. If the caller holds the folio lock, the
+ * handler of a later error waits for it before it unmaps the page.
  */
 void hugepoison_raw_pages(struct folio *folio, unsigned long first,
 			  unsigned long *bad, unsigned int nr)
@@ -166,11 +164,11 @@ bool hugepoison_page_is_raw(struct folio *folio, unsigned long at)
 
 /**
  * hugepoison_peek_raw - whether a page of a hugepage is bad
- * @folio: what was a file's hugepage a moment ago; RCU keeps its memory
+ * @folio: just found as a file's hugepage; RCU keeps its memory
  * @size: of the hugepage, in bytes
  * @at: the subpage
  *
- * With hugetlb_lock held what is a hugepage stays one, and its list of raw pages.
+ * hugetlb_lock keeps the folio a hugepage, and keeps its list of raw pages.
  *
  * Context: Any but interrupts; takes hugetlb_lock, needs neither the folio lock
  * nor a reference.
@@ -191,9 +189,9 @@ bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 }
 
 /*
- * Whether a compound page was a hugepage until just now: free pages are about to
- * be made of it. Of its raw pages none need be marked, but its head page is.
- * Others of that size, which a memory error may have hit as well, are mapped.
+ * Whether a compound page has just stopped being a hugepage, and is about to become free
+ * pages. Its raw pages may not be marked yet, but its head page is. Other compound pages
+ * with an error have PG_large_rmappable.
  */
 static bool hugepoison_is_leaving(struct folio *folio)
 {
@@ -205,13 +203,13 @@ static bool hugepoison_is_leaving(struct folio *folio)
  * hugepoison_page_is_bad - whether a page of memory must not be read
  * @page: any page that is online
  *
- * For who reads all memory and holds nothing: of a poisoned hugepage the raw
- * pages are bad, in whichever state it is, and no others, unless which they
- * are was lost for want of memory. Of all other memory it is what is marked. As
- * is_page_hwpoison(), it knows nothing of the errors to come.
+ * For readers of all memory, which hold no reference. Of a poisoned hugepage the raw
+ * pages are bad, in any state, or all pages if the list of raw pages is unreliable. In
+ * other memory marked pages are bad. An error may come right after, as with
+ * is_page_hwpoison().
  *
  * Context: Any but interrupts; takes hugetlb_lock where there is an error.
- * Return: true for a page to leave out.
+ * Return: true if the reader has to skip the page.
  */
 bool hugepoison_page_is_bad(struct page *page)
 {
@@ -220,7 +218,7 @@ bool hugepoison_page_is_bad(struct page *page)
 
 	if (is_page_hwpoison(page) || hugepoison_is_leaving(page_folio(page))) {
 		spin_lock_irq(&hugetlb_lock);
-		/* what is a hugepage stays one as long as the lock is held */
+		/* hugetlb_lock keeps a hugepage one */
 		folio = page_folio(page);
 		huge = folio_test_hugetlb(folio);
 		if (!huge)
@@ -232,7 +230,7 @@ bool hugepoison_page_is_bad(struct page *page)
 		if (huge || bad)
 			return bad;
 	}
-	/* its own mark is there before the head page's goes: look again */
+	/* the raw page is marked before the head page's mark is cleared: test again */
 	smp_rmb();
 	return PageHWPoison(page);
 }

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: what is known of each poisoned hugepage.
+ * Memory errors in hugepages: the record of each poisoned hugepage.
  *
- * Included by hugepoison/memory-failure.c. What is out of use, and for how long, is
- * kept in a record for each poisoned hugepage; marks and counters follow the record
- * and are never asked instead of it. How an error ended is an outcome: one table says
- * how it is reported.
+ * Included by hugepoison/memory-failure.c. A record says which part of a poisoned hugepage
+ * is out of use; marks and counters follow the record, and are never read in its place.
+ * How the handling of an error ends is its outcome: one table says how to report it.
  */
 
 /**
  * struct hugepoison_action - how an outcome is reported
  * @name: counter file in sysfs
  * @what: for the log
- * @state: of the hugepage from then on; HUGEPOISON_STATE_NEW for the one it has
+ * @state: next state of the hugepage; HUGEPOISON_STATE_NEW to keep the present one
  * @type: what stock calls the page in its log and trace event
  * @result: what stock's log, trace event and node statistics say
- * @later: the worker is to release the hugepage as soon as that can be
+ * @queue_release: whether the worker has to release the hugepage as soon as possible
  */
 struct hugepoison_action {
 	const char *name;
@@ -23,7 +22,7 @@ struct hugepoison_action {
 	enum hugepoison_state state;
 	enum mf_action_page_type type;
 	enum mf_result result;
-	bool later;
+	bool queue_release;
 };
 
 static const struct hugepoison_action hugepoison_actions[] = {
@@ -60,78 +59,77 @@ static const struct hugepoison_action hugepoison_actions[] = {
 		"unpoisoned", "unpoisoned, back in use", 0, 0, 0 },
 };
 
-/* How many errors ended how, for each hugepage size and node; never cleared. */
+/* The number of errors by outcome, for a hugepage size and node; never cleared. */
 struct hugepoison_counts {
 	atomic_long_t nr[NR_HUGEPOISON_OUTCOMES];
 };
 
-/* By hstate, then node; NULL before sysfs is up and where memory was short. */
+/* By hstate, then node; NULL before sysfs is up, or if there was no memory. */
 static struct hugepoison_counts *hugepoison_counts[HUGE_MAX_HSTATE];
 
 /*
- * All records. Written under mf_mutex and the lock, so either will do to read; RCU
- * does as well where a record may change while it is looked at.
+ * All records. Writers hold mf_mutex and the spinlock, readers either of them; or RCU, if
+ * the record may change while it is read.
  */
 static DEFINE_HASHTABLE(hugepoison_records, 8);
 static DEFINE_SPINLOCK(hugepoison_records_lock);
 
 /* --- errors on their way through the handler -------------------------------- */
 
-/* For how long a fault that found no hugepage takes an error to be the reason. */
-#define HUGEPOISON_MOMENT		(HZ / 5)
+/* For how long an error may be the reason that a fault has found no hugepage. */
+#define HUGEPOISON_RECENT		(HZ / 5)
 
 /*
- * Errors on their way through the handler. A poisoned hugepage without a
- * record is one of them while this is not zero, and undecided.
+ * The number of errors in the handler. While it is not 0 a poisoned hugepage without a
+ * record is undecided: its error may be one of them.
  */
 static atomic_t hugepoison_handling = ATOMIC_INIT(0);
 
-/* When the last of them was done, in jiffies, and how many were by then. */
+/* When the handler has ended its last error, in jiffies, and how many so far. */
 static u64 hugepoison_handled;
 static atomic_t hugepoison_nr_handled = ATOMIC_INIT(0);
 
-static void hugepoison_begin(void)
+static void hugepoison_begin_handling(void)
 {
 	atomic_inc(&hugepoison_handling);
 	/* pairs with hugepoison_fate(): the count comes before any mark */
 	smp_mb__after_atomic();
 }
 
-static void hugepoison_end(void)
+static void hugepoison_end_handling(void)
 {
 	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
-	/* whoever sees no handling any more sees what became of the error */
+	/* pairs with hugepoison_handling_now(): after it a reader sees the outcome */
 	smp_mb__before_atomic();
 	atomic_inc(&hugepoison_nr_handled);
 	atomic_dec(&hugepoison_handling);
 }
 
 /**
- * hugepoison_is_handling - whether an error is on its way through the handler,
+ * hugepoison_handled_recently - whether an error is on its way through the handler,
  *			    or was a moment ago
  *
- * It may be in a free hugepage that a fault was about to get. The fault comes
- * here some time after it found none; so a moment has to be longer than that,
- * and is short enough to wait for in vain.
+ * The error may have taken a free hugepage that a fault was about to get. The fault asks
+ * some time after it has found none: HUGEPOISON_RECENT is longer than that, and short
+ * enough to wait for in vain.
  *
  * Context: Any.
  * Return: true for yes.
  */
-bool hugepoison_is_handling(void)
+bool hugepoison_handled_recently(void)
 {
 	return atomic_read(&hugepoison_handling) ||
 	       time_before64(get_jiffies_64(), READ_ONCE(hugepoison_handled) +
-						HUGEPOISON_MOMENT);
+						HUGEPOISON_RECENT);
 }
 
 /**
- * hugepoison_has_errors - whether an error is on its way through the handler
+ * hugepoison_handling_now - whether an error is on its way through the handler
  *
- * Context: Any. What the caller reads afterwards is what became of an error
- * that is not on its way any more.
+ * Context: Any. If false, the caller's later reads see the outcome of the error.
  * Return: true for yes.
  */
-bool hugepoison_has_errors(void)
+bool hugepoison_handling_now(void)
 {
 	return atomic_read_acquire(&hugepoison_handling);
 }
@@ -159,25 +157,52 @@ static struct hugepoison_record *hugepoison_find(unsigned long pfn)
 	return record ?: hugepoison_lookup(folio_pfn(pfn_folio(pfn)));
 }
 
-/* A new record of nothing yet; NULL if there is one, or no memory for it. */
-static struct hugepoison_record *hugepoison_add(unsigned long pfn,
-						unsigned int order)
+/* Allocate a record that is not inserted yet; NULL if there is no memory. */
+static struct hugepoison_record *hugepoison_alloc_record(void)
 {
-	struct hugepoison_record *record;
+	struct hugepoison_record *record = hugepoison_alloc(&hugepoison_record_reserve);
 
+	if (record)
+		*record = (struct hugepoison_record){ };
+	return record;
+}
+
+/* Free a record that was not inserted. */
+static void hugepoison_free_record(struct hugepoison_record *record)
+{
+	mempool_free(record, &hugepoison_record_reserve);
+}
+
+/* Insert the record of a page frame, which has none yet. */
+static void hugepoison_insert(struct hugepoison_record *record,
+			      unsigned long pfn, unsigned int order)
+{
 	lockdep_assert_held(&mf_mutex);
-	if (hugepoison_lookup(pfn))
-		return NULL;
-	/* reclaim may need the anon_vma's lock that an error holds */
-	record = kzalloc(sizeof(*record), GFP_ATOMIC);
-	if (!record)
-		return NULL;
 	record->pfn = pfn;
 	record->order = order;
 	record->nid = pfn_to_nid(pfn);
 	spin_lock(&hugepoison_records_lock);
 	hash_add_rcu(hugepoison_records, &record->node, pfn);
 	spin_unlock(&hugepoison_records_lock);
+}
+
+/* Whether a record is inserted, so that others than the handler find it. */
+static bool hugepoison_is_inserted(struct hugepoison_record *record)
+{
+	return hash_hashed(&record->node);
+}
+
+/* Allocate and insert a record; NULL if there is one already, or no memory. */
+static struct hugepoison_record *hugepoison_add(unsigned long pfn,
+						unsigned int order)
+{
+	struct hugepoison_record *record;
+
+	if (hugepoison_lookup(pfn))
+		return NULL;
+	record = hugepoison_alloc_record();
+	if (record)
+		hugepoison_insert(record, pfn, order);
 	return record;
 }
 
@@ -194,8 +219,8 @@ static void hugepoison_erase(struct hugepoison_record *record)
 }
 
 /*
- * Whether a record is in a state. Without mf_mutex it may be in another one by now:
- * page faults look under the folio lock, or look again, see hugepoison_fate().
+ * Whether a record is in a state. Without mf_mutex the state may change: page faults hold
+ * the folio lock, or look again, see hugepoison_fate().
  */
 static bool hugepoison_is(const struct hugepoison_record *record,
 			  enum hugepoison_state state)
@@ -203,16 +228,16 @@ static bool hugepoison_is(const struct hugepoison_record *record,
 	return READ_ONCE(record->state) == state;
 }
 
-/* Without its folio a record says nothing; stock knows what to do. */
+/* Whether a record has lost its folio: then stock handles the page. */
 static bool hugepoison_stale(struct hugepoison_record *record)
 {
 	struct folio *folio;
 
-	/* what is offline is still bad; what was removed is not there */
+	/* an offline page is still bad; a removed one does not exist */
 	if (!pfn_to_online_page(record->pfn))
 		return !pfn_valid(record->pfn);
 	folio = pfn_folio(record->pfn);
-	/* a reader of the gauges comes here without mf_mutex */
+	/* readers of the gauges do not hold mf_mutex */
 	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return !PageHWPoisonTakenOff(pfn_to_page(record->pfn));
 	return !folio_test_hugetlb(folio) || !folio_test_hwpoison(folio) ||
@@ -220,8 +245,8 @@ static bool hugepoison_stale(struct hugepoison_record *record)
 }
 
 /*
- * Whether an error is not contained yet: the handler is about to, or could not, as
- * the hugepage was neither free nor in use. Then the worker does when it is.
+ * Whether an error is not contained yet: the handler is about to, or could not because
+ * the hugepage was neither free nor in use. The worker contains it when it is either.
  */
 static bool hugepoison_is_open(struct hugepoison_record *record)
 {
@@ -232,7 +257,7 @@ static bool hugepoison_is_open(struct hugepoison_record *record)
 	       state == HUGEPOISON_STATE_LEAVING;
 }
 
-/* Whether all of a hugepage is out of use in a state: marked and counted. */
+/* Whether in a state all pages of the hugepage are out of use, marked and counted. */
 static bool hugepoison_is_whole(enum hugepoison_state state)
 {
 	return state == HUGEPOISON_STATE_CONTAINED ||
@@ -240,8 +265,8 @@ static bool hugepoison_is_whole(enum hugepoison_state state)
 	       state == HUGEPOISON_STATE_ISOLATED;
 }
 
-/* Whether the hugepage is to be released when nobody uses it any more. */
-static bool hugepoison_is_used(const struct hugepoison_record *record)
+/* Whether the worker has to release the hugepage when its last user has left it. */
+static bool hugepoison_awaits_release(const struct hugepoison_record *record)
 {
 	return record->state == HUGEPOISON_STATE_FAILED ||
 	       record->state == HUGEPOISON_STATE_NARROWED ||
@@ -249,15 +274,14 @@ static bool hugepoison_is_used(const struct hugepoison_record *record)
 }
 
 /**
- * hugepoison_fate - what becomes of a page fault on a hugepage
+ * hugepoison_fate - what a page fault on a hugepage gets
  * @folio: the hugepage; the folio lock or RCU keeps it in the page cache
  *
  * Context: Any but interrupts. Never takes mf_mutex, which the error handler
  * holds while it waits for the folio lock.
- * Return: HUGEPOISON_HEALTHY, HUGEPOISON_NARROW when the healthy pages of it
- * may be mapped, HUGEPOISON_WIDE when none may, HUGEPOISON_UNDECIDED when the
- * error handler is about to find out, or the worker, which comes soon to one
- * that is in use.
+ * Return: HUGEPOISON_HEALTHY; HUGEPOISON_NARROW when only its healthy pages may be
+ * mapped; HUGEPOISON_WIDE when none may; HUGEPOISON_UNDECIDED when the error handler has
+ * yet to decide, or the worker, which does soon for a hugepage in use.
  */
 enum hugepoison_fate hugepoison_fate(struct folio *folio)
 {
@@ -267,10 +291,10 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio)
 
 	if (!folio_test_hwpoison(folio))
 		return HUGEPOISON_HEALTHY;
-	/* pairs with hugepoison_begin() */
+	/* pairs with hugepoison_begin_handling() */
 	smp_rmb();
-	/* before the record: whoever added it meanwhile was handling until then */
-	handling = hugepoison_has_errors();
+	/* read before the record: its writer was handling until it had added it */
+	handling = hugepoison_handling_now();
 
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
@@ -278,7 +302,7 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio)
 		fate = HUGEPOISON_NARROW;
 	else if (record ? hugepoison_is_open(record) : handling)
 		fate = HUGEPOISON_UNDECIDED;
-	/* without the folio lock: it is well by now, or no hugepage any more */
+	/* without the folio lock it may be unpoisoned or dissolved by now */
 	if (record ? hugepoison_is(record, HUGEPOISON_STATE_RELEASED) :
 		     !folio_test_hwpoison(folio))
 		fate = HUGEPOISON_HEALTHY;
@@ -291,9 +315,9 @@ enum hugepoison_fate hugepoison_fate(struct folio *folio)
 /*
  * Add @nr base pages from @pfn on to HardwareCorrupted, or take -@nr away.
  *
- * Stock has num_poisoned_pages_inc() for one page and num_poisoned_pages_sub()
- * for many; adding many is subtracting a negative number. The memory blocks
- * keep counts of their own, and a 1 GiB page lies in several.
+ * Stock has num_poisoned_pages_inc() for one page and num_poisoned_pages_sub() for many:
+ * to add many, subtract a negative number. Each memory block has a count too, and a 1 GiB
+ * page lies in several.
  */
 static void hugepoison_account(struct hugepoison_record *record,
 			       unsigned long pfn, long nr)
@@ -348,12 +372,12 @@ static void hugepoison_outcome(unsigned long pfn, unsigned int order,
 }
 
 /*
- * Of what is narrowed the log is told later: printing is slow. By the worker, or
- * by the handler if more happens to the hugepage before.
+ * Log that a hugepage was narrowed. Printing is slow, so the worker does it after the
+ * error, or the handler at the next event of the hugepage.
  */
-static void hugepoison_tell(struct hugepoison_record *record)
+static void hugepoison_log_narrowed(struct hugepoison_record *record)
 {
-	unsigned long pfn = xchg(&record->untold, 0);
+	unsigned long pfn = xchg(&record->worker.unlogged, 0);
 
 	if (pfn)
 		hugepoison_log(pfn, record->order, HUGEPOISON_NARROWED,
@@ -361,10 +385,10 @@ static void hugepoison_tell(struct hugepoison_record *record)
 }
 
 /**
- * hugepoison_refilled - a pool got a hugepage that an error took
+ * hugepoison_refilled - count and log that a pool was refilled after an error
  * @order: of the hugepage
- * @nid: node that lost it
- * @from: node that gave the fresh one
+ * @nid: node that the error took a hugepage from
+ * @from: node of the fresh one
  *
  * Context: Any.
  */
@@ -378,8 +402,11 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 
 /* --- from one state to the next ------------------------------------------------ */
 
-/* All of the hugepage goes out of use; its raw pages were counted one by one. */
-static void hugepoison_settle(struct hugepoison_record *record)
+/*
+ * Put all of a hugepage out of use: marks and counts. Its raw pages were counted one by
+ * one, and so were errors without an entry in the list.
+ */
+static void hugepoison_retire_all(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
 	struct raw_hwp_page *raw;
@@ -387,18 +414,19 @@ static void hugepoison_settle(struct hugepoison_record *record)
 	hugepoison_mark(folio, true);
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
 		hugepoison_account(record, page_to_pfn(raw->page), -1);
-	hugepoison_account(record, record->pfn, 1L << record->order);
+	hugepoison_account(record, record->pfn,
+			   (1L << record->order) - record->nr_bad);
 }
 
-/* From all of the hugepage out of use to the raw pages alone. */
-static void hugepoison_unsettle(struct hugepoison_record *record)
+/* Put all but the raw pages back into use: marks and counts. */
+static void hugepoison_retire_raw_only(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
 	struct raw_hwp_page *raw;
 
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
-	/* errors in a hugepage that has left its users are added under mf_mutex */
+	/* without users the hugepage gets errors under mf_mutex only */
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node)
 		hugepoison_account(record, page_to_pfn(raw->page), 1);
 }
@@ -411,9 +439,9 @@ static void hugepoison_unsettle(struct hugepoison_record *record)
 	 HUGEPOISON_STEP(RELEASED))
 
 /*
- * What may follow each state; from any of them a record may be erased. A hugepage
- * that is not contained may be dissolved by whoever shrinks its pool. A narrowed one
- * has later errors, or turns out to be mapped still, or which pages are bad gets lost.
+ * The states that may follow each state. A record may be erased in any state. Shrinking
+ * the pool may dissolve a hugepage that is not contained. A narrowed one may get more
+ * errors, turn out to be still mapped, or its list of raw pages may become unreliable.
  */
 static const unsigned long hugepoison_steps[NR_HUGEPOISON_STATES] = {
 	[HUGEPOISON_STATE_NEW] = HUGEPOISON_STEPS_OPEN,
@@ -434,8 +462,8 @@ static bool hugepoison_is_step(enum hugepoison_state from,
 }
 
 /*
- * A record's next state: marks and counts go with it, and are right before page
- * faults see it.
+ * Change a record's state, and marks and counts with it: these are right before page
+ * faults see the new state.
  */
 static void hugepoison_become(struct hugepoison_record *record,
 			      enum hugepoison_state state)
@@ -443,15 +471,38 @@ static void hugepoison_become(struct hugepoison_record *record,
 	lockdep_assert_held(&mf_mutex);
 	WARN_ON_ONCE(!hugepoison_is_step(record->state, state));
 	if (hugepoison_is_whole(state))
-		hugepoison_settle(record);
+		hugepoison_retire_all(record);
 	else if (hugepoison_is_whole(record->state))
-		hugepoison_unsettle(record);
+		hugepoison_retire_raw_only(record);
 	WRITE_ONCE(record->state, state);
 }
 
-/* --- raw pages that are good, and whose contents are lost ---------------------- */
+/* --- records added after the error ----------------------------------------------- */
 
-/* The place of a good page in its hugepage's list of those; the length if none. */
+/* Whether a poisoned hugepage, or a raw page of a former one, may have no record. */
+static bool hugepoison_unrecorded;
+
+/* Whether the worker has to refill the reserve, or to add records that are missing. */
+static bool hugepoison_wants_memory(void)
+{
+	return READ_ONCE(hugepoison_unrecorded) || hugepoison_is_reserve_short();
+}
+
+/*
+ * Set up the record of a hugepage whose errors were contained without one. The handler has
+ * no reference to the hugepage, as after an error that found it neither free nor in use: so
+ * the worker takes it from the pool, or contains the error as if it came now. @nr_listed
+ * errors have entries in the list of raw pages and are counted; without any, one is counted.
+ */
+static void hugepoison_begin_late(struct hugepoison_record *record, long nr_listed)
+{
+	record->nr_bad = max(nr_listed, 1L);
+	hugepoison_become(record, HUGEPOISON_STATE_FAILED);
+}
+
+/* --- good raw pages with lost contents ------------------------------------------ */
+
+/* The index of a page in its record's list of good raw pages; nr_lost if not there. */
 static unsigned int hugepoison_find_lost(struct hugepoison_record *record,
 					 unsigned long pfn)
 {
@@ -464,14 +515,14 @@ static unsigned int hugepoison_find_lost(struct hugepoison_record *record,
 	return i;
 }
 
-/* Whether it is not the page that is bad, but what was in it that is lost. */
+/* Whether a raw page is good memory, and only its contents are lost. */
 static bool hugepoison_is_lost(struct hugepoison_record *record,
 			       unsigned long pfn)
 {
 	return hugepoison_find_lost(record, pfn) < record->nr_lost;
 }
 
-/* From now on the page is bad, or holds something. Return: whether it was lost. */
+/* Remove a page that is bad now or has contents again. Return: whether it was listed. */
 static bool hugepoison_forget_lost(struct hugepoison_record *record,
 				   unsigned long pfn)
 {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: release them when their last users have left.
+ * Memory errors in hugepages: release a hugepage when its last user has left it.
  *
- * Included by hugepoison/memory-failure.c. The work that the handler and files queue,
- * see queue.c. It is the handler as well of an error that could not be contained when
- * it was reported.
+ * Included by hugepoison/memory-failure.c. The handler and files queue this work, see
+ * queue.c. The worker also contains errors that the handler could not contain when they
+ * were reported.
  */
 
 /*
- * Nobody has the hugepage any more: what was lost of it by an error in another
- * one does not matter now.
+ * Reuse the good pages of a hugepage whose contents were lost by an error in another
+ * hugepage: with the last user gone the contents do not matter.
  *
- * Return: true when nothing of it is bad, and it is back in its pool.
+ * Return: true when no page is bad, and the hugepage is back in its pool.
  */
-static bool hugepoison_release_lost(struct hugepoison_record *record,
-				    struct folio *folio)
+static bool hugepoison_reuse_lost(struct hugepoison_record *record,
+				  struct folio *folio)
 {
 	struct page *page;
 
@@ -37,9 +37,25 @@ static bool hugepoison_release_lost(struct hugepoison_record *record,
 }
 
 /*
- * The last user of a hugepage has left it; its pool gets another one.
+ * Log once that a hugepage has no users and its pool does not get it back, and why. End the
+ * charge of its last user.
+ */
+static void hugepoison_say_stuck(struct hugepoison_record *record,
+				 struct folio *folio,
+				 enum hugepoison_reason why)
+{
+	if (record->worker.stuck)
+		return;
+	record->worker.stuck = true;
+	hugepoison_pool_uncharge(folio);
+	pr_err("%#lx: nobody uses its hugepage, and the pool does not get it back: %s\n",
+	       record->pfn, hugepoison_why(why));
+}
+
+/*
+ * Release a hugepage whose last user has left it; its pool gets another one.
  *
- * Return: true when it could not be done yet.
+ * Return: true if that is not possible yet.
  */
 static bool hugepoison_release(struct hugepoison_record *record)
 {
@@ -49,11 +65,13 @@ static bool hugepoison_release(struct hugepoison_record *record)
 	enum hugepoison_outcome outcome;
 	long nr_raw;
 
-	hugepoison_tell(record);
-	if (hugepoison_release_lost(record, folio))
+	hugepoison_log_narrowed(record);
+	if (hugepoison_reuse_lost(record, folio))
 		return false;
 	nr_raw = hugepoison_nr_raw(folio);
-	outcome = hugepoison_leave_pool(record, folio);
+	outcome = hugepoison_dissolve(record, folio);
+	if (outcome == HUGEPOISON_ISOLATED && folio_ref_count(folio) == 1)
+		hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_NO_VMEMMAP);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return true;
 	if (outcome == HUGEPOISON_REPLACED)
@@ -63,9 +81,9 @@ static bool hugepoison_release(struct hugepoison_record *record)
 }
 
 /*
- * Get hold of a poisoned hugepage that came into use after its error. Before it is
- * mapped or in a file a page fault is filling it, and takes the folio lock as if
- * nobody else could have it: leave it alone until then.
+ * Take a reference to a poisoned hugepage that came into use after its error. While a
+ * page fault fills it, the fault sets PG_locked without an atomic operation. So wait
+ * until the hugepage is mapped or in a file.
  */
 static bool hugepoison_get_used(struct folio *folio)
 {
@@ -82,13 +100,13 @@ static bool hugepoison_get_used(struct folio *folio)
 }
 
 /*
- * Contain an error that the handler could not. As if it was reported now, by
- * nobody who needs an answer; but it is counted already.
+ * Contain an error that the handler could not contain, as if it were reported now. The
+ * error is counted already, and no caller needs a result.
  *
- * Return: true when the hugepage has to be looked at again.
+ * Return: true when the worker has to look at the hugepage again.
  */
-static bool hugepoison_contain_late(struct hugepoison_record *record,
-				    struct folio *folio)
+static bool hugepoison_retry_contain(struct hugepoison_record *record,
+				     struct folio *folio)
 {
 	struct hugepoison_error err = {
 		.page = &folio->page,
@@ -103,14 +121,14 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	struct raw_hwp_page *raw;
 
 	lockdep_assert_held(&mf_mutex);
-	hugepoison_begin();
+	hugepoison_begin_handling();
 	hugepoison_hold(&err);
-	/* mf_mutex may have been dropped, and the record be another's */
+	/* mf_mutex may have been dropped: the record may have gone or changed */
 	if (err.held != folio ||
 	    hugepoison_lookup(folio_pfn(folio)) != record ||
 	    !hugepoison_is_open(record) || record->referenced == took) {
 		hugepoison_let_go(&err);
-		hugepoison_end();
+		hugepoison_end_handling();
 		if (took)
 			folio_put(folio);
 		return true;
@@ -126,67 +144,68 @@ static bool hugepoison_contain_late(struct hugepoison_record *record,
 	err.pfn = page_to_pfn(err.page);
 	outcome = hugepoison_contain_used(&err);
 	hugepoison_conclude(&err, outcome);
-	hugepoison_end();
-	return hugepoison_actions[outcome].later;
+	hugepoison_end_handling();
+	return hugepoison_actions[outcome].queue_release;
 }
 
 /*
- * Whether a file has let go of the hugepage, and only the handler has it. A fault that
- * fills a hugepage looks the same, but then the handler has no reference.
+ * Whether the file has dropped the hugepage, and only the handler has it. A hugepage
+ * that a fault fills looks the same, but then the handler has no reference.
  */
-static bool hugepoison_is_left(const struct hugepoison_record *record,
-			       struct folio *folio)
+static bool hugepoison_is_dropped(const struct hugepoison_record *record,
+				  struct folio *folio)
 {
 	return record->referenced && !READ_ONCE(folio->mapping) &&
 	       !folio_mapped(folio) && folio_ref_count(folio) == 1;
 }
 
 /*
- * Release a hugepage if its last user has left it: no file has it, and the
- * handler's reference is the last one. One that was on its way between free and
- * in use when it went bad, so that the handler got no reference, is free by now,
- * or in use, or still neither.
+ * Release a hugepage if its last user has left it: no file has it, and the handler's
+ * reference is the last one. If the handler got no reference, as the hugepage was on
+ * its way between free and in use, it is free by now, or in use, or still neither.
  *
- * Return: true when it has to be looked at again. A file says when it lets go.
+ * Return: true when the worker has to look at the hugepage again. A file queues the
+ * worker when it drops the hugepage.
  */
 static bool hugepoison_try_release(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
 	bool open = hugepoison_is_open(record) &&
-		    !hugepoison_is_left(record, folio);
+		    !hugepoison_is_dropped(record, folio);
 
 	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
 		record->referenced = true;
 	else if (open && (record->referenced || hugepoison_get_used(folio)))
-		return hugepoison_contain_late(record, folio);
-	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return false;
+		return hugepoison_retry_contain(record, folio);
 	if (record->referenced && folio_mapping(folio))
 		return false;
 	if (!record->referenced || folio_mapped(folio) ||
 	    folio_ref_count(folio) != 1)
 		return true;
-	return hugepoison_release(record);
+	if (!folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return hugepoison_release(record);
+	hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_UNRELIABLE);
+	return false;
 }
 
-/* A hugepage that had users and that this round has not looked at yet. */
-static struct hugepoison_record *hugepoison_next_used(unsigned int round)
+/* A hugepage that awaits its release and that this round has not visited yet. */
+static struct hugepoison_record *hugepoison_next_to_release(unsigned int round)
 {
 	struct hugepoison_record *record;
 	int bucket;
 
 	lockdep_assert_held(&mf_mutex);
 	hash_for_each(hugepoison_records, bucket, record, node)
-		if (hugepoison_is_used(record) && record->round != round)
+		if (hugepoison_awaits_release(record) && record->worker.round != round)
 			return record;
 	return NULL;
 }
 
 /*
- * One of them; mf_mutex is dropped after each, as finding a fresh hugepage may
- * take a while. @delay is when to look again, in jiffies, 0 for not at all.
+ * Try to release the next hugepage. mf_mutex is dropped after each, as allocating a
+ * fresh hugepage may take long. @delay gets when to look again, in jiffies, 0 for never.
  *
- * Return: false when this round has looked at all of them.
+ * Return: false when this round has visited all of them.
  */
 static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 {
@@ -195,10 +214,10 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 
 	hugepoison_begin_urgent();
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
-	record = hugepoison_next_used(round);
+	hugepoison_record_released();
+	record = hugepoison_next_to_release(round);
 	if (record) {
-		record->round = round;
+		record->worker.round = round;
 		open = hugepoison_is_open(record);
 		if (!hugepoison_stale(record) && hugepoison_try_release(record))
 			*delay = open || *delay == HUGEPOISON_CONTAIN_AGAIN ?
@@ -210,14 +229,55 @@ static bool hugepoison_release_next(unsigned int round, unsigned long *delay)
 	return record;
 }
 
+/* There is memory again: if it is a poisoned hugepage without a record it gets one. */
+static void hugepoison_record_page(struct page *page)
+{
+	struct hugepoison_error err = { .page = page, .pfn = page_to_pfn(page) };
+
+	hugepoison_begin_urgent();
+	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
+	if (hugepoison_identify(&err) && folio_test_hwpoison(err.folio) &&
+	    !hugepoison_lookup(folio_pfn(err.folio)))
+		hugepoison_record_late(&err, false);
+	hugepoison_end_error(&err);
+	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
+}
+
+/*
+ * Nothing but their marks tells of hugepages without a record: look at all memory. No
+ * hugepage is smaller than a step.
+ */
+static void hugepoison_record_all(void)
+{
+	unsigned long pfn;
+	struct page *page;
+	int nid;
+
+	for_each_online_node(nid) {
+		pfn = ALIGN(node_start_pfn(nid), 1UL << HUGETLB_PAGE_ORDER);
+		for (; pfn < node_end_pfn(nid); pfn += 1UL << HUGETLB_PAGE_ORDER) {
+			page = pfn_to_online_page(pfn);
+			if (page && PageHWPoison(page))
+				hugepoison_record_page(page);
+			cond_resched();
+		}
+	}
+}
+
 static void hugepoison_release_work(struct work_struct *work)
 {
 	static unsigned int round;
 	unsigned long delay = 0;
 
 	round++;
+	if (hugepoison_refill_reserves() && xchg(&hugepoison_unrecorded, false))
+		hugepoison_record_all();
 	while (hugepoison_release_next(round, &delay))
 		cond_resched();
+	if (!delay && hugepoison_wants_memory())
+		delay = HUGEPOISON_RELEASE_AGAIN;
 	if (delay)
 		queue_delayed_work(hugepoison_wq, &hugepoison_release_dwork, delay);
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: a poisoned hugepage comes apart.
+ * Memory errors in hugepages: dissolve a poisoned hugepage.
  *
- * Included by hugepoison/memory-failure.c. Its healthy pages are free, its raw pages
- * stay out of use with records of their own, and its pool gets another hugepage.
+ * Included by hugepoison/memory-failure.c. The healthy pages become free, each raw page
+ * stays out of use and gets a record, and the pool gets another hugepage.
  */
 
 /*
- * Raw pages of hugepages that were taken apart, and have no records yet. Their
- * page->index is the order of the hugepage.
+ * Raw pages of dissolved hugepages that have no record yet. page->index is the order of
+ * the hugepage.
  */
-static LLIST_HEAD(hugepoison_left);
+static LLIST_HEAD(hugepoison_dissolved);
 
 /*
- * A compound page becomes base pages, each without a reference. Stock marks them
- * when an error is reported in one meanwhile, so flags change by atomic
- * operations only, here and until the pages are free.
+ * Make base pages without references of a compound page. Stock may mark one of them for
+ * an error that is reported meanwhile, so flags change by atomic operations only, here
+ * and until the pages are free.
  */
 static void hugepoison_take_apart(struct folio *folio)
 {
@@ -34,19 +34,19 @@ static void hugepoison_take_apart(struct folio *folio)
 }
 
 /*
- * A raw page stays allocated for ever, as one taken off the buddy allocator. It
- * has none of the flags that the head page had; unpoisoning frees it as it is.
+ * Keep a raw page allocated for ever, marked as taken off the buddy allocator. The head
+ * page's other flags are cleared, as unpoisoning frees the page as it is.
  */
-static void hugepoison_keep(struct page *page, unsigned int order)
+static void hugepoison_take_off(struct page *page, unsigned int order)
 {
 	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
+	page->index = order;
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
-	page->index = order;
 	set_page_refcounted(page);
 }
 
-/* What is not marked is healthy, and free from now on. */
+/* Free the pages that are not marked: they are healthy. */
 static void hugepoison_give_back(unsigned long pfn, unsigned long end)
 {
 	unsigned long start = pfn;
@@ -65,14 +65,14 @@ static void hugepoison_give_back(unsigned long pfn, unsigned long end)
  * @folio: the hugepage; it has left its pool, all its struct pages are there,
  *	   and which pages are bad is known
  *
- * Stock frees all of it and takes one raw page back out of the buddy allocator
- * afterwards; until then anybody can get it, and the other raw pages for good.
- * Here no raw page ever gets there. An error cannot slip in: the hugepage is
- * none any more since before, under hugetlb_lock, and what is reported in one
- * of its pages from then on is an error in a base page.
+ * Stock frees all pages and takes one raw page back out of the buddy allocator
+ * afterwards: until then anybody can allocate it, and the other raw pages for good.
+ * Here no raw page gets to the buddy allocator. No error can slip in: under
+ * hugetlb_lock the folio has stopped being a hugepage before, so an error reported
+ * in one of its pages since then is one in a base page.
  *
- * Context: Any but NMI, as freeing a hugepage is. The records are made later,
- * see hugepoison_collect_left(), as mf_mutex cannot be taken here.
+ * Context: Any but NMI, as for freeing a hugepage. mf_mutex cannot be taken here, so
+ * hugepoison_record_released() makes the records later.
  * Return: false with nothing done when @folio is healthy.
  */
 bool hugepoison_free_poisoned(struct folio *folio)
@@ -94,38 +94,40 @@ bool hugepoison_free_poisoned(struct folio *folio)
 		SetPageHWPoison(raw->page);
 		head |= raw->page == &folio->page;
 	}
-	/* pairs with hugepoison_page_is_bad(): one mark or the other is there */
+	/* pairs with hugepoison_page_is_bad(): one of the two marks is always set */
 	smp_wmb();
 	if (!head)
 		folio_clear_hwpoison(folio);
 	hugepoison_take_apart(folio);
 	llist_for_each_entry(raw, raws, node) {
-		hugepoison_keep(raw->page, order);
+		hugepoison_take_off(raw->page, order);
 		last = &raw->node;
 	}
 	if (last)
-		llist_add_batch(raws, last, &hugepoison_left);
+		llist_add_batch(raws, last, &hugepoison_dissolved);
 	hugepoison_give_back(pfn, pfn + nr);
 	trace_hugepoison_release(pfn, order, "released", begin);
 	mod_delayed_work(hugepoison_wq, &hugepoison_release_dwork, 0);
 	return true;
 }
 
-/* The record of the hugepage that a raw page was in, NULL where it has none. */
-static struct hugepoison_record *hugepoison_former(struct raw_hwp_page *raw)
+/*
+ * The record of the hugepage that a raw page was in, or NULL. A smaller hugepage may be in
+ * its place by now.
+ */
+static struct hugepoison_record *hugepoison_former_record(struct page *page)
 {
-	unsigned long pfn = page_to_pfn(raw->page);
-	unsigned int order = raw->page->index;
+	unsigned int order = page->index;
 	struct hugepoison_record *record;
 
-	record = hugepoison_lookup(ALIGN_DOWN(pfn, 1UL << order));
-	return record && !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ?
-	       record : NULL;
+	record = hugepoison_lookup(ALIGN_DOWN(page_to_pfn(page), 1UL << order));
+	return record && record->order == order &&
+	       !hugepoison_is(record, HUGEPOISON_STATE_RELEASED) ? record : NULL;
 }
 
-/* A raw page gets a record of its own; it is counted already. */
-static void hugepoison_keep_record(struct hugepoison_record *former,
-				   struct page *page)
+/* Add a record for a raw page, which is counted already, if there is memory. */
+static void hugepoison_add_raw_record(struct hugepoison_record *former,
+				      struct page *page)
 {
 	struct hugepoison_record *record;
 
@@ -138,7 +140,7 @@ static void hugepoison_keep_record(struct hugepoison_record *former,
 		former->nr_bad--;
 }
 
-/* All that is left of the hugepage's record is the head page's, if that is raw. */
+/* The record of a dissolved hugepage becomes the head page's if that is raw, or goes. */
 static void hugepoison_end_record(struct hugepoison_record *former)
 {
 	struct page *head = pfn_to_page(former->pfn);
@@ -155,36 +157,49 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 }
 
 /*
- * Make records of the raw pages that are left of hugepages. A head page takes
- * over the record of its hugepage, which goes by the same page frame; so the
- * others come first.
+ * Free a raw page's list entry if it has a record. Without memory for one it stays in the
+ * list; nobody can allocate the page anyway.
  */
-static void hugepoison_collect_left(void)
+static void hugepoison_end_left(struct raw_hwp_page *raw)
 {
-	struct llist_node *left = llist_del_all(&hugepoison_left);
+	if (hugepoison_lookup(page_to_pfn(raw->page))) {
+		kfree(raw);
+		return;
+	}
+	WRITE_ONCE(hugepoison_unrecorded, true);
+	llist_add(&raw->node, &hugepoison_dissolved);
+}
+
+/*
+ * Add records for the raw pages of dissolved hugepages. A raw head page takes over its
+ * hugepage's record, which has the same page frame, and so comes last.
+ */
+static void hugepoison_record_released(void)
+{
+	struct llist_node *left = llist_del_all(&hugepoison_dissolved);
 	struct hugepoison_record *former;
 	struct raw_hwp_page *raw, *next;
 
 	lockdep_assert_held(&mf_mutex);
 	llist_for_each_entry(raw, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former_record(raw->page);
 		if (!former || former->pfn != page_to_pfn(raw->page))
-			hugepoison_keep_record(former, raw->page);
+			hugepoison_add_raw_record(former, raw->page);
 	}
 	llist_for_each_entry_safe(raw, next, left, node) {
-		former = hugepoison_former(raw);
+		former = hugepoison_former_record(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		kfree(raw);
+		hugepoison_end_left(raw);
 	}
 }
 
 /*
- * References beyond @expected belong to users that the reverse map cannot take
- * the page from. A fault that waited for the folio lock holds one as well; it
- * finds the poison now and lets go, so those who mean to stay are told by time.
+ * Wait up to 20 ms for references beyond @expected to go, and return how many stay. A
+ * fault that has waited for the folio lock drops its reference soon, as it finds the
+ * poison. A reference that stays belongs to a user that unmapping does not reach.
  */
-static int hugepoison_users(struct folio *folio, int expected)
+static int hugepoison_await_users(struct folio *folio, int expected)
 {
 	int tries, users;
 
@@ -198,24 +213,23 @@ static int hugepoison_users(struct folio *folio, int expected)
 }
 
 /*
- * A hugepage that only the handler has: its healthy pages go, its raw pages
- * stay with records of their own, and a fresh one takes its place.
+ * Dissolve a hugepage that only the handler has a reference to: free its healthy pages,
+ * add records for its raw pages, and put a fresh hugepage into its pool.
  *
  * Return: HUGEPOISON_REPLACED or HUGEPOISON_DEQUEUED, or with nothing changed
  * HUGEPOISON_ISOLATED.
  */
 static enum hugepoison_outcome
-hugepoison_leave_pool(struct hugepoison_record *record, struct folio *folio)
+hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 {
 	bool replaced;
 
 	lockdep_assert_held(&mf_mutex);
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio) ||
-	    hugepoison_users(folio, 1) || hugepoison_pool_seize(folio))
+	    hugepoison_await_users(folio, 1) || hugepoison_pool_seize(folio))
 		return HUGEPOISON_ISOLATED;
-	if (record)
-		hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
+	hugepoison_become(record, HUGEPOISON_STATE_LEAVING);
 	replaced = hugepoison_pool_leave(folio);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
 }

@@ -6,8 +6,8 @@
  */
 
 /*
- * A fault that may not give up mmap_lock: fail, or say that it is worth coming
- * back; the worker narrows meanwhile.
+ * Whether a fault must not drop mmap_lock. Then it fails, or returns VM_FAULT_RETRY at
+ * once, and the worker narrows meanwhile.
  */
 static bool hugepoison_cannot_wait(unsigned int flags)
 {
@@ -16,95 +16,93 @@ static bool hugepoison_cannot_wait(unsigned int flags)
 }
 
 /*
- * How often a fault comes back before it gets the error. Each time it has waited
- * for an event; this bounds how often the event may be in vain: an error that
- * hits again what was just healed, a hugepage that was refilled and taken.
+ * How often a fault comes back before it gets the error. Each time the fault has waited
+ * for an event, which may not help: another error hits the healed hugepage, another
+ * process takes the refilled one.
  */
 #define HUGEPOISON_FAULT_TRIES	16
 #define HUGEPOISON_FAULT_BITS	8
 
 /**
- * struct hugepoison_visitor - a fault that was asked to come back
- * @task: whose it is; never dereferenced
+ * struct hugepoison_retry - a fault that has returned VM_FAULT_RETRY
+ * @task: the task that faults; never dereferenced
  * @address: of the base page it wants
  * @tries: how often it came back
- * @seen: when it was here last, in jiffies
+ * @seen: when it came last, in jiffies
  *
- * A fault that has dropped mmap_lock must not return anything but
- * VM_FAULT_RETRY: its caller's VMA may be gone. So the error comes out at its
- * next visit, which has to know. Most callers say FAULT_FLAG_TRIED then.
- * populate_vma_page_range() never does, so a visit soon after the last one counts
- * as the next. A visitor that never returns, killed, is
- * overwritten by the next one of its slot; so is one that does return, now and
- * then, and then begins to count anew.
+ * A fault that has dropped mmap_lock must return VM_FAULT_RETRY and nothing else: its
+ * caller's VMA may be gone. So the fault returns the error when it comes back, and has
+ * to know that it does. Most callers then set FAULT_FLAG_TRIED.
+ * populate_vma_page_range() never does, so a fault soon after the last one counts as
+ * its return. A killed task never returns: the next task of its slot overwrites the
+ * entry. That can hit a task that does return, which then counts from zero.
  */
-struct hugepoison_visitor {
+struct hugepoison_retry {
 	struct task_struct *task;
 	unsigned long address;
 	unsigned int tries;
 	unsigned long seen;
 };
 
-static struct hugepoison_visitor hugepoison_visitors[1 << HUGEPOISON_FAULT_BITS];
-static DEFINE_SPINLOCK(hugepoison_visitors_lock);
+static struct hugepoison_retry hugepoison_retries[1 << HUGEPOISON_FAULT_BITS];
+static DEFINE_SPINLOCK(hugepoison_retries_lock);
 
 /*
- * Whether the caller of a fault says FAULT_FLAG_TRIED when it comes again. The
- * page fault of a CPU does, and of others those that a signal may end.
+ * Whether the caller of a fault sets FAULT_FLAG_TRIED when it retries. The CPU's page
+ * faults do, and so do callers that a signal may interrupt.
  */
 static bool hugepoison_says_tried(unsigned int flags)
 {
 	return flags & FAULT_FLAG_INTERRUPTIBLE;
 }
 
-/* The visit of a fault is one of @tries; it has been @tries times already. */
-static struct hugepoison_visitor *hugepoison_visitor(unsigned long address,
-						     unsigned int flags)
+/* The entry of a fault; @tries is how often it came back before. */
+static struct hugepoison_retry *hugepoison_find_retry(unsigned long address,
+						      unsigned int flags)
 {
-	struct hugepoison_visitor *visitor;
+	struct hugepoison_retry *retry;
 	bool again = flags & FAULT_FLAG_TRIED;
 
-	lockdep_assert_held(&hugepoison_visitors_lock);
+	lockdep_assert_held(&hugepoison_retries_lock);
 	address &= PAGE_MASK;
-	visitor = &hugepoison_visitors[hash_ptr(current, HUGEPOISON_FAULT_BITS)];
+	retry = &hugepoison_retries[hash_ptr(current, HUGEPOISON_FAULT_BITS)];
 	if (!hugepoison_says_tried(flags))
-		again |= time_before(jiffies, visitor->seen + HZ);
-	if (!again || visitor->task != current || visitor->address != address)
-		*visitor = (struct hugepoison_visitor){ current, address };
-	visitor->seen = jiffies;
-	return visitor;
+		again |= time_before(jiffies, retry->seen + HZ);
+	if (!again || retry->task != current || retry->address != address)
+		*retry = (struct hugepoison_retry){ current, address };
+	retry->seen = jiffies;
+	return retry;
 }
 
 /* Whether a fault may drop mmap_lock and return VM_FAULT_RETRY once more. */
 static bool hugepoison_may_retry(unsigned long address, unsigned int flags)
 {
-	struct hugepoison_visitor *visitor;
+	struct hugepoison_retry *retry;
 	bool may;
 
-	spin_lock(&hugepoison_visitors_lock);
-	visitor = hugepoison_visitor(address, flags);
-	may = visitor->tries < HUGEPOISON_FAULT_TRIES;
-	visitor->tries++;
-	/* the error ends this fault */
+	spin_lock(&hugepoison_retries_lock);
+	retry = hugepoison_find_retry(address, flags);
+	may = retry->tries < HUGEPOISON_FAULT_TRIES;
+	retry->tries++;
+	/* the fault ends with the error: forget it */
 	if (!may)
-		visitor->task = NULL;
-	spin_unlock(&hugepoison_visitors_lock);
+		retry->task = NULL;
+	spin_unlock(&hugepoison_retries_lock);
 	return may;
 }
 
-/* The next visit of a fault is to get the error. */
-static void hugepoison_retry_no_more(unsigned long address)
+/* Have a fault get the error when it comes back. */
+static void hugepoison_end_retries(unsigned long address)
 {
-	spin_lock(&hugepoison_visitors_lock);
-	hugepoison_visitor(address, FAULT_FLAG_TRIED)->tries =
+	spin_lock(&hugepoison_retries_lock);
+	hugepoison_find_retry(address, FAULT_FLAG_TRIED)->tries =
 		HUGEPOISON_FAULT_TRIES;
-	spin_unlock(&hugepoison_visitors_lock);
+	spin_unlock(&hugepoison_retries_lock);
 }
 
 /*
- * Wait for the error handler, or for the key without which nothing is narrowed;
- * the fault comes back. mmap_lock is held for reading, and not any more
- * afterwards.
+ * Wait for the error handler, or for the key that has to be on to narrow; then the
+ * fault comes back. mmap_lock is held for reading; it is dropped.
  */
 static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm,
 					enum hugepoison_fate fate)
@@ -112,12 +110,12 @@ static vm_fault_t hugepoison_wait_fault(struct mm_struct *mm,
 	mmap_read_unlock(mm);
 	if (fate == HUGEPOISON_UNDECIDED)
 		hugepoison_await_handled();
-	hugepage_await_small_rmap();
+	hugepoison_await_small_rmap();
 	return VM_FAULT_RETRY;
 }
 
-/* Whether a fault in a narrowed VMA may come back; else what it gets. */
-static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
+/* Return: 0 if a fault in a narrowed VMA may come back, else what it returns. */
+static vm_fault_t hugepoison_check_retry(struct vm_fault *vmf)
 {
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
@@ -127,10 +125,10 @@ static vm_fault_t hugepoison_unless_retried(struct vm_fault *vmf)
 	return 0;
 }
 
-/* What becomes of a narrowed hugepage is about to be known. */
+/* Wait for the handler to decide about a narrowed hugepage. */
 static vm_fault_t hugepoison_undecided_fault(struct vm_fault *vmf)
 {
-	return hugepoison_unless_retried(vmf) ?:
+	return hugepoison_check_retry(vmf) ?:
 	       hugepoison_wait_fault(vmf->vma->vm_mm,
 				     HUGEPOISON_UNDECIDED);
 }

@@ -7,182 +7,181 @@
  */
 
 /*
- * Hugepages mapped below their size. _large_mapcount counts every such
- * mapping, whatever its size, and is all there is: it says whether the
- * hugepage is mapped, and page_vma_mapped_walk() finds where.
+ * On while hugepages may be mapped below their size. _large_mapcount is the only count:
+ * it counts each such mapping, of a base page or a block. It says whether the hugepage is
+ * mapped; page_vma_mapped_walk() finds where.
  */
-DEFINE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
+DEFINE_STATIC_KEY_FALSE(hugepoison_small_rmap_key);
 
 /*
- * Each narrowed VMA, and each that is about to be narrowed, is a user of the key.
- * VMAs alone map hugepages below their size, so without users the key may be off:
+ * Each VMA that is narrowed, or about to be, is a user of the key. Only narrowed VMAs map
+ * hugepages below their size, so without users the key may be off:
  *
- *	hugepage_get_small_rmap()	hugepage_stop_small_rmap()
+ *	hugepoison_get_small_rmap()	hugepoison_stop_small_rmap()
  *	  users++			  ready = false
  *	  smp_mb()			  smp_mb()
  *	  if (!ready) users--, fail	  if (users) ready = true, fail
  *					  key off
  *
- * At least one of the two sees what the other one did. ready becomes true when
- * the key is on everywhere, and the key goes off with ready false.
+ * At least one side sees the other's write. ready is set after the key is on everywhere,
+ * and cleared before the key goes off.
  *
- * Patching the kernel's code interrupts all CPUs. A user who narrows and unmaps
- * over and over must not cause more than two of that in HUGEPAGE_SMALL_IDLE.
+ * Patching code interrupts all CPUs. A process that narrows and unmaps in a loop must not
+ * cause more than two patchings in HUGEPOISON_SMALL_IDLE.
  */
-#define HUGEPAGE_SMALL_IDLE	(60 * HZ)
+#define HUGEPOISON_SMALL_IDLE	(60 * HZ)
 
-static atomic_long_t hugepage_small_users = ATOMIC_LONG_INIT(0);
-static bool hugepage_small_ready;
-static unsigned long hugepage_small_used;	/* when last, in jiffies */
-static DEFINE_MUTEX(hugepage_small_mutex);	/* one switches at a time */
+static atomic_long_t hugepoison_small_users = ATOMIC_LONG_INIT(0);
+static bool hugepoison_small_ready;
+static unsigned long hugepoison_small_used;	/* when last, in jiffies */
+static DEFINE_MUTEX(hugepoison_small_mutex);	/* to switch the key */
 
-/* Return: false when there are users after all. */
-static bool hugepage_stop_small_rmap(void)
+/* Switch the key off. Return: false if there are users. */
+static bool hugepoison_stop_small_rmap(void)
 {
-	lockdep_assert_held(&hugepage_small_mutex);
-	WRITE_ONCE(hugepage_small_ready, false);
-	/* pairs with hugepage_get_small_rmap() */
+	lockdep_assert_held(&hugepoison_small_mutex);
+	WRITE_ONCE(hugepoison_small_ready, false);
+	/* pairs with hugepoison_get_small_rmap() */
 	smp_mb();
-	if (atomic_long_read(&hugepage_small_users)) {
-		WRITE_ONCE(hugepage_small_ready, true);
+	if (atomic_long_read(&hugepoison_small_users)) {
+		WRITE_ONCE(hugepoison_small_ready, true);
 		return false;
 	}
-	static_branch_disable(&hugepage_small_rmap_key);
+	static_branch_disable(&hugepoison_small_rmap_key);
 	pr_info("hugepoison: no mapping is narrowed any more\n");
 	return true;
 }
 
-/* Nobody else has to pay when there was no narrowed VMA for long. */
-static void hugepage_small_idle_work(struct work_struct *work)
+/* Switch the key off after HUGEPOISON_SMALL_IDLE without users: all unmapping pays. */
+static void hugepoison_small_idle_work(struct work_struct *work)
 {
 	unsigned long until;
 
-	mutex_lock(&hugepage_small_mutex);
-	until = READ_ONCE(hugepage_small_used) + HUGEPAGE_SMALL_IDLE;
-	if (atomic_long_read(&hugepage_small_users))
-		until = jiffies + HUGEPAGE_SMALL_IDLE;
-	if (time_before(jiffies, until) || !hugepage_stop_small_rmap())
+	mutex_lock(&hugepoison_small_mutex);
+	until = READ_ONCE(hugepoison_small_used) + HUGEPOISON_SMALL_IDLE;
+	if (atomic_long_read(&hugepoison_small_users))
+		until = jiffies + HUGEPOISON_SMALL_IDLE;
+	if (time_before(jiffies, until) || !hugepoison_stop_small_rmap())
 		queue_delayed_work(hugepoison_wq, to_delayed_work(work),
 				   max(1L, (long)(until - jiffies)));
-	mutex_unlock(&hugepage_small_mutex);
+	mutex_unlock(&hugepoison_small_mutex);
 }
 
-static DECLARE_DELAYED_WORK(hugepage_small_idle_dwork,
-			    hugepage_small_idle_work);
+static DECLARE_DELAYED_WORK(hugepoison_small_idle_dwork,
+			    hugepoison_small_idle_work);
 
 /**
- * hugepage_enable_small_rmap - from now on hugepages may be mapped below size
+ * hugepoison_enable_small_rmap - allow mapping hugepages below their size
  *
- * Without users it lasts for HUGEPAGE_SMALL_IDLE.
+ * Without users the key goes off after HUGEPOISON_SMALL_IDLE.
  *
- * Context: Process context, may sleep; takes cpu_hotplug_lock, so no lock of
- * memory management may be held.
+ * Context: Process context, may sleep; takes cpu_hotplug_lock, so the caller must hold no
+ * lock of memory management.
  */
-void hugepage_enable_small_rmap(void)
+void hugepoison_enable_small_rmap(void)
 {
-	mutex_lock(&hugepage_small_mutex);
-	WRITE_ONCE(hugepage_small_used, jiffies);
-	if (!hugepage_small_ready) {
-		static_branch_enable(&hugepage_small_rmap_key);
-		/* a user that sees it finds all CPUs counting */
-		smp_store_release(&hugepage_small_ready, true);
-		queue_delayed_work(hugepoison_wq, &hugepage_small_idle_dwork,
-				   HUGEPAGE_SMALL_IDLE);
+	mutex_lock(&hugepoison_small_mutex);
+	WRITE_ONCE(hugepoison_small_used, jiffies);
+	if (!hugepoison_small_ready) {
+		static_branch_enable(&hugepoison_small_rmap_key);
+		/* with ready set, all CPUs count */
+		smp_store_release(&hugepoison_small_ready, true);
+		queue_delayed_work(hugepoison_wq, &hugepoison_small_idle_dwork,
+				   HUGEPOISON_SMALL_IDLE);
 	}
-	mutex_unlock(&hugepage_small_mutex);
+	mutex_unlock(&hugepoison_small_mutex);
 }
 
-static void hugepage_small_on_work(struct work_struct *work)
+static void hugepoison_small_on_work(struct work_struct *work)
 {
-	hugepage_enable_small_rmap();
+	hugepoison_enable_small_rmap();
 }
 
-static DECLARE_WORK(hugepage_small_on, hugepage_small_on_work);
+static DECLARE_WORK(hugepoison_small_on, hugepoison_small_on_work);
 
 /**
- * hugepage_small_rmap_enabled - whether hugepages may be mapped below size now
+ * hugepoison_small_rmap_enabled - whether hugepages may be mapped below size now
  *
- * Context: Any. hugepage_get_small_rmap() makes it last.
+ * Context: Any. Only hugepoison_get_small_rmap() keeps it enabled.
  * Return: true for yes.
  */
-bool hugepage_small_rmap_enabled(void)
+bool hugepoison_small_rmap_enabled(void)
 {
-	return READ_ONCE(hugepage_small_ready);
+	return READ_ONCE(hugepoison_small_ready);
 }
 
 /**
- * hugepage_await_small_rmap - wait until hugepages may be mapped below size
+ * hugepoison_await_small_rmap - wait until hugepages may be mapped below size
  *
- * A work of its own switches the key on, so nothing but the patching of code is
- * waited for.
+ * A separate work switches the key on, so the wait is for the patching only.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
-void hugepage_await_small_rmap(void)
+void hugepoison_await_small_rmap(void)
 {
-	while (!hugepage_small_rmap_enabled() &&
+	while (!hugepoison_small_rmap_enabled() &&
 	       !fatal_signal_pending(current)) {
-		queue_work(hugepoison_wq, &hugepage_small_on);
+		queue_work(hugepoison_wq, &hugepoison_small_on);
 		schedule_timeout_killable(1);
 	}
 }
 
 /**
- * hugepage_put_small_rmap - a VMA maps no hugepage below its size any more
+ * hugepoison_put_small_rmap - drop a VMA as a user of the key
  *
- * Context: Any; the VMA's entries are gone from the reverse map.
+ * Context: Any; the VMA has no entries in the reverse map left.
  */
-void hugepage_put_small_rmap(void)
+void hugepoison_put_small_rmap(void)
 {
-	WRITE_ONCE(hugepage_small_used, jiffies);
-	/* counting the last entries comes before the key goes off */
+	WRITE_ONCE(hugepoison_small_used, jiffies);
+	/* the last entries are counted off before the key can go off */
 	smp_mb__before_atomic();
-	atomic_long_dec(&hugepage_small_users);
+	atomic_long_dec(&hugepoison_small_users);
 }
 
 /**
- * hugepage_get_small_rmap - a VMA is about to map a hugepage below its size
+ * hugepoison_get_small_rmap - make a VMA a user of the key before it is narrowed
  *
  * Context: Any.
- * Return: true with the key on until hugepage_put_small_rmap(), false when
- * hugepage_await_small_rmap() has to come before.
+ * Return: true with the key on until hugepoison_put_small_rmap(); false if the caller has
+ * to call hugepoison_await_small_rmap() first.
  */
-bool hugepage_get_small_rmap(void)
+bool hugepoison_get_small_rmap(void)
 {
-	atomic_long_inc(&hugepage_small_users);
-	/* pairs with hugepage_stop_small_rmap() */
+	atomic_long_inc(&hugepoison_small_users);
+	/* pairs with hugepoison_stop_small_rmap() */
 	smp_mb__after_atomic();
-	/* pairs with hugepage_enable_small_rmap() */
-	if (smp_load_acquire(&hugepage_small_ready))
+	/* pairs with hugepoison_enable_small_rmap() */
+	if (smp_load_acquire(&hugepoison_small_ready))
 		return true;
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 	return false;
 }
 
 /**
- * hugepage_dup_small_rmap - another VMA maps what a narrowed one does
+ * hugepoison_dup_small_rmap - make the duplicate of a narrowed VMA a user of the key
  *
- * Context: Any; the narrowed VMA is there, and a user.
+ * Context: Any; the narrowed VMA is a user.
  */
-void hugepage_dup_small_rmap(void)
+void hugepoison_dup_small_rmap(void)
 {
-	atomic_long_inc(&hugepage_small_users);
+	atomic_long_inc(&hugepoison_small_users);
 }
 
 /**
- * hugepage_may_add_rmap - whether a hugepage takes more mappings below its size
+ * hugepoison_may_add_rmap - whether the counts allow more mappings of a hugepage
  * @folio: the hugepage
  * @nr_pages: mappings to be added
  *
- * Each mapping holds a reference and a count in signed 32 bits; 8192 mappers
- * of all the base pages of a 1 GiB page would overflow them. Stop at half of
- * the range: the other half is more than all CPUs can add between this check
- * and their adding.
+ * Each mapping adds one to the reference count and to the mapcount, both signed 32 bits:
+ * 8192 mappings of all base pages of a 1 GiB page would overflow them. The limit is half
+ * of the range: all CPUs together cannot add the other half between this check and the
+ * counting.
  *
- * Context: Any; folio lock held against the error handler.
- * Return: false when the caller has to give up.
+ * Context: Any; the folio lock, held, keeps the error handler out.
+ * Return: false if the caller must not map.
  */
-bool hugepage_may_add_rmap(struct folio *folio, int nr_pages)
+bool hugepoison_may_add_rmap(struct folio *folio, int nr_pages)
 {
 	const int limit = INT_MAX / 2 - nr_pages;
 
@@ -191,13 +190,13 @@ bool hugepage_may_add_rmap(struct folio *folio, int nr_pages)
 }
 
 /**
- * hugepage_add_file_rmap - count mappings of a shared hugepage below its size
+ * hugepoison_add_file_rmap - count mappings of a shared hugepage below its size
  * @folio: the hugepage, in the page cache
  * @nr_pages: mappings added, each of one base page or of one PMD block
  *
  * Context: Page table lock held; the caller has a reference for each mapping.
  */
-void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
+void hugepoison_add_file_rmap(struct folio *folio, int nr_pages)
 {
 	VM_WARN_ON_FOLIO(!folio_test_hugetlb(folio), folio);
 	VM_WARN_ON_FOLIO(nr_pages <= 0, folio);
@@ -206,17 +205,17 @@ void hugepage_add_file_rmap(struct folio *folio, int nr_pages)
 }
 
 /**
- * hugepage_mapcount - about how many map a page of a hugepage
+ * hugepoison_mapcount - estimate how many mappings a page of a hugepage has
  * @folio: the hugepage, mapped below its size or not
  *
- * For statistics (smaps, numa_maps): there is no count for each base page, so
- * this is the number of mappers that would need that many entries, the block
- * with the raw page mapped by base pages.
+ * For statistics (smaps, numa_maps). There is no count for each base page, so this
+ * computes how many mappings need that many entries, if each maps the block with the raw
+ * page by base pages.
  *
  * Context: Any.
- * Return: the estimate; exact where all map it at its size.
+ * Return: the estimate; exact if all mappings are of the hugepage's size.
  */
-int hugepage_mapcount(struct folio *folio)
+int hugepoison_mapcount(struct folio *folio)
 {
 	int whole = folio_entire_mapcount(folio);
 	int entries = folio_nr_pages(folio) / PTRS_PER_PTE - 1 + PTRS_PER_PTE;
@@ -232,8 +231,8 @@ int hugepage_mapcount(struct folio *folio)
  * @vma: the mapping, private
  * @address: where in @vma the first base page is mapped
  *
- * PageAnonExclusive is kept in the head page, for the whole hugepage: the
- * tails may be read-only (HVO).
+ * The head page's PageAnonExclusive is for the whole hugepage: the tails may be
+ * read-only (HVO).
  *
  * Context: Page table lock held; the caller has a reference for each mapping.
  */
@@ -253,13 +252,13 @@ void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 }
 
 /**
- * hugepage_remove_rmap - uncount mappings of a hugepage below its size
+ * hugepoison_remove_rmap - uncount mappings of a hugepage below its size
  * @folio: the hugepage
  * @nr_pages: mappings taken away
  *
  * Context: Page table lock held. The caller drops the references after it.
  */
-void hugepage_remove_rmap(struct folio *folio, int nr_pages)
+void hugepoison_remove_rmap(struct folio *folio, int nr_pages)
 {
 	VM_WARN_ON_FOLIO(!folio_test_hugetlb(folio), folio);
 	VM_WARN_ON_FOLIO(atomic_read(&folio->_large_mapcount) + 1 < nr_pages,

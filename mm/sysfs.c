@@ -2,11 +2,11 @@
 /*
  * Memory errors in hugepages: /sys/kernel/mm/hugepoison/.
  *
- * Included by hugepoison/memory-failure.c. The gauges are sums over the records
- * and so agree with them always; the counters are outcomes since boot.
+ * Included by hugepoison/memory-failure.c. The gauges are sums over the records, and so
+ * always agree with them; the counters are outcomes since boot.
  *
- * Anybody may read, as often as he likes: nothing here takes a lock that the
- * error handler has to wait for.
+ * Any user can read the files at any rate: so reading takes no lock that the error
+ * handler waits for.
  */
 
 /* One directory: a hugepage size, on one node or (NUMA_NO_NODE) on all. */
@@ -34,9 +34,9 @@ static struct attribute *hugepoison_file_attrs[NR_HUGEPOISON_FILES + 1];
 ATTRIBUTE_GROUPS(hugepoison_file);
 
 /*
- * Hugepages with raw pages in them, or base pages out of use, at a directory. RCU
- * keeps the records; while an error is handled the sum may be that of before it
- * or of a step on the way, which is no worse than reading just before or after.
+ * Count the hugepages with raw pages, or the base pages out of use, of a directory. RCU
+ * keeps the records. While an error is handled the sum may be of before it or of a step
+ * on the way, which is as good as a read just before or after.
  */
 static long hugepoison_sum(struct hugepoison_dir *dir, bool base_pages)
 {
@@ -46,7 +46,7 @@ static long hugepoison_sum(struct hugepoison_dir *dir, bool base_pages)
 
 	rcu_read_lock();
 	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
-		/* memory that was removed takes its errors with it */
+		/* removed memory does not count */
 		if (record->order != huge_page_order(dir->h) ||
 		    hugepoison_stale(record))
 			continue;
@@ -148,11 +148,11 @@ static int __init hugepoison_add_sizes(struct kobject *parent, int nid)
 }
 
 /*
- * What is written below is for all users of the machine. The mode of a file lets
- * uid 0 of a container write it; the capability is the host's.
+ * The settings below affect all users of the machine. The mode of a file lets uid 0 of a
+ * container write it; so writing needs the host's capability.
  */
 
-/* How much of a hugepage an error may cost. */
+/* The part of a hugepage that an error puts out of use. */
 static const char * const hugepoison_containments[] = { "hugepage", "page" };
 
 static ssize_t containment_show(struct kobject *kobj,
@@ -224,8 +224,8 @@ static int __init hugepoison_add_nodes(struct kobject *parent)
 }
 
 /*
- * Without its files the handler works on; they are not taken down again, a
- * partial view being better than none.
+ * The handler works without these files. After a failure the others stay: a partial view
+ * is better than none.
  */
 static int __init hugepoison_init_sysfs(void)
 {

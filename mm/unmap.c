@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: take a poisoned hugepage away from every mapper.
+ * Memory errors in hugepages: unmap a poisoned hugepage.
  *
  * Included by hugepoison/rmap.c.
  */
 
 /*
- * Whose mappings the error handler has locked, and which task it is: with mf_mutex
- * held there is one at a time.
+ * The lock of the mappings that the error handler holds, and the handler's task. Under
+ * mf_mutex there is one at a time.
  */
-static struct hugepage_rmap_lock *hugepage_held;
-static struct task_struct *hugepage_holder;
+static struct hugepoison_rmap_lock *hugepoison_held_rmap;
+static struct task_struct *hugepoison_rmap_holder;
 
-static bool hugepage_is_holder(void)
+static bool hugepoison_holds_rmap(void)
 {
-	return READ_ONCE(hugepage_holder) == current;
+	return READ_ONCE(hugepoison_rmap_holder) == current;
 }
 
-/* The anon_vma of a private hugepage, NULL in @rmap if nobody maps it. */
-static bool hugepage_lock_anon_rmap(struct folio *folio,
-				    struct hugepage_rmap_lock *rmap, bool wait)
+/* Lock a private hugepage's anon_vma; NULL in @rmap if nobody maps the hugepage. */
+static bool hugepoison_lock_anon_rmap(struct folio *folio,
+				      struct hugepoison_rmap_lock *rmap, bool wait)
 {
 	struct rmap_walk_control rwc = { .try_lock = !wait };
 
@@ -29,20 +29,20 @@ static bool hugepage_lock_anon_rmap(struct folio *folio,
 }
 
 /**
- * hugepage_lock_rmap - keep the mappings of a hugepage from changing
+ * hugepoison_lock_rmap - keep the mappings of a hugepage from changing
  * @folio: the hugepage, locked, with a reference
  * @rmap: gets what is locked; a private hugepage without mappers has no lock
- * @wait: for who holds the lock; else it is only tried
+ * @wait: for the lock; else only try it
  *
  * Context: Process context, sleeps with @wait.
- * Return: false when the lock is taken, and not waited for.
+ * Return: false when the lock is taken and @wait is false.
  */
-bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
-			bool wait)
+bool hugepoison_lock_rmap(struct folio *folio, struct hugepoison_rmap_lock *rmap,
+			  bool wait)
 {
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio) || !folio->mapping)
-		return hugepage_lock_anon_rmap(folio, rmap, wait);
+		return hugepoison_lock_anon_rmap(folio, rmap, wait);
 	rmap->mapping = folio->mapping;
 	rmap->anon_vma = NULL;
 	if (!wait)
@@ -52,12 +52,12 @@ bool hugepage_lock_rmap(struct folio *folio, struct hugepage_rmap_lock *rmap,
 }
 
 /**
- * hugepage_unlock_rmap - the counterpart of hugepage_lock_rmap()
+ * hugepoison_unlock_rmap - the counterpart of hugepoison_lock_rmap()
  * @rmap: what it has locked; the folio is still locked
  *
  * Context: Process context.
  */
-void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap)
+void hugepoison_unlock_rmap(struct hugepoison_rmap_lock *rmap)
 {
 	if (rmap->mapping)
 		i_mmap_unlock_write(rmap->mapping);
@@ -66,105 +66,104 @@ void hugepage_unlock_rmap(struct hugepage_rmap_lock *rmap)
 }
 
 /**
- * hugepage_hold_rmap - what follows finds the mappings locked already
- * @rmap: what hugepage_lock_rmap() has locked
+ * hugepoison_hold_rmap - have the following steps use a lock that is held already
+ * @rmap: what hugepoison_lock_rmap() has locked
  *
- * The error handler locks them by trying, and keeps the lock for all steps that
- * need it, stock's as well.
+ * The error handler tries for the lock of the mappings, then holds it for all steps that
+ * need it, including stock's.
  *
- * Context: mf_mutex held, until hugepage_release_rmap().
+ * Context: mf_mutex held, until hugepoison_release_rmap().
  */
-void hugepage_hold_rmap(struct hugepage_rmap_lock *rmap)
+void hugepoison_hold_rmap(struct hugepoison_rmap_lock *rmap)
 {
-	hugepage_held = rmap;
-	WRITE_ONCE(hugepage_holder, current);
+	hugepoison_held_rmap = rmap;
+	WRITE_ONCE(hugepoison_rmap_holder, current);
 }
 
 /**
- * hugepage_release_rmap - unlock what hugepage_hold_rmap() was called for
+ * hugepoison_release_rmap - unlock what hugepoison_hold_rmap() holds
  *
- * Context: mf_mutex held. Does nothing where it was not called.
+ * Context: mf_mutex held. Does nothing if the task holds no such lock.
  */
-void hugepage_release_rmap(void)
+void hugepoison_release_rmap(void)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		return;
-	WRITE_ONCE(hugepage_holder, NULL);
-	hugepage_unlock_rmap(hugepage_held);
+	WRITE_ONCE(hugepoison_rmap_holder, NULL);
+	hugepoison_unlock_rmap(hugepoison_held_rmap);
 }
 
 /**
- * hugepage_lock_file_mappers - keep a file's mappings from changing
+ * hugepoison_lock_file_mappers - keep a file's mappings from changing
  * @mapping: the file of a page with an error
  *
- * Context: Process context, may sleep, unless the task holds them already.
+ * Context: Process context, may sleep, unless the task holds the lock already.
  */
-void hugepage_lock_file_mappers(struct address_space *mapping)
+void hugepoison_lock_file_mappers(struct address_space *mapping)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		i_mmap_lock_read(mapping);
 }
 
 /**
- * hugepage_unlock_file_mappers - the counterpart of hugepage_lock_file_mappers()
+ * hugepoison_unlock_file_mappers - the counterpart of hugepoison_lock_file_mappers()
  * @mapping: the file
  *
  * Context: Process context.
  */
-void hugepage_unlock_file_mappers(struct address_space *mapping)
+void hugepoison_unlock_file_mappers(struct address_space *mapping)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		i_mmap_unlock_read(mapping);
 }
 
 /**
- * hugepage_lock_anon_mappers - keep the mappings of a private page from changing
+ * hugepoison_lock_anon_mappers - keep the mappings of a private page from changing
  * @folio: with an error
  *
- * Context: Process context, may sleep, unless the task holds them already.
- * Return: the anon_vma; NULL when nobody maps it.
+ * Context: Process context, may sleep, unless the task holds the lock already.
+ * Return: the anon_vma; NULL when nobody maps @folio.
  */
-struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio)
+struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio)
 {
-	if (hugepage_is_holder())
-		return hugepage_held->anon_vma;
+	if (hugepoison_holds_rmap())
+		return hugepoison_held_rmap->anon_vma;
 	return folio_lock_anon_vma_read(folio, NULL);
 }
 
 /**
- * hugepage_unlock_anon_mappers - the counterpart of hugepage_lock_anon_mappers()
+ * hugepoison_unlock_anon_mappers - the counterpart of hugepoison_lock_anon_mappers()
  * @anon_vma: what it returned, not NULL
  *
  * Context: Process context.
  */
-void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma)
+void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		anon_vma_unlock_read(anon_vma);
 }
 
-/* Walk the mappings; a private hugepage that nobody maps needs no walk. */
-static void hugepage_walk(struct folio *folio, struct rmap_walk_control *rwc)
+/* Walk the mappings; an unmapped private hugepage has no lock and needs no walk. */
+static void hugepoison_walk_rmap(struct folio *folio, struct rmap_walk_control *rwc)
 {
-	if (!hugepage_is_holder())
+	if (!hugepoison_holds_rmap())
 		rmap_walk(folio, rwc);
-	else if (hugepage_held->mapping || hugepage_held->anon_vma)
+	else if (hugepoison_held_rmap->mapping || hugepoison_held_rmap->anon_vma)
 		rmap_walk_locked(folio, rwc);
 }
 
 /*
- * Replace a mapping of @folio by a hwpoison entry. With @keep the entry, marked
- * by the exclusive bit, keeps the mapping's reference: a private hugepage has no
- * file that would hold it until its mappers narrow.
+ * Replace a mapping of @folio by a hwpoison entry. With @keep the entry, marked by the
+ * exclusive bit, keeps the mapping's reference: a private hugepage has no file that
+ * would hold it until its mappings narrow.
  *
- * The page table may be shared with other processes (shared mappings, 1 GiB
- * aligned). Then the first mapper visited changes the entry of all of them,
- * and each of the others finds it changed. Their TLBs still have to be
- * flushed, and flushing by mapper is what this function is called for.
+ * Other processes may share the page table (shared mappings, 1 GiB aligned). Then the
+ * first mapping visited changes the entry for all, and the walk finds it changed in each
+ * of the others. Their TLBs still have to be flushed, mapping by mapping.
  */
-static void hugepage_poison_entry(struct folio *folio,
-				  struct vm_area_struct *vma,
-				  unsigned long address, pte_t *ptep, bool keep)
+static void hugepoison_poison_entry(struct folio *folio,
+				    struct vm_area_struct *vma,
+				    unsigned long address, pte_t *ptep, bool keep)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
@@ -185,12 +184,12 @@ static void hugepage_poison_entry(struct folio *folio,
 	old = huge_ptep_clear_flush(vma, address, ptep);
 	if (keep)
 		entry = pte_swp_mkexclusive(entry);
-	/* to a private mapping the file's hugepage is what faults find there */
+	/* in a private mapping of a file's hugepage faults look in the file */
 	if (vma->vm_flags & VM_MAYSHARE || folio_test_anon(folio))
 		set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
 	if (huge_pte_dirty(old))
 		folio_mark_dirty(folio);
-	/* in a shared table the entry may be on another mapper's account */
+	/* the entry of a shared table may be counted in another sharer's mm */
 	if (atomic_long_read(&mm->hugetlb_usage) >= folio_nr_pages(folio))
 		hugetlb_count_sub(folio_nr_pages(folio), mm);
 	hugetlb_remove_rmap(folio);
@@ -199,16 +198,16 @@ static void hugepage_poison_entry(struct folio *folio,
 		folio_put(folio);
 }
 
-/* One step of the reverse map walk, which no step ends; @arg points to keep. */
-static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
-			       unsigned long address, void *arg)
+/* One step of the reverse map walk; @arg points to @keep. Always continues the walk. */
+static bool hugepoison_unmap_one(struct folio *folio, struct vm_area_struct *vma,
+				 unsigned long address, void *arg)
 {
 	unsigned long size = folio_size(folio);
 	struct mmu_notifier_range range;
 	pte_t *ptep;
 
 	if (!is_vm_hugetlb_page(vma)) {
-		/* a private one that was unpoisoned is still narrowed */
+		/* its private mapping is narrowed still, from an error since undone */
 		if (folio_test_anon(folio))
 			hugepoison_zap_hugepage(vma, folio->index, folio->index +
 						folio_nr_pages(folio));
@@ -221,42 +220,41 @@ static bool hugepage_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 	flush_cache_range(vma, address, address + size);
 	ptep = hugetlb_walk(vma, address, size);
 	if (ptep)
-		hugepage_poison_entry(folio, vma, address, ptep, *(bool *)arg);
+		hugepoison_poison_entry(folio, vma, address, ptep, *(bool *)arg);
 	mmu_notifier_invalidate_range_end(&range);
 	return true;
 }
 
 /**
- * hugepage_unmap_poisoned - put hwpoison entries in place of every mapping of
+ * hugepoison_unmap_poisoned - put hwpoison entries in place of every mapping of
  *			     a poisoned hugepage
  * @folio: the folio that the error handler wants unmapped
  *
- * Stock unmaps hugepages through try_to_unmap(), which has to unshare page
- * tables and therefore needs the hugetlb VMA lock of each mapper. It can only
- * try for it, and page faults elsewhere in the same mapping make it fail: the
- * raw page stays mapped and the mappers are killed. This walk needs no VMA
- * lock, because it unshares nothing. It is safe because
+ * Stock unmaps hugepages through try_to_unmap(), which has to unshare page tables and
+ * so needs the hugetlb VMA lock of each mapping. It can only try for that lock, and
+ * fails when a page fault elsewhere in the mapping holds it: then the raw page stays
+ * mapped and the processes are killed. This walk unshares nothing, so it needs no VMA
+ * lock. It is safe because
  *
  *  1. i_mmap_rwsem is held for writing (anonymous: the page table is never
  *     shared), so page tables are neither shared nor unshared meanwhile;
- *  2. the entry changes under its page table lock, as every other change;
- *  3. the folio lock keeps faults from mapping the folio anew behind the walk
- *     (they find it poisoned once they get the lock), and fork inserts the
- *     child's VMA behind the parent's before it copies an entry;
- *  4. waiting for i_mmap_rwsem under the folio lock is what collect_procs()
- *     did a moment ago.
+ *  2. the entry changes under its page table lock, as for every other change;
+ *  3. the folio lock keeps faults from mapping the folio again behind the walk
+ *     (with the lock they find it poisoned), and fork inserts the child's VMA
+ *     behind the parent's before it copies an entry;
+ *  4. collect_procs() has just taken i_mmap_rwsem under the folio lock as well.
  *
  * Context: Process context, may sleep; folio lock held.
- * Return: false when @folio is no hugepage and the caller has to unmap it;
- * true when no mapping is left. A caller that counts (folio_mapped()) may
- * still find some where a mapper's page tables did not tell of them.
+ * Return: false when @folio is no hugepage and the caller has to unmap it; true when
+ * the walk has cleared all entries it found. folio_mapped() may still be true if it
+ * missed some.
  */
-bool hugepage_unmap_poisoned(struct folio *folio)
+bool hugepoison_unmap_poisoned(struct folio *folio)
 {
 	bool keep = folio_test_anon(folio) &&
 		    hugepoison_fate(folio) == HUGEPOISON_NARROW;
 	struct rmap_walk_control rwc = {
-		.rmap_one = hugepage_unmap_one,
+		.rmap_one = hugepoison_unmap_one,
 		.arg = &keep,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
@@ -267,8 +265,8 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 		return false;
 
 	mapping = folio_test_anon(folio) ? NULL : folio->mapping;
-	if (!mapping || hugepage_is_holder()) {
-		hugepage_walk(folio, &rwc);
+	if (!mapping || hugepoison_holds_rmap()) {
+		hugepoison_walk_rmap(folio, &rwc);
 		return true;
 	}
 	i_mmap_lock_write(mapping);
@@ -277,10 +275,10 @@ bool hugepage_unmap_poisoned(struct folio *folio)
 	return true;
 }
 
-/* One step of the walk that takes pages from private mappings; see below. */
-static bool hugepage_unmap_small_one(struct folio *folio,
-				     struct vm_area_struct *vma,
-				     unsigned long address, void *arg)
+/* One step of the walk that unmaps pages from private mappings; see below. */
+static bool hugepoison_unmap_small_one(struct folio *folio,
+				       struct vm_area_struct *vma,
+				       unsigned long address, void *arg)
 {
 	const pgoff_t *pages = arg;
 
@@ -290,38 +288,38 @@ static bool hugepage_unmap_small_one(struct folio *folio,
 }
 
 /*
- * The anon_vma names the VMAs that may map a private hugepage. Its lock keeps
- * their page tables; a hugepage that nobody maps needs no walk.
+ * Unmap pages of a private hugepage. Its anon_vma has the VMAs that may map them, and the
+ * anon_vma lock keeps their page tables.
  */
-static void hugepage_unmap_small_anon(struct folio *folio, pgoff_t first,
-				      pgoff_t end)
+static void hugepoison_unmap_small_anon(struct folio *folio, pgoff_t first,
+					pgoff_t end)
 {
 	pgoff_t pages[] = { first, end };
 	struct rmap_walk_control rwc = {
-		.rmap_one = hugepage_unmap_small_one,
+		.rmap_one = hugepoison_unmap_small_one,
 		.arg = pages,
 		.anon_lock = folio_lock_anon_vma_read,
 	};
 
-	hugepage_walk(folio, &rwc);
+	hugepoison_walk_rmap(folio, &rwc);
 }
 
 /**
- * hugepage_unmap_small - unmap pages of a poisoned hugepage where it is mapped
+ * hugepoison_unmap_small - unmap pages of a poisoned hugepage where it is mapped
  *			  below its size
  * @folio: the hugepage, private, in the page cache or just out of it
  * @page: the first one to unmap
  * @nr_pages: how many
  *
- * The entries become none: the hugepage's list of raw pages alone says what is
- * bad, and the next fault asks that. A block of a 1 GiB page that one entry
- * maps goes as a whole; the next fault maps its healthy pages again, one by one.
+ * The entries become none: only the hugepage's list of raw pages says what is bad, and
+ * the next fault reads that. A PMD of a 1 GiB page is cleared as a whole; the next fault
+ * maps the healthy pages of the block again, by base pages.
  *
- * Context: Process context, may sleep; folio lock held, so that no fault maps
- * the pages anew behind the walk.
+ * Context: Process context, may sleep; folio lock held, so that no fault maps the pages
+ * again behind the walk.
  */
-void hugepage_unmap_small(struct folio *folio, struct page *page,
-			  unsigned long nr_pages)
+void hugepoison_unmap_small(struct folio *folio, struct page *page,
+			    unsigned long nr_pages)
 {
 	struct address_space *mapping = folio_mapping(folio);
 	pgoff_t first = folio->index + folio_page_idx(folio, page);
@@ -329,16 +327,16 @@ void hugepage_unmap_small(struct folio *folio, struct page *page,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio)) {
-		hugepage_unmap_small_anon(folio, first, first + nr_pages);
+		hugepoison_unmap_small_anon(folio, first, first + nr_pages);
 		return;
 	}
 	if (!mapping)
 		return;
-	hugepage_lock_file_mappers(mapping);
+	hugepoison_lock_file_mappers(mapping);
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
 				  first + nr_pages - 1)
 		hugepoison_zap_hugepage(vma, first, first + nr_pages);
-	hugepage_unlock_file_mappers(mapping);
+	hugepoison_unlock_file_mappers(mapping);
 }
 
 /**

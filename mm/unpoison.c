@@ -6,9 +6,8 @@
  */
 
 /*
- * What stock puts back into the buddy allocator was free before, and filled as free
- * pages are: then nobody fills it when it is allocated. A raw page still has what
- * was in the hugepage.
+ * Fill a raw page as a free page is filled. The buddy allocator relies on that for pages
+ * put back, and would hand out the raw page with the contents of the hugepage.
  */
 static void hugepoison_fill_free(struct page *page)
 {
@@ -17,7 +16,7 @@ static void hugepoison_fill_free(struct page *page)
 	kernel_poison_pages(page, 1);
 }
 
-/* The raw page of a former hugepage goes back to the buddy allocator. */
+/* Give the raw page of a dissolved hugepage back to the buddy allocator. */
 static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 {
 	hugepoison_fill_free(pfn_to_page(record->pfn));
@@ -33,52 +32,53 @@ static int hugepoison_unpoison_raw(struct hugepoison_record *record)
 }
 
 /*
- * Why a poisoned hugepage cannot be unpoisoned now, NULL when it can. In a file
- * it can whoever maps it, and so it can where private mappings keep it: its data
- * is all there. Elsewhere there may be the @expected references, and no others.
+ * Why a poisoned hugepage cannot be unpoisoned now, 0 when it can. It can in a file,
+ * mapped or not, and where private mappings keep it: all its data is there. Any other one
+ * must have no more than the @expected references.
  */
-static const char *hugepoison_in_use(struct hugepoison_record *record,
-				     struct folio *folio, int expected)
+static enum hugepoison_reason
+hugepoison_why_in_use(struct hugepoison_record *record, struct folio *folio,
+		      int expected)
 {
 	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return "which pages are bad was lost for want of memory";
+		return HUGEPOISON_WHY_UNRELIABLE;
 	if (folio_mapping(folio) ||
 	    (record->anon_vma && hugepoison_is_kept(folio, record->anon_vma)))
-		return NULL;
+		return 0;
 	if (folio_mapped(folio))
-		return "it is mapped: end the processes that map it";
+		return HUGEPOISON_WHY_MAPPED;
 	if (folio_ref_count(folio) > expected)
-		return "somebody holds a reference to it";
-	return NULL;
+		return HUGEPOISON_WHY_REFERENCED;
+	return 0;
 }
 
 /*
- * The last error is undone: all of the hugepage comes back into use. Nobody
- * maps a healthy hugepage below its size, so those who do lose their entries;
- * under the folio lock no fault makes new ones, and the next one promotes. A
- * hwpoison entry is taken away by the fault that meets it.
+ * Put all of a hugepage back into use: its last error is undone. A healthy hugepage must
+ * not be mapped below its size, so these entries are cleared; the folio lock keeps faults
+ * from setting new ones, and the next fault promotes. A fault that finds a hwpoison entry
+ * clears it.
  */
 static void hugepoison_back_in_use(struct hugepoison_record *record,
 				   struct folio *folio,
 				   enum hugepoison_outcome outcome)
 {
-	/* narrowed private mappings stay narrowed; see promote.c */
+	/* private mappings stay narrowed, see promote.c */
 	if (folio_mapping(folio)) {
-		hugepage_unmap_small(folio, &folio->page,
-				     folio_nr_pages(folio));
+		hugepoison_unmap_small(folio, &folio->page,
+				       folio_nr_pages(folio));
 		folio_set_hugetlb_migratable(folio);
 	}
-	hugepoison_tell(record);
+	hugepoison_log_narrowed(record);
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);
 	hugepoison_outcome(record->pfn, record->order, outcome, 0);
-	/* poisoned without a record is contained, see hugepoison_fate() */
+	/* before the record goes: poisoned without one is WIDE, see hugepoison_fate() */
 	folio_clear_hwpoison(folio);
 	hugepoison_erase(record);
 }
 
-/* One of several errors is undone; with a narrowed hugepage that is a page. */
-static void hugepoison_one_less(struct hugepoison_record *record,
+/* Undo one of several errors: in a narrowed hugepage its page is back in use. */
+static void hugepoison_undo_one(struct hugepoison_record *record,
 				struct folio *folio, struct page *page,
 				unsigned long left)
 {
@@ -91,38 +91,39 @@ static void hugepoison_one_less(struct hugepoison_record *record,
 }
 
 /*
- * Undo the error in the page at @pfn. The folio is locked, unless it is free:
- * then nobody can come to it.
+ * Undo the error in the page at @pfn. The folio is locked, unless it is free and nobody
+ * can reach it.
  *
- * Return: 0 with *@left the errors that are left, or -EBUSY.
+ * Return: 0 with the number of remaining errors in *@left, or -EBUSY.
  */
 static int hugepoison_undo(struct hugepoison_record *record,
 			   struct folio *folio, unsigned long pfn,
 			   int expected, unsigned long *left)
 {
-	const char *why = hugepoison_in_use(record, folio, expected);
+	enum hugepoison_reason why = hugepoison_why_in_use(record, folio,
+							   expected);
 	struct page *page = pfn_to_page(pfn);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (!why && !hugepoison_is_raw(folio, page))
-		why = "no error was reported in that page, but in others of its hugepage";
+		why = HUGEPOISON_WHY_NOT_RAW;
 	if (!why && hugepoison_is_lost(record, pfn))
-		why = "it is good, but what was in it is lost: punch it out of its file";
+		why = HUGEPOISON_WHY_LOST;
 	if (!why)
 		*left = hugepoison_forget(folio, page);
 	spin_unlock_irq(&hugetlb_lock);
 	if (why) {
-		pr_err("%#lx: not unpoisoned: %s\n", pfn, why);
+		pr_err("%#lx: not unpoisoned: %s\n", pfn, hugepoison_why(why));
 		return -EBUSY;
 	}
 	if (*left)
-		hugepoison_one_less(record, folio, page, *left);
+		hugepoison_undo_one(record, folio, page, *left);
 	else
 		hugepoison_back_in_use(record, folio, HUGEPOISON_UNPOISONED);
 	return 0;
 }
 
-/* Undo an error in a hugepage; with the last one the handler lets go of it. */
+/* Undo an error in a hugepage; with the last one drop the handler's reference. */
 static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 				     unsigned long pfn)
 {
@@ -147,19 +148,30 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 	return ret;
 }
 
+/*
+ * Whether a page is in a poisoned hugepage without a record. Stock would drop a reference
+ * that the handler does not have.
+ */
+static bool hugepoison_is_unrecorded(unsigned long pfn)
+{
+	struct hugepoison_error err = { .page = pfn_to_online_page(pfn) };
+
+	return err.page && hugepoison_identify(&err) &&
+	       folio_test_hwpoison(err.folio);
+}
+
 /**
- * hugepoison_unpoison - undo an injected error in a hugepage, or in what was
- *			 one
+ * hugepoison_unpoison - undo an injected error in a hugepage, or a former one
  * @pfn: the page frame that the error was reported in
- * @ret: what unpoison_memory() is to return, when this returns true
+ * @ret: gets the return value of unpoison_memory() when this returns true
  *
- * Undoes the error reported at @pfn, and with the last one puts the hugepage
- * back into use, whoever maps it, as long as its file has it.
+ * Undoes the error at @pfn. After the last error the hugepage is back in use; if a file
+ * has it, it may be mapped meanwhile.
  *
  * Context: Process context, may sleep; takes mf_mutex.
- * Return: true when the error was this code's to undo: @ret is 0, -EBUSY when
- * there was none in that page, or somebody still holds the hugepage that no file
- * has, -EOPNOTSUPP after a real hardware error.
+ * Return: true if there is a record of the error. Then *@ret is 0; -EBUSY when there was
+ * no error in that page, or no file has the hugepage and a user still does; or
+ * -EOPNOTSUPP after a real hardware error.
  */
 bool hugepoison_unpoison(unsigned long pfn, int *ret)
 {
@@ -167,7 +179,7 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret)
 	bool ours;
 
 	mutex_lock(&mf_mutex);
-	hugepoison_collect_left();
+	hugepoison_record_released();
 	if (pfn_to_online_page(pfn))
 		record = hugepoison_find(pfn);
 	if (record && hugepoison_stale(record)) {
@@ -175,8 +187,12 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret)
 		record = NULL;
 	}
 
-	ours = record;
-	if (ours && hw_memory_failure) {
+	ours = record || hugepoison_is_unrecorded(pfn);
+	if (ours && !record) {
+		pr_err("%#lx: not unpoisoned: there was no memory for a record of it, try again when there is\n",
+		       pfn);
+		*ret = -EBUSY;
+	} else if (ours && hw_memory_failure) {
 		pr_err("%#lx: not unpoisoned: there was a real hardware error\n",
 		       pfn);
 		*ret = -EOPNOTSUPP;

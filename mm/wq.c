@@ -6,15 +6,15 @@
  */
 
 /*
- * Runs what is left to do after an error.
+ * Runs the works that follow an error.
  *
- * Its works hold mf_mutex, which each error needs. A worker of an ordinary
- * workqueue runs at nice 0: any user's thousand processes that have something to
- * compute would come first, whatever it holds.
+ * Some hold mf_mutex, which each error needs. A worker of an ordinary workqueue runs at
+ * nice 0: among the thousand running processes of a user it would seldom get the CPU, and
+ * keep mf_mutex meanwhile.
  */
 struct workqueue_struct *hugepoison_wq __ro_after_init;
 
-/* Comes before the first hugepage, and so before the first error in one. */
+/* core_initcall: before the first hugepage, and so before the first error in one. */
 static int __init hugepoison_alloc_wq(void)
 {
 	hugepoison_wq = alloc_workqueue("hugepoison", WQ_UNBOUND | WQ_HIGHPRI, 0);
@@ -27,14 +27,14 @@ static int __init hugepoison_alloc_wq(void)
 core_initcall(hugepoison_alloc_wq);
 
 /**
- * hugepoison_begin_urgent - a worker is about to take what others wait for
+ * hugepoison_begin_urgent - raise the worker's priority before it takes a lock
  *
- * mf_mutex, the locks of a hugepage and its file, or the mmap_lock of a process
- * that has lost nothing yet. From here on no ordinary task delays the worker: at
- * the highest of their priorities it would still be off the CPU for seconds, among
- * very many of them.
+ * To be called before a worker takes a lock that others wait for: mf_mutex, the locks of
+ * a hugepage and its file, or a process's mmap_lock. With a realtime priority no ordinary
+ * task preempts the worker. At nice -20 it would still lose the CPU for seconds among
+ * very many tasks.
  *
- * Context: A worker of hugepoison_wq; for short.
+ * Context: A worker of hugepoison_wq; for a short time.
  */
 void hugepoison_begin_urgent(void)
 {
@@ -42,7 +42,7 @@ void hugepoison_begin_urgent(void)
 }
 
 /**
- * hugepoison_end_urgent - nobody waits for the worker any more
+ * hugepoison_end_urgent - restore the worker's priority after it has dropped the locks
  *
  * Context: As hugepoison_begin_urgent().
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: narrowed VMAs lose entries.
+ * Memory errors in hugepages: clear entries of narrowed VMAs.
  *
  * Included by hugepoison/hugetlb.c.
  */
@@ -31,14 +31,13 @@ static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
  * hugepoison_zap_narrowed - unmap part of a file from a narrowed VMA
  * @vma: a VMA that maps some of it
  * @start: offset in the file of the first page to unmap, in base pages
- * @end: offset of the first one not to, 0 for all that follow
+ * @end: offset of the page after the last, 0 for all that follow
  *
- * For truncation and hole punching. It is what unmap_mapping_range() does to a
- * VMA, and needs no lock of the address space either. A private mapping loses
- * its own pages as well, as stock takes its hugepages.
+ * For truncation and hole punching. Like unmap_mapping_range() for one VMA, it needs no
+ * mmap_lock. A private mapping also loses its copies, as stock unmaps its hugepages.
  *
  * Context: Process context, may sleep; i_mmap_rwsem held.
- * Return: false when @vma is a hugetlb VMA, for the caller to unmap.
+ * Return: false when @vma is a hugetlb VMA, which the caller has to unmap.
  */
 bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end)
@@ -51,12 +50,11 @@ bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
  * hugepoison_zap_hugepage - unmap pages of one hugepage from a narrowed VMA
  * @vma: a VMA that maps some of it
  * @start: offset in the file of the first page to unmap, in base pages
- * @end: offset of the first one not to
+ * @end: offset of the page after the last
  *
- * For the handler, and for a hole whose hugepage was mapped again after
- * hugepoison_zap_narrowed(). Pages that a private mapping has copied are no part of
- * the hugepage, and nothing is discarded: a private page that was written after the
- * hole would be lost.
+ * For the handler, and for a hole whose hugepage a fault has mapped again after
+ * hugepoison_zap_narrowed(). A private mapping keeps its copies, which are not part of
+ * the hugepage, and discards nothing: pages written after the hole would be lost.
  *
  * Context: Process context, may sleep; i_mmap_rwsem or the anon_vma's lock held.
  * Return: false when @vma is a hugetlb VMA, for the caller to unmap.

@@ -105,7 +105,7 @@ class Guest:
         return self.lines()
 
     def lines(self, **more):
-        """What it says, with what subprocess.Popen() takes besides."""
+        """The lines of its output; more goes to subprocess.Popen()."""
         with subprocess.Popen(self.words, cwd=TOP, stdout=subprocess.PIPE, text=True,
                               errors="replace", **more) as process:
             yield from process.stdout

@@ -45,9 +45,9 @@ copy_of_our_code()
 }
 
 @test "a name that is nowhere: its new name is guessed" {
-	sed -i 's/hugepoison_log_loss/hugepoison_log_los/' "$SERIES/12-replace"
-	assert_refused "hugepoison_log_los, of $SERIES/12-replace, is nowhere in our code"
-	assert_says "remedy: write its new name there, hugepoison_log_loss?"
+	sed -i 's/hugepoison_log_not_replaced/hugepoison_log_not_replace/' "$SERIES/12-replace"
+	assert_refused "hugepoison_log_not_replace, of $SERIES/12-replace, is nowhere in our code"
+	assert_says "remedy: write its new name there, hugepoison_log_not_replaced?"
 }
 
 @test "a hook in no step, and one that is not there" {
@@ -81,7 +81,7 @@ copy_of_our_code()
 @test "a renamed function, one in another file, a new file need no change" {
 	copy_of_our_code
 	cd "$HUGEPOISON_TOP"
-	sed -i 's/\<hugepoison_settle\>/hugepoison_mark_whole/' mm/*.c mm/tests/*.c
+	sed -i 's/\<hugepoison_retire_all\>/hugepoison_mark_whole/' mm/*.c mm/tests/*.c
 	sed -n '/^static void hugepoison_log(/,/^}/p' mm/record.c > mm/log.c
 	[ -s mm/log.c ]
 	sed -i '/^static void hugepoison_log(/,/^}/d' mm/record.c
@@ -94,8 +94,8 @@ copy_of_our_code()
 }
 
 @test "why a function comes when it does" {
-	run -0 scripts/series --why hugepoison_owe
-	assert_says "from step 11 on, used by hugepoison_swap; a stub until step 12, which names it"
+	run -0 scripts/series --why hugepoison_add_deficit
+	assert_says "from step 11 on, used by hugepoison_pool_exchange; a stub until step 12, which names it"
 }
 
 @test "what a step brings is not there before it, and all of it is there in the end" {
@@ -104,9 +104,9 @@ copy_of_our_code()
 	grep -rq 'hugepoison_heal_hole(.*[a-z]' "$out/steps/14"
 	run -1 grep -q hugepoison "$out/steps/00/mm/memory-failure.c"
 	# a stub, then the function
-	grep -A1 -x 'static void hugepoison_owe(.*)' "$out/steps/11/mm/hugepoison/pool.c" > /dev/null
-	run -1 grep -q hugepoison_forgive "$out/steps/11/mm/hugepoison/pool.c"
-	grep -q hugepoison_forgive "$out/steps/12/mm/hugepoison/pool.c"
+	grep -A1 -x 'static void hugepoison_add_deficit(.*)' "$out/steps/11/mm/hugepoison/pool.c" > /dev/null
+	run -1 grep -q hugepoison_clear_deficit "$out/steps/11/mm/hugepoison/pool.c"
+	grep -q hugepoison_clear_deficit "$out/steps/12/mm/hugepoison/pool.c"
 	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c MAINTAINERS; do
 		cmp "$out/steps/20/$file" "build/linux-hugepoison/$file"
 	done

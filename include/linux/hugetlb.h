@@ -26,25 +26,33 @@ struct vm_fault;
 
 #ifdef CONFIG_HUGEPOISON
 
+/* mm/hugepoison/reserve.c: a reserve of memory for what is known of errors */
+void *hugepoison_alloc_raw(void);
+
+/* Where there is no memory for one more raw page, those in the list stay there. */
+static inline void hugepoison_empty_raws(struct folio *folio)
+{
+}
+
 /* mm/hugepoison/raw.c: which pages of a hugepage are bad */
 bool hugepoison_page_is_bad(struct page *page);
 
-/* Raw pages come and go under hugetlb_lock; those who look need no more. */
+/* The list of raw pages changes under hugetlb_lock: a reader needs no other lock. */
 #define hugepoison_raw_lock()	spin_lock_irq(&hugetlb_lock)
 #define hugepoison_raw_unlock()	spin_unlock_irq(&hugetlb_lock)
 
-/* mm/hugepoison/queue.c: what is left to do after an error */
+/* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
 
-/* mm/hugepoison/release.c: a poisoned hugepage comes apart */
+/* mm/hugepoison/release.c: dissolve a poisoned hugepage */
 bool hugepoison_free_poisoned(struct folio *folio);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
 short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
 			    short shift);
-bool hugepoison_told(struct task_struct *task, struct page *page,
-		     struct list_head *to_kill);
+bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+				struct list_head *to_kill);
 int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 			      int flags);
 
@@ -53,7 +61,7 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret);
 int hugepoison_page_handle_poison(struct page *page);
 int hugepoison_filter(struct page *page);
 
-/* mm/hugepoison/heal.c: good memory in place of what was discarded */
+/* mm/hugepoison/heal.c: good memory in place of the bad */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
 struct folio *hugepoison_lock_folio(struct hstate *h,
@@ -65,18 +73,18 @@ bool hugepoison_vma_is_hugetlb(struct vm_area_struct *vma);
 unsigned long hugepoison_vm_op_pagesize(struct vm_area_struct *vma);
 int hugepoison_entry_nr(struct page *page);
 
-/* mm/hugepoison/loss.c: what a mapping has lost */
+/* mm/hugepoison/fate.c: the fate of a hugepage in a mapping */
 short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
 				short shift);
 bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
 
-/* mm/hugepoison/zap.c: narrowed VMAs lose entries */
+/* mm/hugepoison/zap.c: clear entries of narrowed VMAs */
 bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 			     pgoff_t end);
 
-/* mm/hugepoison/narrow.c: a hugetlb VMA becomes a narrowed one, and one again */
+/* mm/hugepoison/narrow.c: narrow a hugetlb VMA, and promote it again */
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
 void hugepoison_vm_op_close(struct vm_area_struct *vma);
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
@@ -91,7 +99,7 @@ bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags);
 #define hugepoison_vm_op(op)	hugepoison_vm_op_##op
 
-/* mm/hugepoison/private.c: what a narrowed private mapping has */
+/* mm/hugepoison/private.c: the pages of a narrowed private mapping */
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 			unsigned long end);
 bool hugepoison_writes_in_place(struct vm_area_struct *vma,
@@ -104,58 +112,57 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size,
 			    const struct page *ref_page);
 
-/* mm/hugepoison/unmap.c: take a poisoned hugepage away from every mapper */
-#define hugepoison_stays_behind(folio, page)				\
+/* mm/hugepoison/unmap.c: unmap a poisoned hugepage */
+#define hugepoison_gets_hwpoison_entry(folio, page)			\
 	(PageHWPoison(page) && !folio_test_hugetlb(folio))
-void hugepage_lock_file_mappers(struct address_space *mapping);
-void hugepage_unlock_file_mappers(struct address_space *mapping);
-struct anon_vma *hugepage_lock_anon_mappers(struct folio *folio);
-void hugepage_unlock_anon_mappers(struct anon_vma *anon_vma);
-bool hugepage_unmap_poisoned(struct folio *folio);
+void hugepoison_lock_file_mappers(struct address_space *mapping);
+void hugepoison_unlock_file_mappers(struct address_space *mapping);
+struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio);
+void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma);
+bool hugepoison_unmap_poisoned(struct folio *folio);
 bool hugepoison_cannot_move(struct folio *folio);
 
 /* mm/hugepoison/small-rmap.c: count the mappings of a hugepage below its size */
-int hugepage_mapcount(struct folio *folio);
-void hugepage_remove_rmap(struct folio *folio, int nr_pages);
+int hugepoison_mapcount(struct folio *folio);
+void hugepoison_remove_rmap(struct folio *folio, int nr_pages);
 
 /* mm/hugepoison/hwpoison-inject.c: the debugfs files */
 void hugepoison_inject_init(struct dentry *dir);
 
-/* On while some hugepage is mapped below its size, and a minute; else a nop. */
-DECLARE_STATIC_KEY_FALSE(hugepage_small_rmap_key);
+/* On while a hugepage is mapped below its size, and for a minute after; else a nop. */
+DECLARE_STATIC_KEY_FALSE(hugepoison_small_rmap_key);
 
 /**
- * hugepage_small_rmap - whether a mapping of a folio counts as one of a
+ * hugepoison_small_rmap - whether a mapping of a folio counts as one of a
  *			 hugepage mapped below its size
  * @folio: the folio that is being mapped, unmapped or duplicated
  *
- * The generic reverse map keeps a count in each struct page. A hugepage has
- * no room for one: the word holds the page type in the head page, and the
- * tails may be mapped read-only (HVO). Its callers never pass a hugepage
- * mapped at its own size, that goes through hugetlb_add_file_rmap() and kin.
+ * The generic reverse map counts mappings in each struct page. A hugepage has no room for
+ * that: in the head page the word holds the page type, and the tails may be read-only
+ * (HVO). Callers never pass a mapping of the hugepage's size: that is counted by
+ * hugetlb_add_file_rmap() and similar functions.
  *
  * Context: Any.
- * Return: true where hugepage_add_file_rmap() and kin have to do the counting.
+ * Return: true if hugepoison_add_file_rmap() or a similar function has to count it.
  */
-static inline bool hugepage_small_rmap(const struct folio *folio)
+static inline bool hugepoison_small_rmap(const struct folio *folio)
 {
-	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	return static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	       folio_test_large(folio) && folio_test_hugetlb(folio);
 }
 
 /**
- * hugepage_small_rmap_large - the same for a folio that is known to be large
+ * hugepoison_small_rmap_large - hugepoison_small_rmap() for a large folio
  * @folio: the folio that is being unmapped
  *
- * While the key is on each large folio pays for the question: not more than it
- * has to.
+ * While the key is on each large folio pays for this test, so it is as short as possible.
  *
  * Context: Any.
- * Return: as hugepage_small_rmap().
+ * Return: as hugepoison_small_rmap().
  */
-static inline bool hugepage_small_rmap_large(const struct folio *folio)
+static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 {
-	return static_branch_unlikely(&hugepage_small_rmap_key) &&
+	return static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	       folio_test_hugetlb(folio);
 }
 
@@ -169,12 +176,11 @@ vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
  * @address: where, in bytes
  * @flags: FAULT_FLAG_*
  *
- * Stock's hugetlb_fault(), narrowing where that finds poison, and waiting where
- * it finds no hugepage because of an error. Inline: a fault without any pays two
- * instructions.
+ * Like hugetlb_fault(), but it narrows after poison, and waits if an error took the
+ * hugepage. Inline: a fault without an error pays two instructions.
  *
  * Context: As hugepoison_poisoned_fault().
- * Return: what hugetlb_fault() does, or hugepoison_poisoned_fault().
+ * Return: as hugetlb_fault(), or hugepoison_poisoned_fault().
  */
 static inline vm_fault_t
 hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
@@ -188,36 +194,36 @@ hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 }
 
 /**
- * hugepoison_fork - fork copies a mapping
- * @child: the child's
- * @parent: the parent's
+ * hugepoison_fork - prepare a mapping that fork copies
+ * @child: the child's VMA
+ * @parent: the parent's VMA
  *
  * Context: mmap_lock of both held for writing.
- * Return: 0 when its entries have to be copied, 1 when the child's faults fill
- * them, -ENOMEM or -EINTR; as hugepoison_fork_narrowed().
+ * Return: 0 when stock has to copy the entries, 1 when the child's faults set them,
+ * -ENOMEM or -EINTR; as hugepoison_fork_narrowed().
  */
 static inline int hugepoison_fork(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
-	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	    hugepoison_vma_is_narrowed(parent))
 		return hugepoison_fork_narrowed(child, parent);
 	return 0;
 }
 
 /**
- * hugepoison_advise_again - whether advice about memory is worth another try
+ * hugepoison_advise_again - whether failed advice about memory is worth another try
  * @mm: the address space
  * @start: the first byte
- * @end: the first one behind it
+ * @end: the byte after the last
  * @behavior: MADV_*
- * @error: what the advice led to
+ * @error: the result of the advice
  *
- * Only advice that failed pays for it.
+ * Successful advice pays one comparison.
  *
  * Context: Process context, may sleep; mmap_lock held for reading where memory
  * is discarded, dropped and taken again.
- * Return: true when a hugepage was narrowed that was in the way.
+ * Return: true when a hugepage at an end of the range was narrowed.
  */
 static inline bool hugepoison_advise_again(struct mm_struct *mm,
 					   unsigned long start,
@@ -251,7 +257,7 @@ static inline int hugepoison_fixup_user_fault(struct mm_struct *mm,
 }
 
 /**
- * hugepoison_get_remote - a page of another process, for ptrace and the like
+ * hugepoison_get_remote - get a page of another process, as ptrace does
  * @mm: its address space
  * @address: where, in bytes
  * @gup_flags: FOLL_*
@@ -278,17 +284,17 @@ static inline struct page *hugepoison_get_remote(struct mm_struct *mm,
 }
 
 /**
- * hugepoison_discarded - MADV_DONTNEED is about to empty part of a mapping
+ * hugepoison_prepare_discard - prepare a mapping that MADV_DONTNEED will zap
  * @vma: the mapping
  * @start: the first byte
- * @end: the first one behind it
+ * @end: the byte after the last
  *
  * Context: Process context, may sleep; mmap_lock held for reading.
  */
-static inline void hugepoison_discarded(struct vm_area_struct *vma,
-					unsigned long start, unsigned long end)
+static inline void hugepoison_prepare_discard(struct vm_area_struct *vma,
+					      unsigned long start, unsigned long end)
 {
-	if (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 	    hugepoison_vma_is_narrowed(vma))
 		hugepoison_discard(vma, start, end);
 }
@@ -299,14 +305,13 @@ static inline void hugepoison_discarded(struct vm_area_struct *vma,
  * @address: where nothing is mapped
  *
  * Context: mmap_lock or the VMA's lock held for reading.
- * Return: true in a shared mapping, and where a private one has its hugepage to
- * itself.
+ * Return: true in a shared mapping, and in a private one that writes in place.
  */
 static inline bool hugepoison_shares_writes(struct vm_area_struct *vma,
 					    unsigned long address)
 {
 	return vma->vm_flags & VM_SHARED ||
-	       (static_branch_unlikely(&hugepage_small_rmap_key) &&
+	       (static_branch_unlikely(&hugepoison_small_rmap_key) &&
 		hugepoison_vma_is_narrowed(vma) &&
 		hugepoison_writes_in_place(vma, address));
 }
@@ -315,22 +320,22 @@ static inline bool hugepoison_shares_writes(struct vm_area_struct *vma,
  * hugepoison_is_cow - whether a page is a private mapping's copy
  * @folio: of the page, mapped by a base page's entry
  *
- * A private hugepage is anonymous, but its entries may go as a file's do: the
- * next fault maps it again.
+ * A private hugepage is anonymous, but its entries may be cleared like a file's: the next
+ * fault sets them again.
  *
  * Context: Page table lock held.
  * Return: true for a copy.
  */
 static inline bool hugepoison_is_cow(const struct folio *folio)
 {
-	return folio_test_anon(folio) && !hugepage_small_rmap(folio);
+	return folio_test_anon(folio) && !hugepoison_small_rmap(folio);
 }
 
-/* The counter that a block's entry counts in: of a private hugepage as well. */
+/* The counter of a block's mapping: a private hugepage is anonymous. */
 #define hugepoison_block_counter(folio)	mm_counter(folio)
 
 /**
- * hugepoison_is_block - whether one entry may map from a page on
+ * hugepoison_is_block - whether a PMD may map a block that starts at a page
  * @page: what a PMD points to
  *
  * Context: Any.
@@ -342,30 +347,29 @@ static inline bool hugepoison_is_block(const struct page *page)
 }
 
 /**
- * hugepoison_stays - whether a folio cannot be moved nor split
+ * hugepoison_is_immovable - whether a folio can neither be moved nor split
  * @folio: any folio
  *
- * A poisoned hugepage stays where it is. Its mappings below its size let some
- * come to it who know such of transparent hugepages only.
+ * A poisoned hugepage can not. Code that expects only transparent hugepages mapped below
+ * their size may find a narrowed one.
  *
  * Context: Any.
  * Return: true for a poisoned hugepage.
  */
-static inline bool hugepoison_stays(const struct folio *folio)
+static inline bool hugepoison_is_immovable(const struct folio *folio)
 {
 	return folio_test_hugetlb(folio) && folio_test_hwpoison(folio);
 }
 
 /**
- * hugepoison_available - free hugepages that no reservation is waiting for
- * @free: free hugepages of the pool, in hugepages
- * @reserved: hugepages of the pool that are promised, in hugepages
+ * hugepoison_available - free hugepages that are not reserved
+ * @free: free hugepages of the pool
+ * @reserved: reserved hugepages of the pool
  *
- * An error may take a free hugepage that was promised and that nothing can
- * replace; then more is promised than there is. Stock subtracts and would
- * read that as very many pages to spare.
+ * An error may take a reserved free hugepage that cannot be replaced: then more are
+ * reserved than free. Stock's subtraction would wrap to a huge number of available ones.
  *
- * Context: hugetlb_lock held where the answer has to last.
+ * Context: hugetlb_lock held if the result has to last.
  * Return: the difference, never below zero.
  */
 static inline unsigned long hugepoison_available(unsigned long free,
@@ -381,10 +385,10 @@ static inline unsigned long hugepoison_available(unsigned long free,
  * @size: of the hugepages that its entries map, in bytes
  * @table: the page table
  *
- * The count of sharers is kept, and set to begin with, for tables of PMDs
- * alone. In any other it is what the page's last user left there.
+ * Stock initializes and keeps the count of sharers for tables of PMDs only. In any other
+ * table the word has a value that its page's last user left.
  *
- * Context: Whatever keeps @table from going away.
+ * Context: The caller keeps @table.
  * Return: true when another process uses the same @table.
  */
 static inline bool hugepoison_table_is_shared(unsigned long size,
@@ -407,7 +411,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #define hugepoison_memory_failure(pfn, flags, hugetlb)			\
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
-#define hugepoison_stays_behind(folio, page)				\
+#define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 /* a macro: hugetlb_folio_subpool() is of linux/hugetlb.h, which may come later */
 #define hugepoison_cannot_move(folio)					\
@@ -431,17 +435,20 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
+#define hugepoison_alloc_raw()						\
+	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
+#define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
-#define hugepoison_told(...)			false
-#define hugepage_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
-#define hugepage_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
-#define hugepage_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
-#define hugepage_unlock_anon_mappers(anon_vma)	anon_vma_unlock_read(anon_vma)
+#define hugepoison_is_on_kill_list(...)			false
+#define hugepoison_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
+#define hugepoison_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
+#define hugepoison_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
+#define hugepoison_unlock_anon_mappers(anon_vma)	anon_vma_unlock_read(anon_vma)
 #define hugepoison_accessed_shift(mm, address, shift)			\
 	((void)(mm), (void)(address), (shift))
 #define hugepoison_fork(...)			0
-#define hugepoison_discarded(...)		do { } while (0)
+#define hugepoison_prepare_discard(...)		do { } while (0)
 #define hugepoison_shares_writes(vma, ...)	((vma)->vm_flags & VM_SHARED)
 #define hugepoison_is_cow(folio)		folio_test_anon(folio)
 #define hugepoison_block_counter(folio)		mm_counter_file(folio)
@@ -457,8 +464,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_vma_is_narrowed(...)		false
 #define hugepoison_ref_address(vma, pgoff, address)			\
 	((void)(vma), (void)(pgoff), (address))
-/* an inline function would let the compiler place its caller's code anew */
-#define hugepoison_stays(...)			false
+/* not inline: the compiler would then arrange its caller's code in another way */
+#define hugepoison_is_immovable(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)
 #define hugepoison_is_block(page)		PageHead(page)
 #define hugepoison_table_is_shared(size, table)				\
@@ -480,27 +487,27 @@ static inline void hugepoison_deleted(struct folio *folio)
 {
 }
 
-static inline int hugepage_mapcount(struct folio *folio)
+static inline int hugepoison_mapcount(struct folio *folio)
 {
 	return 0;
 }
 
-static inline bool hugepage_unmap_poisoned(struct folio *folio)
+static inline bool hugepoison_unmap_poisoned(struct folio *folio)
 {
 	return false;
 }
 
-static inline bool hugepage_small_rmap(const struct folio *folio)
+static inline bool hugepoison_small_rmap(const struct folio *folio)
 {
 	return false;
 }
 
-static inline bool hugepage_small_rmap_large(const struct folio *folio)
+static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 {
 	return false;
 }
 
-static inline void hugepage_remove_rmap(struct folio *folio, int nr_pages)
+static inline void hugepoison_remove_rmap(struct folio *folio, int nr_pages)
 {
 }
 

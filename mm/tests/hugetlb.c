@@ -40,7 +40,7 @@ static struct folio *hugepoison_test_grow(struct kunit *test)
 	return folio;
 }
 
-/* So many more that the pool is not meant to keep, or fewer. */
+/* Add hugepages above the pool's size, or remove them. */
 static void hugepoison_test_surplus(int more)
 {
 	spin_lock_irq(&hugetlb_lock);
@@ -80,7 +80,7 @@ static void hugepoison_test_isolate(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, now.nr, before.nr);
 	KUNIT_EXPECT_EQ(test, now.free, before.free - 1);
 
-	/* not on the free list any more: nothing to isolate */
+	/* no longer on the free list: nothing to isolate */
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_isolate(page, false));
 
 	/* also where one that was in use would go as a surplus one */
@@ -108,7 +108,7 @@ static void hugepoison_test_shrink_other(struct kunit *test,
 
 /*
  * A free hugepage with an error leaves the pool, and the pool's counters stay.
- * What is left of it is its raw page, which nobody can allocate.
+ * Its raw page stays out of use: nobody can allocate it.
  */
 static void hugepoison_test_replace(struct kunit *test)
 {
@@ -150,17 +150,17 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
-/* What is owed is paid once there is memory, and not after a resize. */
-static void hugepoison_test_debt(struct kunit *test)
+/* A deficit is refilled once there is memory, and not after a resize. */
+static void hugepoison_test_deficit(struct kunit *test)
 {
-	struct hugepoison_debt *debt =
-		&hugepoison_debts[hstate_index(&default_hstate)];
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
 	unsigned long max = default_hstate.max_huge_pages;
 
 	/* a loss of one that was never there: the worker makes it real */
 	spin_lock_irq(&hugetlb_lock);
-	hugepoison_owe(&default_hstate, 0);
+	hugepoison_add_deficit(&default_hstate, 0);
 	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max - 1);
 	spin_unlock_irq(&hugetlb_lock);
 	flush_delayed_work(&hugepoison_refill_dwork);
@@ -172,12 +172,12 @@ static void hugepoison_test_debt(struct kunit *test)
 	hugepoison_test_shrink_other(test, NULL);
 
 	spin_lock_irq(&hugetlb_lock);
-	debt->owed[0] = 1;
-	debt->nr = 1;
-	debt->max = max + 1;
-	KUNIT_EXPECT_EQ(test, hugepoison_creditor(&default_hstate),
+	deficit->missing[0] = 1;
+	deficit->nr = 1;
+	deficit->max = max + 1;
+	KUNIT_EXPECT_EQ(test, hugepoison_deficit_node(&default_hstate),
 			NUMA_NO_NODE);
-	KUNIT_EXPECT_EQ(test, debt->nr, 0UL);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
 	spin_unlock_irq(&hugetlb_lock);
 }
 
@@ -439,7 +439,7 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
-/* What a private mapping has where its hugepage was. */
+/* The entry of a private mapping after an error in its hugepage. */
 static pte_t hugepoison_test_entry(unsigned long pfn)
 {
 	swp_entry_t entry = swp_entry(SWP_HWPOISON, pfn);
@@ -480,20 +480,20 @@ static void hugepoison_test_kept(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* What a narrowed private mapping holds, until it lets go of it page by page. */
+/* A narrowed private mapping holds its hugepage until it discards it page by page. */
 static void hugepoison_test_private(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_grow(test);
 	struct vm_area_struct vma = { .vm_mm = &init_mm, .vm_start = SZ_1G,
 				      .vm_end = SZ_1G + PMD_SIZE };
-	struct hugepoison_private *own;
+	struct hugepoison_private *priv;
 
 	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
-	own = hugepoison_private_alloc(&init_mm, HPAGE_PMD_NR);
-	KUNIT_ASSERT_NOT_NULL(test, own);
-	own->folio = folio;
+	priv = hugepoison_private_alloc(&init_mm, HPAGE_PMD_NR);
+	KUNIT_ASSERT_NOT_NULL(test, priv);
+	priv->folio = folio;
 	folio_get(folio);
-	vma.vm_private_data = own;
+	vma.vm_private_data = priv;
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	hugepoison_discard(&vma, SZ_1G + 3 * PAGE_SIZE, SZ_1G + 5 * PAGE_SIZE);
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_private_folio(&vma, SZ_1G), folio);
@@ -512,18 +512,18 @@ static void hugepoison_test_private(struct kunit *test)
 	ClearPageAnonExclusive(&folio->page);
 	folio_unlock(folio);
 	folio->mapping = NULL;
-	hugepoison_private_free(own);
+	hugepoison_private_free(priv);
 	hugepoison_test_shrink(folio);
 }
 
-/* What nobody looks for any more leaves no fault waiting. */
+/* A fault does not wait for a deficit that has ended. */
 static void hugepoison_test_not_replacing(struct kunit *test)
 {
 	struct hstate *h = &default_hstate;
-	struct hugepoison_debt *debt = &hugepoison_debts[hstate_index(h)];
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	/* as an error does that has just called the worker */
-	WRITE_ONCE(debt->asked, debt->asked + 1);
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
 	hugepoison_pool_set_replacing(false);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
@@ -547,7 +547,7 @@ static void hugepoison_test_retries(struct kunit *test)
 						     FAULT_FLAG_TRIED));
 	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
 
-	hugepoison_retry_no_more(address);
+	hugepoison_end_retries(address);
 	KUNIT_EXPECT_FALSE(test, hugepoison_may_retry(address,
 						      FAULT_FLAG_TRIED));
 	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
@@ -614,7 +614,7 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_isolate),
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_not_replaced),
-	KUNIT_CASE(hugepoison_test_debt),
+	KUNIT_CASE(hugepoison_test_deficit),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
 	KUNIT_CASE_SLOW(hugepoison_test_exhaust),

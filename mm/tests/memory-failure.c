@@ -97,12 +97,14 @@ static void hugepoison_test_left(struct kunit *test)
 	err.page = folio_page(folio, 7);
 	err.pfn = page_to_pfn(err.page);
 	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
 	spin_lock_irq(&hugetlb_lock);
 	hugetlb_update_hwpoison(folio, err.page);
 	spin_unlock_irq(&hugetlb_lock);
 	folio_put(folio);
 
 	KUNIT_EXPECT_EQ(test, hugepoison_contain_free(&err), 0);
+	hugepoison_end_error(&err);
 	KUNIT_EXPECT_EQ(test, err.order, order);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			before + 1);
@@ -164,7 +166,7 @@ static void hugepoison_test_records(struct kunit *test)
 	folio_put(folio);
 }
 
-/* Whatever is counted is counted back, across the bounds of memory blocks. */
+/* Accounting and its reversal cancel out, across the bounds of memory blocks. */
 static void hugepoison_test_account(struct kunit *test)
 {
 	static const long nr[] = { 1, 512, 262144 };
@@ -254,8 +256,10 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	folio_set_hwpoison(folio);
 	folio_set_hugetlb_raw_hwp_unreliable(folio);
 	mutex_lock(&mf_mutex);
+	hugepoison_begin_error(&err);
 	/* this test's only reference becomes the handler's */
 	KUNIT_EXPECT_EQ(test, hugepoison_contain(&err), 0);
+	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
@@ -307,7 +311,7 @@ static void hugepoison_test_accessed(struct kunit *test)
 	enable_delayed_work(&hugepoison_release_dwork);
 }
 
-/* What is read of a directory in sysfs. */
+/* Read a counter or gauge of a sysfs directory. */
 static long hugepoison_test_gauge(struct folio *folio, bool base_pages)
 {
 	struct hugepoison_dir dir = {
@@ -318,7 +322,7 @@ static long hugepoison_test_gauge(struct folio *folio, bool base_pages)
 	return hugepoison_sum(&dir, base_pages);
 }
 
-/* The gauges are to be had while an error is handled, and say what is known. */
+/* The gauges can be read while an error is handled, and agree with the records. */
 static void hugepoison_test_gauges(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_folio(test);
@@ -376,7 +380,7 @@ static void hugepoison_test_take_apart(struct kunit *test)
 		hugepoison_account(record, pfn + at[i], 1);
 	hugepoison_become(record, HUGEPOISON_STATE_CONTAINED);
 	KUNIT_EXPECT_EQ(test, record->nr_bad, (long)folio_nr_pages(folio));
-	KUNIT_EXPECT_NE(test, hugepoison_leave_pool(record, folio),
+	KUNIT_EXPECT_NE(test, hugepoison_dissolve(record, folio),
 			HUGEPOISON_ISOLATED);
 	for (i = 0; i < ARRAY_SIZE(at); i++) {
 		record = hugepoison_find(pfn + at[i]);
@@ -456,7 +460,7 @@ static void hugepoison_test_states(struct kunit *test)
 				   hugepoison_is_whole(state));
 		open += hugepoison_is_open(&record);
 		whole += hugepoison_is_whole(state);
-		used += hugepoison_is_used(&record);
+		used += hugepoison_awaits_release(&record);
 	}
 	KUNIT_EXPECT_EQ(test, open, 3);
 	KUNIT_EXPECT_EQ(test, whole, 3);

@@ -3,8 +3,8 @@
  * KUnit: hugepages that lose their raw pages only. Included by
  * hugepoison/memory-failure.c.
  *
- * What user space cannot reach in a test: faults that may not drop mmap_lock,
- * and a list of raw pages that is lost.
+ * User space cannot test these: faults that may not drop mmap_lock, and an unreliable
+ * list of raw pages.
  */
 #include <kunit/test.h>
 #include <linux/mman.h>
@@ -83,7 +83,7 @@ static int hugepoison_test_read(unsigned long address, char *byte)
 	return get_user(*byte, (char __user *)address);
 }
 
-/* What a fault returns, in bits. */
+/* Fault, and return the result's bits. */
 static unsigned int hugepoison_test_fault(struct kunit *test,
 					  unsigned long address,
 					  unsigned int flags)
@@ -169,7 +169,7 @@ static void hugepoison_test_no_retry(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_fault(test, f.address, 0) &
 			  (__force unsigned int)VM_FAULT_HWPOISON_LARGE);
 	enable_delayed_work(&hugepoison_narrow_dwork);
-	hugepoison_narrow_soon();
+	hugepoison_queue_narrow_work();
 
 	for (i = 0; i < 100 && !hugepoison_test_is_narrowed(f.address); i++)
 		msleep(20);
@@ -211,12 +211,10 @@ static void hugepoison_test_widen(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_bit(200, bad));
 	KUNIT_EXPECT_EQ(test, hugepoison_fate(f.folio), HUGEPOISON_NARROW);
 
-	/* what stock does when it cannot store one more */
-	spin_lock_irq(&hugetlb_lock);
-	folio_set_hugetlb_raw_hwp_unreliable(f.folio);
-	__folio_free_raw_hwp(f.folio, false);
-	spin_unlock_irq(&hugetlb_lock);
+	/* there is no place for one more in the list */
+	hugepoison_test_starve(&hugepoison_raw_reserve, 0);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + 9, MF_SW_SIMULATED), 0);
+	hugepoison_test_feed(test, &hugepoison_raw_reserve);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f.corrupted + 512);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(f.folio), 0);
@@ -232,6 +230,11 @@ static void hugepoison_test_widen(struct kunit *test)
 	hugepoison_test_remember(f.folio, folio_page(f.folio, 9));
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + 9, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
+	for (i = 0; i < ARRAY_SIZE(raw); i++) {
+		KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(f.pfn + raw[i],
+							    &ret));
+		KUNIT_EXPECT_EQ(test, ret, 0);
+	}
 	enable_delayed_work(&hugepoison_release_dwork);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			f.corrupted);

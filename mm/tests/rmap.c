@@ -24,8 +24,8 @@ static void hugepage_test_file_rmap(struct kunit *test)
 	struct page *page = folio_page(folio, 3);
 	int tail = atomic_read(&page->_mapcount);
 
-	static_branch_inc(&hugepage_small_rmap_key);
-	hugepage_add_file_rmap(folio, 10);
+	static_branch_inc(&hugepoison_small_rmap_key);
+	hugepoison_add_file_rmap(folio, 10);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 10);
 	KUNIT_EXPECT_TRUE(test, folio_mapped(folio));
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
@@ -35,7 +35,7 @@ static void hugepage_test_file_rmap(struct kunit *test)
 	folio_remove_rmap_ptes(folio, page, 9, &vma);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
 	folio_remove_rmap_pmd(folio, &folio->page, &vma);
-	static_branch_dec(&hugepage_small_rmap_key);
+	static_branch_dec(&hugepoison_small_rmap_key);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
 	KUNIT_EXPECT_EQ(test, atomic_read(&page->_mapcount), tail);
 	folio_put(folio);
@@ -53,28 +53,28 @@ static void hugepage_test_anon_rmap(struct kunit *test)
 	hugepage_add_anon_rmap(folio, folio_page(folio, 2), 3, &vma,
 			       SZ_1G + 2 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 3);
-	hugepage_remove_rmap(folio, 3);
+	hugepoison_remove_rmap(folio, 3);
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
 	folio->mapping = NULL;
 	folio_put(folio);
 }
 
-/* What mappers there are is told from how many entries they have. */
+/* The number of mappings is estimated from the number of entries. */
 static void hugepage_test_mapcount(struct kunit *test)
 {
 	struct folio *folio = hugepage_test_folio(test);
 	int healthy = folio_nr_pages(folio) - 1;
 
-	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 0);
-	hugepage_add_file_rmap(folio, 1);
-	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
-	hugepage_add_file_rmap(folio, healthy - 1);
-	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
-	hugepage_add_file_rmap(folio, 2 * healthy);
-	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 3);
-	hugepage_remove_rmap(folio, 3 * healthy);
+	KUNIT_EXPECT_EQ(test, hugepoison_mapcount(folio), 0);
+	hugepoison_add_file_rmap(folio, 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_mapcount(folio), 1);
+	hugepoison_add_file_rmap(folio, healthy - 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_mapcount(folio), 1);
+	hugepoison_add_file_rmap(folio, 2 * healthy);
+	KUNIT_EXPECT_EQ(test, hugepoison_mapcount(folio), 3);
+	hugepoison_remove_rmap(folio, 3 * healthy);
 	hugetlb_add_file_rmap(folio);
-	KUNIT_EXPECT_EQ(test, hugepage_mapcount(folio), 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_mapcount(folio), 1);
 	hugetlb_remove_rmap(folio);
 	folio_put(folio);
 }
@@ -85,7 +85,7 @@ static void hugepage_test_limit(struct kunit *test)
 	struct folio *folio = hugepage_test_folio(test);
 	int mapcount = atomic_read(&folio->_large_mapcount);
 
-	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_add_rmap(folio, 512));
 	/*
 	 * 1000 mappers of a 1 GiB page, one block of it by base pages: a
 	 * million, a thousandth of the limit; even by base pages alone, a
@@ -93,17 +93,17 @@ static void hugepage_test_limit(struct kunit *test)
 	 */
 	atomic_set(&folio->_large_mapcount, 1000 * (511 + 512));
 	folio_ref_add(folio, 1000 * (511 + 512));
-	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, INT_MAX / 2 -
-						      1000 * 1024));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_add_rmap(folio, INT_MAX / 2 -
+							1000 * 1024));
 	folio_ref_sub(folio, 1000 * (511 + 512));
 	atomic_set(&folio->_large_mapcount, 1000 * 262144);
-	KUNIT_EXPECT_TRUE(test, hugepage_may_add_rmap(folio, 512));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_add_rmap(folio, 512));
 	atomic_set(&folio->_large_mapcount, INT_MAX / 2 - 512);
-	KUNIT_EXPECT_FALSE(test, hugepage_may_add_rmap(folio, 512));
+	KUNIT_EXPECT_FALSE(test, hugepoison_may_add_rmap(folio, 512));
 	atomic_set(&folio->_large_mapcount, mapcount);
 
 	folio_ref_add(folio, INT_MAX / 2);
-	KUNIT_EXPECT_FALSE(test, hugepage_may_add_rmap(folio, 1));
+	KUNIT_EXPECT_FALSE(test, hugepoison_may_add_rmap(folio, 1));
 	folio_ref_sub(folio, INT_MAX / 2);
 	folio_put(folio);
 }
@@ -170,7 +170,7 @@ static void hugepage_test_unmap(struct kunit *test, unsigned long flags)
 	refs = folio_ref_count(folio);
 	folio_get(folio);
 	folio_lock(folio);
-	KUNIT_EXPECT_TRUE(test, hugepage_unmap_poisoned(folio));
+	KUNIT_EXPECT_TRUE(test, hugepoison_unmap_poisoned(folio));
 	folio_unlock(folio);
 
 	KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
@@ -195,14 +195,14 @@ static void hugepage_test_unmap_private(struct kunit *test)
 	hugepage_test_unmap(test, MAP_PRIVATE);
 }
 
-/* What is no hugepage is left to stock. */
+/* Stock unmaps all that is no hugepage. */
 static void hugepage_test_unmap_other(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	lock_page(page);
-	KUNIT_EXPECT_FALSE(test, hugepage_unmap_poisoned(page_folio(page)));
+	KUNIT_EXPECT_FALSE(test, hugepoison_unmap_poisoned(page_folio(page)));
 	unlock_page(page);
 	__free_page(page);
 }
@@ -211,32 +211,32 @@ static bool hugepage_test_stop(void)
 {
 	bool stopped;
 
-	mutex_lock(&hugepage_small_mutex);
-	stopped = hugepage_stop_small_rmap();
-	mutex_unlock(&hugepage_small_mutex);
+	mutex_lock(&hugepoison_small_mutex);
+	stopped = hugepoison_stop_small_rmap();
+	mutex_unlock(&hugepoison_small_mutex);
 	return stopped;
 }
 
 /* The key stays on as long as it has a user, and gets none while it is off. */
 static void hugepage_test_small_key(struct kunit *test)
 {
-	hugepage_await_small_rmap();
-	KUNIT_ASSERT_TRUE(test, hugepage_get_small_rmap());
-	hugepage_dup_small_rmap();
-	hugepage_put_small_rmap();
+	hugepoison_await_small_rmap();
+	KUNIT_ASSERT_TRUE(test, hugepoison_get_small_rmap());
+	hugepoison_dup_small_rmap();
+	hugepoison_put_small_rmap();
 	KUNIT_EXPECT_FALSE(test, hugepage_test_stop());
-	KUNIT_EXPECT_TRUE(test, hugepage_small_rmap_enabled());
-	KUNIT_EXPECT_TRUE(test, static_key_enabled(&hugepage_small_rmap_key));
+	KUNIT_EXPECT_TRUE(test, hugepoison_small_rmap_enabled());
+	KUNIT_EXPECT_TRUE(test, static_key_enabled(&hugepoison_small_rmap_key));
 
-	hugepage_put_small_rmap();
+	hugepoison_put_small_rmap();
 	KUNIT_EXPECT_TRUE(test, hugepage_test_stop());
-	KUNIT_EXPECT_FALSE(test, static_key_enabled(&hugepage_small_rmap_key));
-	KUNIT_EXPECT_FALSE(test, hugepage_get_small_rmap());
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&hugepage_small_users), 0L);
+	KUNIT_EXPECT_FALSE(test, static_key_enabled(&hugepoison_small_rmap_key));
+	KUNIT_EXPECT_FALSE(test, hugepoison_get_small_rmap());
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&hugepoison_small_users), 0L);
 
-	hugepage_await_small_rmap();
-	KUNIT_EXPECT_TRUE(test, hugepage_get_small_rmap());
-	hugepage_put_small_rmap();
+	hugepoison_await_small_rmap();
+	KUNIT_EXPECT_TRUE(test, hugepoison_get_small_rmap());
+	hugepoison_put_small_rmap();
 }
 
 struct hugepage_test_work {
@@ -258,7 +258,7 @@ static void hugepage_test_get_nice(struct work_struct *work)
 	own->nice = task_nice(current);
 }
 
-/* What follows an error does not wait for what a user has to compute. */
+/* The works that follow an error do not wait for the tasks of a user. */
 static void hugepage_test_wq(struct kunit *test)
 {
 	struct hugepage_test_work own = { .nice = MAX_NICE };

@@ -10,8 +10,8 @@
 #include <linux/tracepoint.h>
 
 /*
- * What is done about memory errors in hugepages, and how it ended. All events
- * have the same fields:
+ * Operations after memory errors in hugepages, and their outcomes. All events have
+ * the same fields:
  *
  *	pfn		the raw page in contain and heal, the head of a hugepage
  *			in the others; 0 where there is none
@@ -20,8 +20,8 @@
  *	outcome		see each event
  *	duration	in ns
  *
- * The clock is read only for those who trace: without them @begin is 0. Who
- * enables an event meanwhile gets none of what had begun.
+ * The clock is read only while an event is enabled: else @begin is 0. An operation
+ * that began before its event was enabled is not traced.
  */
 DECLARE_EVENT_CLASS(hugepoison,
 
@@ -52,9 +52,9 @@ DECLARE_EVENT_CLASS(hugepoison,
 );
 
 /*
- * The handler is done with an error that was reported: from its beginning until
- * nobody reaches the raw page and all who are to be told are. The outcome is one
- * of the counters in /sys/kernel/mm/hugepoison/.
+ * The handler has ended an error: from the report until the raw page is unmapped
+ * everywhere and all signals are sent. The outcome is one of the counters in
+ * /sys/kernel/mm/hugepoison/.
  */
 DEFINE_EVENT_CONDITION(hugepoison, hugepoison_contain,
 	TP_PROTO(unsigned long pfn, unsigned int order, const char *outcome,
@@ -99,8 +99,8 @@ DEFINE_EVENT_CONDITION(hugepoison, hugepoison_release,
 
 /*
  * A fresh hugepage is in the pool for one that left it: @pfn is the fresh one
- * ("replaced"). Or there was none to be had, and @pfn is the one that the pool
- * misses from now on ("failed").
+ * ("replaced"). Or no hugepage was available, and @pfn is the one that the pool
+ * lacks from now on ("failed").
  */
 DEFINE_EVENT_CONDITION(hugepoison, hugepoison_replace,
 	TP_PROTO(unsigned long pfn, unsigned int order, const char *outcome,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory errors in hugepages: what a mapping has lost.
+ * Memory errors in hugepages: the fate of a hugepage in a mapping.
  *
  * Included by hugepoison/hugetlb.c.
  */
 
 /*
- * What a mapping loses of the hugepage at an address. To a shared one the page
- * cache is the truth: an entry may be older, or not there yet.
+ * The fate of the hugepage at an address. For a shared mapping the page cache decides: an
+ * entry may be stale or none.
  */
 static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
 						unsigned long address)
@@ -17,14 +17,14 @@ static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
 	return hugepoison_file_fate(vma, address);
 }
 
-/* What a narrowed private mapping loses: any page of it may be one it copied. */
-static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
+/* The fate of a narrowed private mapping: test each page, as any may be a copy. */
+static enum hugepoison_fate hugepoison_narrowed_fate(struct vm_area_struct *vma)
 {
 	unsigned long address;
 
 	for (address = vma->vm_start; address < vma->vm_end;
 	     address += PAGE_SIZE) {
-		if (hugepoison_vma_lost(vma, address))
+		if (hugepoison_private_is_poisoned(vma, address))
 			return HUGEPOISON_NARROW;
 		cond_resched();
 	}
@@ -32,49 +32,48 @@ static enum hugepoison_fate hugepoison_private_loss(struct vm_area_struct *vma)
 }
 
 /**
- * hugepoison_vma_loss - what a mapping has lost of a hugepage
+ * hugepoison_mapping_fate - which pages of a hugepage a mapping loses
  * @vma: a hugetlb VMA, or a narrowed one
  * @address: of the hugepage, in bytes
  *
- * What a page fault would find there.
+ * The same as a page fault would find.
  *
- * Context: mmap_lock held for reading, which keeps the page table: those of
+ * Context: mmap_lock held for reading, which keeps the page table: page tables of
  * private mappings are never shared with other processes.
- * Return: HUGEPOISON_HEALTHY for nothing, HUGEPOISON_NARROW for the raw pages,
- * HUGEPOISON_WIDE for all of it, HUGEPOISON_UNDECIDED when that is about to be
- * known.
+ * Return: HUGEPOISON_HEALTHY for none, HUGEPOISON_NARROW for the raw pages,
+ * HUGEPOISON_WIDE for all, HUGEPOISON_UNDECIDED if the handler has yet to decide.
  */
-enum hugepoison_fate hugepoison_vma_loss(struct vm_area_struct *vma,
-					 unsigned long address)
+enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
+					     unsigned long address)
 {
 	enum hugepoison_fate fate;
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_MAYSHARE))
-		return hugepoison_private_loss(vma);
+		return hugepoison_narrowed_fate(vma);
 	fate = hugepoison_vma_fate(vma, address);
-	if (fate == HUGEPOISON_NARROW && hugepoison_vma_is_wide(vma))
+	if (fate == HUGEPOISON_NARROW && hugepoison_why_wide(vma))
 		return HUGEPOISON_WIDE;
 	return fate;
 }
 
-/* What narrowing would give of the hugepage at an address of a hugetlb VMA. */
+/* The fate of the hugepage at an address of a hugetlb VMA after narrowing it. */
 static enum hugepoison_fate hugepoison_fate_at(struct vm_area_struct *vma,
 					       unsigned long address)
 {
-	if (hugepoison_vma_is_wide(vma) || hugepoison_wants_error(vma, address))
+	if (hugepoison_why_wide(vma) || hugepoison_has_uffd_poison(vma, address))
 		return HUGEPOISON_WIDE;
 	return hugepoison_vma_fate(vma, address);
 }
 
 /**
- * hugepoison_accessed_shift - how much is lost to who ran into a known error
+ * hugepoison_accessed_shift - how much a process loses that accessed a known error
  * @mm: the address space
- * @address: where it has the raw page
- * @shift: what its entry says: the hugepage's size, or a base page's
+ * @address: of the raw page
+ * @shift: the size that the entry there has: a hugepage's, or a base page's
  *
- * Two CPUs may run into one error before anybody has narrowed: the second one
- * finds the entry that the handler of the first one left.
+ * Two CPUs may access the same raw page before the mapping is narrowed. The second one
+ * then finds the hwpoison entry that the handler has set for the first.
  *
  * Context: Process context, may sleep; mmap_lock held for reading.
  * Return: PAGE_SHIFT where narrowing keeps the healthy pages, else @shift.
@@ -96,11 +95,11 @@ short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
  * @vma: a hugetlb VMA
  * @end: where the range ends
  *
- * Stock leaves out what is not a whole hugepage. Where that can be narrowed the
- * raw page in it may be what is to be discarded.
+ * Stock skips a hugepage that is only partly in the range. If it can be narrowed, the
+ * process may want to discard its raw page.
  *
  * Context: mmap_lock held for reading.
- * Return: true for one that may be narrowed.
+ * Return: true if it can be narrowed, or may be soon.
  */
 bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end)
 {
