@@ -131,3 +131,45 @@ assert_result()
 	run -2 "$BATS_TEST_DIRNAME/../scripts/test" no-such-test
 	[[ $output == *'no test named no-such-test; there are:'*' heal '*' check.bats '*kunit* ]]
 }
+
+@test "scripts/test: what failed in a guest comes once more at the end, after the console" {
+	local tree=$BATS_TEST_TMPDIR/tree
+
+	mkdir -p "$tree/tests"
+	cp -r "$BATS_TEST_DIRNAME/../scripts" "$tree"
+	cp -r "$BATS_TEST_DIRNAME/hugetlb-poison" "$tree/tests"
+	cat > "$tree/scripts/vm" <<-'END'
+		#!/bin/sh
+		printf 'ok 1 one.ok\nnot ok 2 one.bad\nFAILED heal, HVO off: one.bad\n  # heal.c:1: Expected 0 == 1\n1 passed, 1 failed\n'
+		echo "  | the console" >&2
+		exit 1
+	END
+	run -1 "$tree/scripts/test" --no-build heal
+	[ "${lines[-3]}" = '--- of tests/hugetlb-poison failed:' ]
+	[ "${lines[-2]}" = 'FAILED heal, HVO off: one.bad' ]
+	[ "${lines[-1]}" = '  # heal.c:1: Expected 0 == 1' ]
+	printf '#!/bin/sh\necho 2 passed, 0 failed\n' > "$tree/scripts/vm"
+	run -0 "$tree/scripts/test" --no-build heal
+	[ "$output" = '2 passed, 0 failed' ]
+}
+
+@test "tests/kunit: a test that failed comes with its reasons, one that passed without" {
+	local tree=$BATS_TEST_TMPDIR/tree
+
+	mkdir -p "$tree/tests" "$tree/mm/tests" "$tree/scripts"
+	cp "$BATS_TEST_DIRNAME/kunit" "$tree/tests"
+	printf '\t.name = "one",\n' > "$tree/mm/tests/one.c"
+	cat > "$tree/scripts/vm" <<-'END'
+		#!/bin/sh
+		printf '    KTAP version 1\n    # Subtest: one\n    1..2\n    # good: a remark\n    ok 1 good\n'
+		printf '    # bad: EXPECTATION FAILED at one.c:5\n        x == 1\n    not ok 2 bad\nnot ok 1 one\n'
+	END
+	chmod +x "$tree/scripts/vm"
+	run -1 "$tree/tests/kunit"
+	[ ${#lines[@]} = 11 ]
+	[ "${lines[0]}" = 'ok 1 good (HVO off)' ]
+	[ "${lines[1]}" = '# bad: EXPECTATION FAILED at one.c:5' ]
+	[ "${lines[2]}" = '#     x == 1' ]
+	[ "${lines[3]}" = 'not ok 2 bad (HVO off)' ]
+	[ "${lines[-1]}" = '1..6' ]
+}

@@ -93,6 +93,15 @@ copy_of_our_code()
 	run -0 scripts/series --why hugepoison_log
 }
 
+@test "--check says that all fits, or what does not and what to do" {
+	run -0 scripts/series --check
+	[[ $output =~ ^series:\ [0-9]+\ steps\ fit\ our\ files$ ]]
+	sed -i 's/ copy_page_range / /' "$SERIES/10-narrow"
+	run -1 scripts/series --check
+	assert_says "the hook copy_page_range is in no step"
+	assert_says "remedy: add it to the line hooks: of the step"
+}
+
 @test "why a function comes when it does" {
 	run -0 scripts/series --why hugepoison_add_deficit
 	assert_says "from step 11 on, used by hugepoison_pool_exchange; a stub until step 12, which names it"

@@ -49,6 +49,7 @@ looks()
 @test "a new function, a new construct in a known one" {
 	printf 'void look_more(void)\n{\n\tpte_offset_map_lock(mm, pmd, 0, &ptl);\n}\n' >> "$tree/mm/look.c"
 	looks 1 'undecided: mm/look.c: look_more() has pte_offset_map'
+	[[ $output == *'remedy: undecided: add a line with the function to Documentation/mm/hugepoison-walkers.tsv'* ]]
 	sed -i 's/1 : 2/vma_is_anonymous(vma)/' "$tree/mm/look.c"
 	looks 1 'new: mm/look.c: look_at() has vma_is_anonymous, line 1 does not know it'
 }
@@ -67,6 +68,8 @@ looks()
 	looks 1 'no hook nothing, line 1'
 	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops safe walkers.no_such_case
 	looks 1 'no test walkers.no_such_case, line 1'
+	[[ $output == *'remedy: no test: write PROGRAM.CASE: tests/hugetlb-poison/PROGRAM.c has TEST'* ]]
+	run -1 grep -c 'remedy: gone' <<< "$output"
 	decide mm/look.c look_at,look_ops is_vm_hugetlb_page,mm_walk_ops safe walkers.advises,prove-vm
 	looks 0 '0 complaints'
 }

@@ -4,6 +4,7 @@
  * outcome.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include "kselftest_harness.h"
@@ -65,8 +66,30 @@ TEST_F(policy, nonsense)
 static const char * const counters[] = {
 	"mce_bad_pages", "poisoned_hugepages", "contained", "narrowed", "dequeued",
 	"released", "replaced", "isolated", "pinned", "repeated", "failed",
-	"unpoisoned",
+	"healed", "unpoisoned",
 };
+
+static bool is_counter(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		if (!strcmp(counters[i], name))
+			return true;
+	return false;
+}
+
+static void check_no_other(struct __test_metadata *_metadata, const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	ASSERT_NE(NULL, dir);
+	while ((entry = readdir(dir))) {
+		EXPECT_TRUE(entry->d_name[0] == '.' || is_counter(entry->d_name)) {
+			TH_LOG("%s/%s: add it to counters[] of policy.c", path, entry->d_name);
+		}
+	}
+	closedir(dir);
+}
 
 /* Root itself cannot write what has no write permission, so modes are read. */
 static void check_files(struct __test_metadata *_metadata, const char *dir)
@@ -83,6 +106,7 @@ static void check_files(struct __test_metadata *_metadata, const char *dir)
 		EXPECT_LE(0, hp_read_long("%s", path));
 		EXPECT_NE(0, hp_write(path, "0"));
 	}
+	check_no_other(_metadata, dir);
 }
 
 TEST_F(policy, files)
