@@ -15,6 +15,7 @@ setup_file()
 	chmod 755 "$MADE" "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/file
 	make_package 7.3.9-1 7.3.9
 	make_package 7.3.10-1 7.3.10
+	make_package 7.2.5-1 7.2.5
 }
 
 teardown_file()
@@ -25,7 +26,7 @@ teardown_file()
 # make_package VERSION RELEASE: a linux-source-7.3 with a kernel source of one file
 make_package()
 {
-	local scratch=$MADE/scratch line=7.3
+	local scratch=$MADE/scratch line=${2%.*}
 
 	mkdir -p "$scratch"/{linux,package/{DEBIAN,usr/src}} "$MADE/pool"
 	# shellcheck disable=SC2086 # three words
@@ -45,7 +46,7 @@ setup()
 	mkdir -p "$top" "$archive/pool"
 	cp -r "$BATS_TEST_DIRNAME"/../{scripts,configs,hooks,mm,include} "$top"
 	echo '# none' > "$top/scripts/packages"
-	publish bookworm
+	publish bookworm 7.2.5-1
 	publish trixie-backports 7.3.9-1
 	serve
 	make_host
@@ -96,7 +97,7 @@ publish()
 	printf 'Package: other\nVersion: 1\nArchitecture: all\nFilename: pool/other.deb\n\n' > "$packages"
 	shift
 	for version in "$@"; do
-		file=pool/linux-source-7.3_${version}_all.deb
+		file=pool/linux-source-${version%.*}_${version}_all.deb
 		cp "$MADE/$file" "$archive/$file"
 		{
 			dpkg-deb -f "$archive/$file"
@@ -146,6 +147,13 @@ state_of_host()
 	publish trixie-backports 7.3.9-1 7.3.10-1
 	run -0 "$top/scripts/archive" list 7.3
 	[ "$output" = $'7.3.10-1\n7.3.9-1' ] || { echo "$output"; false; }
+}
+
+@test "where the host's apt knows the line, it is taken from there" {
+	run -0 "$top/scripts/archive" list 7.2
+	[ "$output" = 7.2.5-1 ]
+	KERNEL=7.2 run -0 "$top/scripts/build" source
+	assert_says 'Linux 7.2.5'
 }
 
 @test "it is fetched and unpacked, beside the other line's" {
