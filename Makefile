@@ -125,7 +125,7 @@ check-series: kernel stock tools series ## build and boot each of them, option o
 	@scripts/series-build --boot
 
 .PHONY: releases
-releases: ## do the hooks fit the other 6.12 point releases of the archive?
+releases: ## which hooks fit which point releases of Linux 6.12 and 7.3, a table
 	@scripts/install-packages
 	@scripts/point-releases
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# scripts/archive and scripts/build with KERNEL=LINE, on a signed archive made here,
-# which a host's apt made here is set up for.
+# scripts/archive, scripts/build with KERNEL=LINE and scripts/point-releases, on a signed
+# archive made here, which a host's apt made here is set up for.
 
 bats_require_minimum_version 1.5.0
 
@@ -16,6 +16,8 @@ setup_file()
 	make_package 7.3.9-1 7.3.9
 	make_package 7.3.10-1 7.3.10
 	make_package 7.2.5-1 7.2.5
+	make_package 6.12.1-1 6.12.1
+	make_package 6.12.2-1 6.12.2
 }
 
 teardown_file()
@@ -23,12 +25,15 @@ teardown_file()
 	gpgconf --kill all
 }
 
-# make_package VERSION RELEASE: a linux-source-7.3 with a kernel source of one file
+# make_package VERSION RELEASE: a linux-source-* with a kernel source of two files; from
+# 7.3 on one of them has a line less
 make_package()
 {
 	local scratch=$MADE/scratch line=${2%.*}
 
-	mkdir -p "$scratch"/{linux,package/{DEBIAN,usr/src}} "$MADE/pool"
+	mkdir -p "$scratch"/{linux/mm,package/{DEBIAN,usr/src}} "$MADE/pool"
+	printf 'int both;\n' > "$scratch/linux/mm/memory-failure.c"
+	[ "$line" = 7.3 ] || echo 'int old;' >> "$scratch/linux/mm/memory-failure.c"
 	# shellcheck disable=SC2086 # three words
 	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\n' ${2//./ } > "$scratch/linux/Makefile"
 	tar -C "$scratch" -cJf "$scratch/package/usr/src/linux-source-$line.tar.xz" linux
@@ -122,6 +127,9 @@ sign()
 	} > "$suite/Release"
 	gpg --batch -q --yes -u archive@example.com --clearsign -o "$suite/InRelease" "$suite/Release"
 	rm "$suite/Release"
+	# newer than the one before, though that is not a second ago
+	clock=$((${clock:-$(date +%s) - 3600} + 1))
+	touch -d "@$clock" "$suite/InRelease" "$suite/$name"
 }
 
 # The mirror does not answer any more, and what it had is of another day.
@@ -269,4 +277,43 @@ state_of_host()
 	done
 	run -2 "$BATS_TEST_DIRNAME/../scripts/vm" --kernel 7.99/stock -- true
 	assert_says "run 'make stock KERNEL=7.99'"
+}
+
+# Two hooks of which 7.3 has room for one, and releases to try them on
+few_hooks()
+{
+	rm "$top"/hooks/*
+	printf 'mm/memory-failure.c\tafter\t%s\tint ours;\n' 'int both;' 'int old;' > "$top/hooks/insertions"
+	publish bookworm 6.12.1-1 6.12.2-1
+	publish trixie-backports 7.3.9-1 7.3.10-1
+	apt-get -q update > /dev/null
+	touch "$host/ran-after-update"
+}
+
+@test "a table of hooks and releases; of 7.3 a hook that does not fit is no failure" {
+	few_hooks
+	run -0 "$top/scripts/point-releases"
+	assert_says 'hook          file                 6.12.1  6.12.2  7.3.9  7.3.10'
+	assert_says 'insertions:1  mm/memory-failure.c       +       +      +       +'
+	assert_says 'insertions:2  mm/memory-failure.c       +       +      -       -'
+	assert_says 'fit           of 2                      2       2      1       1'
+	assert_says "0 lines 'int old;', exactly 1 expected (7.3.9, 7.3.10)"
+	assert_says '6.12: 2 of 2 hooks fit 2 point releases'
+	assert_says '7.3: 1 of 2 hooks fit 2 point releases, no failure yet'
+	# nothing is fetched again, and only what is asked for is tried
+	rm "$archive"/pool/*
+	run -0 "$top/scripts/point-releases" --newest
+	assert_says '6.12.2  7.3.10'
+	run -0 "$top/scripts/point-releases" 7.3 --releases 7.3.9
+	assert_says '1 of 2 hooks fit 1 point release'
+}
+
+@test "a hook that does not fit 6.12 is a failure" {
+	few_hooks
+	printf 'mm/memory-failure.c\tafter\tint newer;\tint ours;\n' >> "$top/hooks/insertions"
+	run -1 "$top/scripts/point-releases" 6.12 --oldest
+	assert_says '6.12: 2 of 3 hooks fit 1 point release'
+	run -1 "$top/scripts/point-releases" --releases 6.12.7
+	assert_says 'the archive has no 6.12.7'
+	run -2 "$top/scripts/point-releases" --build 7.3
 }
