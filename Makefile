@@ -11,11 +11,18 @@ SHELL := /bin/bash
 say := . scripts/building.bash && with_progress
 .DEFAULT_GOAL := help
 
+# KERNEL names a line of Linux (7.3), one of our kernels (debug), or both (7.3/debug). The
+# line is read by scripts/build; what runs guests takes names such as debug and 7.3/debug.
+line := $(filter $(foreach digit,1 2 3 4 5 6 7 8 9,$(digit).%),$(firstword $(subst /, ,$(KERNEL))))
+flavour := $(if $(line),$(patsubst $(line)/%,%,$(filter $(line)/%,$(KERNEL))),$(KERNEL))
+guest = $(patsubst %,%/,$(filter-out 6.12,$(line)))$(or $(flavour),$(1))
+
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET, where TARGET is'
 	@sed -nE 's/^([a-z%-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo 'LINUX=DIR make kernel builds a kernel tree of your own'
+	@echo 'LINUX=DIR make kernel builds a kernel tree of your own,'
+	@echo 'KERNEL=7.3 make source|stock|vm Linux 7.3 of Debian'"'"'s archive, in build/7.3'
 
 .PHONY: kernel stock debug kcsan hostile-kernel
 kernel: ## build/hugepoison/bzImage: the kernel with our files mounted
@@ -29,7 +36,9 @@ kcsan: ## build/kcsan/bzImage: ours with the checker of data races
 hostile-kernel: ## build/hostile/bzImage: ours, for make hostile
 	@scripts/build hostile
 
-.PHONY: mount hook-count off-check
+.PHONY: source mount hook-count off-check
+source: ## only fetch and unpack the kernel source; KERNEL=7.3: the newest 7.3
+	@scripts/build source
 mount: ## mount our files into build/linux-hugepoison (or LINUX=DIR) only
 	@scripts/build mount
 hook-count: ## how many lines of stock files change, hook by hook
@@ -56,7 +65,7 @@ examples: ## programs that live with memory errors, in build/examples
 
 .PHONY: test
 test: ## one test: make test T=heal; KERNEL= HVO= FULL=1, without T= all names
-	@scripts/test $(if $(KERNEL),--kernel $(KERNEL)) $(if $(HVO),--hvo $(HVO)) \
+	@scripts/test $(if $(KERNEL),--kernel $(call guest,hugepoison)) $(if $(HVO),--hvo $(HVO)) \
 		$(if $(FULL),--full) $(T)
 
 .PHONY: docs alerts walkers
@@ -89,18 +98,18 @@ check: ## every check, long ones in their short form (about an hour from nothing
 check-long: ## in full what make check shortens, and what it has no time for
 	@CHECKS=tests/checks-long CHECK_LOGS=build/check-long scripts/check
 selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug
-	@scripts/selftests $(if $(KERNEL),--kernel $(KERNEL))
+	@scripts/selftests $(if $(KERNEL),--kernel $(call guest,hugepoison))
 soak: tests ## 10000 errors under load on the debug kernel; SOAK_ERRORS=, KERNEL=
-	@scripts/vm --kernel $(or $(KERNEL),debug) --no-kmemleak --timeout 7200 -- \
+	@scripts/vm --kernel $(call guest,debug) --no-kmemleak --timeout 7200 -- \
 		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) --seconds 7000
 fuzz: ## random calls and errors, all pages checked; SEED= KERNEL= HVO= SECONDS=
 	@$(say) 'the fuzzer' flock build/tests.lock $(MAKE) -s -C tests/fuzz OUT=$(CURDIR)/build/tests
-	@tests/fuzz/run --kernel $(or $(KERNEL),hugepoison) --hvo $(or $(HVO),off) -- \
+	@tests/fuzz/run --kernel $(call guest,hugepoison) --hvo $(or $(HVO),off) -- \
 		$(if $(SEED),--seed $(SEED) --rounds 5) --seconds $(or $(SECONDS),120) $(FUZZ)
 mutants: ## break our kernel code on purpose: every test must notice (half an hour)
 	@scripts/mutants
-vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug
-	@scripts/vm --kernel $(or $(KERNEL),hugepoison)
+vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug, or 7.3/stock
+	@scripts/vm --kernel $(call guest,hugepoison)
 
 .PHONY: prove
 prove: ## databases, virtual machines, machine checks: stock and ours, docs/proofs.md
@@ -116,12 +125,12 @@ check-series: kernel stock tools series ## build and boot each of them, option o
 	@scripts/series-build --boot
 
 .PHONY: releases
-releases: ## do the hooks fit the other 6.12 point releases of the archive?
+releases: ## which hooks fit which point releases of Linux 6.12 and 7.3, a table
 	@scripts/install-packages
 	@scripts/point-releases
 
 .PHONY: clean distclean
 clean: ## remove the built kernels' objects, keep source and images
-	rm -rf build/*/obj-* build/*/obj build/vm
+	rm -rf build{,/*}/*/obj{-*,} build/vm
 distclean: ## remove all of build/
 	rm -rf build

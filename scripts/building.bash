@@ -1,6 +1,14 @@
 # shellcheck shell=bash
 # Functions that all building scripts share: refusals, and their messages.
 
+# Linux comes in lines of point releases. KERNEL=7.3, or 7.3/debug, names another than
+# this one; KERNEL=debug does not.
+default_line=6.12
+line_of()
+{
+	[[ $1 =~ ^([0-9]+\.[0-9]+)(/.*)?$ ]] && echo "${BASH_REMATCH[1]}" || echo "$default_line"
+}
+
 fail()
 {
 	echo "$(basename "$0"): $*" >&2

@@ -61,6 +61,13 @@ def indented(text):
     return "\n" + "".join(f"    {line}\n" for line in text.splitlines()) + "\n"
 
 
+def line_and_name(kernel):
+    """A kernel of another line of Linux than 6.12 is called 7.3/debug, as its image is
+    in build/7.3/debug."""
+    line = re.match(r"(\d+\.\d+)/(?=\w+$)", kernel)
+    return (line[1], kernel[line.end():]) if line else ("", kernel)
+
+
 def image_of(kernel):
     return os.path.join(TOP, "build", kernel, "bzImage")
 
@@ -73,7 +80,7 @@ def newest(directories):
 
 def is_current(kernel):
     """Whether a kernel is built, of the files as they are now."""
-    sources = STOCK_SOURCES if kernel == "stock" else SOURCES
+    sources = STOCK_SOURCES if line_and_name(kernel)[1] == "stock" else SOURCES
     return os.path.exists(image_of(kernel)) and \
         os.stat(image_of(kernel)).st_mtime >= newest(sources)
 
@@ -82,15 +89,19 @@ def build(kernels, *targets):
     """Makes kernels that are missing or older than their files, then the other targets of
     the Makefile."""
     for kernel in dict.fromkeys(kernels):
-        if kernel in TARGETS and not is_current(kernel):
-            run(f"kernel: {kernel}", "make", TARGETS[kernel])
+        line, name = line_and_name(kernel)
+        if name in TARGETS and not is_current(kernel):
+            run(f"kernel: {kernel}", "make", TARGETS[name], f"KERNEL={line}")
     for target in targets:
         run(target, "make", "-s", target)
 
 
 def name_of(kernel):
-    """The name that scripts/vm has for an image's kernel."""
-    return os.path.basename(os.path.dirname(os.path.abspath(kernel))) if "/" in kernel else kernel
+    """The name that scripts/vm has for an image's kernel, without its line."""
+    line, name = line_and_name(kernel)
+    if line or "/" not in kernel:
+        return name
+    return os.path.basename(os.path.dirname(os.path.abspath(kernel)))
 
 
 class Guest:

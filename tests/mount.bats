@@ -227,6 +227,18 @@ assert_says()
 	[ "$(cat "$tree/mm/hugepoison/rmap.c")" = theirs ]
 }
 
+@test "what fits is mounted when told so, and what does not is named" {
+	sed -i 's/stock_remove(/stock_renamed(/' "$tree/mm/rmap.c"
+	run -1 "$mount" "$tree"
+	run -0 "$mount" --fitting "$tree"
+	[[ $output == 'left out: hook second.cocci does not fit mm/rmap.c: 0 hunks, 1 expected' ]]
+	grep -q 'hook();' "$tree/mm/rmap.c"
+	# it is not taken for a whole mount afterwards
+	run -1 "$mount" --refresh "$tree"
+	run -0 "$mount" --unmount "$tree"
+	run ! grep -q 'hook();' "$tree/mm/rmap.c"
+}
+
 @test "unmount and refresh refuse a hooked file that was edited" {
 	run -0 "$mount" "$tree"
 	echo 'int edit;' >> "$tree/mm/rmap.c"
