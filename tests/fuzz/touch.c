@@ -18,12 +18,25 @@ static void touch(bool now)
 	__atomic_store_n(&is_touching, now, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * Where allocations fail a signal may come without its siginfo. Or there is no memory for
+ * its frame, and SIGSEGV comes instead. A fault of the thread's own would come again, and
+ * the watch would find that the thread hangs.
+ */
+static bool has_no_memory(int number, const siginfo_t *info)
+{
+	return fz->faults && ((number == SIGBUS && info->si_code == SI_USER) ||
+			      (number == SIGSEGV && info->si_code == SI_KERNEL));
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
 	(void)context;
 	if (number == SIGBUS && info->si_code == BUS_MCEERR_AO)
 		return;
 	if (!__atomic_load_n(&is_touching, __ATOMIC_SEQ_CST)) {
+		if (has_no_memory(number, info))
+			return;
 		finding("signal %d outside of a touch: code %d, at %p", number, info->si_code,
 			info->si_addr);
 		_exit(3);
