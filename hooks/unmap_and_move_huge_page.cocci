@@ -10,6 +10,6 @@ symbol src;
   {
   <...
 - hugetlb_folio_subpool(src) && !folio_mapping(src)
-+ hugepoison_cannot_move(src)
++ (hugetlb_folio_subpool(src) && !folio_mapping(src)) || hugepoison_cannot_move(src)
   ...>
   }

@@ -340,7 +340,7 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
 }
 
 /**
- * hugepoison_cannot_move - whether migration has to leave a hugepage alone
+ * hugepoison_cannot_move - whether migration has to leave a narrowed hugepage alone
  * @folio: the hugepage, which migration has isolated
  *
  * Migration isolates many hugepages and then moves one by one. An error may come in
@@ -348,18 +348,13 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
  * remove_migration_pte() know entries of a hugepage's size only: they would map the
  * head page at the address of each healthy page, without a warning.
  *
- * The rest is stock's condition: a hugepage that is being freed has no mapping, and
- * would be moved without its subpool.
- *
  * Context: @folio locked. Healthy pages are mapped, and an error is narrowed, with
  * that lock held: the answer lasts until it is dropped.
- * Return: true when @folio is narrowed, or on its way to the pool.
+ * Return: true when @folio is narrowed, or mapped below its size still.
  */
 bool hugepoison_cannot_move(struct folio *folio)
 {
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	if (hugetlb_folio_subpool(folio) && !folio_mapping(folio))
-		return true;
 	return folio_mapcount(folio) != folio_entire_mapcount(folio) ||
 	       hugepoison_fate(folio) == HUGEPOISON_NARROW;
 }

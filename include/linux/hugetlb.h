@@ -413,9 +413,6 @@ void hugepoison_reset_vmemmap(struct page *to);
 	try_memory_failure_hugetlb(pfn, flags, hugetlb)
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
-/* a macro: hugetlb_folio_subpool() is of linux/hugetlb.h, which may come later */
-#define hugepoison_cannot_move(folio)					\
-	(hugetlb_folio_subpool(folio) && !folio_mapping(folio))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
 /* not inline: taking the address of a variable is enough to change the code */
 #define hugepoison_unpoison(...)		false
@@ -430,6 +427,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_vma_is_hugetlb(vma)		is_vm_hugetlb_page(vma)
 #define hugepoison_zap_narrowed(...)		false
 #define hugepoison_zap_hugepage(...)		false
+#define hugepoison_cannot_move(...)		false
 #define hugepoison_zero_segment(folio, start, end)			\
 	folio_zero_segment(folio, start, end)
 #define hugepoison_heal_hole(...)		0

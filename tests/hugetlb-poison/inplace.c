@@ -9,6 +9,8 @@
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 
@@ -515,6 +517,73 @@ TEST_F_TIMEOUT(hole, is_one, 300)
 			TH_LOG("in round %d", i);
 		}
 	}
+}
+
+/* --- a block that fork shares -------------------------------------------------- */
+
+FIXTURE(block) {
+	struct hp_test test;
+	struct hp_map map;
+};
+
+FIXTURE_VARIANT(block) {
+	bool file;
+};
+
+FIXTURE_VARIANT_ADD(block, 1G_anon) { .file = false };
+FIXTURE_VARIANT_ADD(block, 1G_file) { .file = true };
+
+FIXTURE_SETUP(block)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_1G));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, variant->file ? map_file(&self->map, HP_1G)
+				   : hp_map(&self->map, HP_PRIVATE, HP_1G, 1));
+	memset(self->map.addr, 0x5e, HP_1G);
+}
+
+FIXTURE_TEARDOWN(block)
+{
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* Reads the parent's page when told to; SIGALRM ends a read that does not end. */
+static int read_of_parent(char *page, int go)
+{
+	char byte = 0, word[1];
+	struct iovec here = { &byte, 1 }, there = { page, 1 };
+
+	alarm(30);
+	if (read(go, word, 1) != 1)
+		return 2;
+	return process_vm_readv(getppid(), &here, 1, &there, 1, 0) != 1 || byte != 0x5e;
+}
+
+/* A block mapped by one entry, read-only: reading it pins a page of the reader's own. */
+TEST_F_TIMEOUT(block, is_read_by_others, 120)
+{
+	char *healthy = self->map.addr + 7 * HP_2M;
+	unsigned long pfn = hp_pfn(self->map.addr) + 5;
+	int status = -1, go[2];
+	pid_t child;
+
+	ASSERT_EQ(0, hp_inject(pfn));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->map.addr + 5 * HP_BASE, HP_READ).code);
+	ASSERT_EQ(0, pipe(go));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		_exit(read_of_parent(healthy, go[0]));
+	EXPECT_EQ(0, hp_touch(healthy, HP_READ).code);
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0x5e, *healthy);
+	close(go[0]);
+	close(go[1]);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
 }
 
 TEST_HARNESS_MAIN
