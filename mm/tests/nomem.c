@@ -12,15 +12,25 @@ static void *hugepoison_test_no_memory(gfp_t gfp, void *data)
 /* From now on there is no memory for it, and @left in the reserve. */
 static void hugepoison_test_starve(mempool_t *reserve, int left)
 {
+	static void *element[HUGEPOISON_RESERVED_RAWS];
+	int nr = 0;
+
 	disable_delayed_work_sync(&hugepoison_release_dwork);
+	/* KASAN and SLUB know elements by ->alloc: all come out before it changes */
+	while (reserve->curr_nr)
+		element[nr++] = mempool_alloc_preallocated(reserve);
 	reserve->alloc = hugepoison_test_no_memory;
-	while (reserve->curr_nr > left)
-		kfree(hugepoison_alloc(reserve));
+	while (nr > left)
+		kfree(element[--nr]);
+	while (nr)
+		mempool_free(element[--nr], reserve);
 }
 
 /* There is memory again. */
 static void hugepoison_test_feed(struct kunit *test, mempool_t *reserve)
 {
+	while (reserve->alloc != mempool_kmalloc && reserve->curr_nr)
+		kfree(hugepoison_alloc(reserve));
 	reserve->alloc = mempool_kmalloc;
 	KUNIT_EXPECT_TRUE(test, hugepoison_refill_reserves());
 	enable_delayed_work(&hugepoison_release_dwork);

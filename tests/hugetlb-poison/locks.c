@@ -506,9 +506,9 @@ TEST_F_TIMEOUT(zeroing, no_delay, 180)
 	pfn = hp_pfn(big->addr + 3 * HP_BASE);
 	other = start_sharer(_metadata, idle, NULL);
 	zeroer = start_sharer(_metadata, zero, &zeroed);
-	usleep(200 * 1000);	/* until it is in the fault */
+	usleep(40 * 1000);	/* until it is in the fault */
 	EXPECT_EQ(0, hp_inject(pfn));
-	usleep(200 * 1000);	/* until the worker is there */
+	usleep(80 * 1000);	/* until the worker is there */
 	EXPECT_EQ(0, hp_narrowed_hit(n));
 	EXPECT_EQ(0, not_narrowed(&other, 1, hp_narrowed_victim(n)));
 	EXPECT_EQ(0, poll(&done, 1, 0)) {
@@ -525,7 +525,7 @@ TEST_F_TIMEOUT(zeroing, no_delay, 180)
 /* --- who maps a hugepage very often ---------------------------------------------------------- */
 
 #define MOST_MAPPINGS	60000UL	/* of one process: a few less than it may have */
-#define WALK_MS		40	/* longer than an error's own time */
+#define WALK_MS		16	/* longer than an error's own time */
 #define ROUNDS		9
 
 /* A file of two hugepages: one has errors, the other is mapped very often. */
