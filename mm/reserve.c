@@ -51,7 +51,8 @@ static void hugepoison_refill_reserve(mempool_t *reserve)
 	void *element;
 
 	while (hugepoison_is_short(reserve)) {
-		element = reserve->alloc(GFP_KERNEL, reserve->pool_data);
+		element = reserve->alloc(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN,
+					 reserve->pool_data);
 		if (!element)
 			break;
 		mempool_free(element, reserve);
@@ -59,8 +60,9 @@ static void hugepoison_refill_reserve(mempool_t *reserve)
 }
 
 /*
- * Refill the reserves. This may wait for reclaim, so the caller holds no lock that errors
- * need.
+ * Refill the reserves. This may reclaim, so the caller holds no lock that errors need. The
+ * allocator gives up early: users can make memory short for as long as they like, and the
+ * worker must contain errors meanwhile. It comes back in a second.
  *
  * Return: true when they are full.
  */
