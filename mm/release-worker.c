@@ -93,8 +93,6 @@ static bool hugepoison_get_used(struct folio *folio)
 	got = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
 	      (folio_mapped(folio) || READ_ONCE(folio->mapping)) &&
 	      folio_try_get(folio);
-	if (got)
-		folio_clear_hugetlb_migratable(folio);
 	spin_unlock_irq(&hugetlb_lock);
 	return got;
 }
@@ -133,7 +131,7 @@ static bool hugepoison_retry_contain(struct hugepoison_record *record,
 			folio_put(folio);
 		return true;
 	}
-	/* a fault may have marked it after hugepoison_get_used() */
+	/* the fault has marked it; isolate_hugetlb() refuses it, but offlining looks */
 	spin_lock_irq(&hugetlb_lock);
 	folio_clear_hugetlb_migratable(folio);
 	spin_unlock_irq(&hugetlb_lock);
@@ -149,14 +147,14 @@ static bool hugepoison_retry_contain(struct hugepoison_record *record,
 }
 
 /*
- * Whether the file has dropped the hugepage, and only the handler has it. A hugepage
- * that a fault fills looks the same, but then the handler has no reference.
+ * Whether only the handler has the hugepage. While a fault fills it, or a file has it,
+ * there is another reference.
  */
-static bool hugepoison_is_dropped(const struct hugepoison_record *record,
-				  struct folio *folio)
+static bool hugepoison_is_unused(const struct hugepoison_record *record,
+				 struct folio *folio)
 {
-	return record->referenced && !READ_ONCE(folio->mapping) &&
-	       !folio_mapped(folio) && folio_ref_count(folio) == 1;
+	return record->referenced && !folio_mapped(folio) &&
+	       folio_ref_count(folio) == 1;
 }
 
 /*
@@ -170,8 +168,10 @@ static bool hugepoison_is_dropped(const struct hugepoison_record *record,
 static bool hugepoison_try_release(struct hugepoison_record *record)
 {
 	struct folio *folio = pfn_folio(record->pfn);
+	/* a file that has dropped it leaves nothing to contain */
 	bool open = hugepoison_is_open(record) &&
-		    !hugepoison_is_dropped(record, folio);
+		    (READ_ONCE(folio->mapping) ||
+		     !hugepoison_is_unused(record, folio));
 
 	if (!record->referenced && hugepoison_pool_isolate(&folio->page, true))
 		record->referenced = true;
@@ -179,8 +179,7 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 		return hugepoison_retry_contain(record, folio);
 	if (record->referenced && folio_mapping(folio))
 		return false;
-	if (!record->referenced || folio_mapped(folio) ||
-	    folio_ref_count(folio) != 1)
+	if (!hugepoison_is_unused(record, folio))
 		return true;
 	if (!folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return hugepoison_release(record);
