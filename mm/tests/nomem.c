@@ -94,6 +94,32 @@ static void hugepoison_test_release_late(struct kunit *test, unsigned long pfn)
 	mutex_unlock(&mf_mutex);
 }
 
+/* A record that came late has the errors at @pfn + 7 and + 8, and no reference. */
+static void hugepoison_test_recorded(struct kunit *test, unsigned long pfn)
+{
+	struct hugepoison_record *record;
+
+	mutex_lock(&mf_mutex);
+	record = hugepoison_find(pfn);
+	KUNIT_EXPECT_TRUE(test, record && record->nr_bad == 2 &&
+			  !record->referenced &&
+			  hugepoison_is(record, HUGEPOISON_STATE_FAILED));
+	mutex_unlock(&mf_mutex);
+}
+
+/* Release the hugepage, undo both errors, and end the shortage. */
+static void hugepoison_test_undo_late(struct kunit *test, unsigned long pfn,
+				      long before)
+{
+	int i;
+
+	hugepoison_test_release_late(test, pfn);
+	for (i = 7; i < 9; i++)
+		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + i), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
+	hugepoison_test_feed(test, &hugepoison_record_reserve);
+}
+
 /*
  * Two errors, and no memory for a record: the hugepage is poisoned, and the handler has no
  * reference that nobody would know of. With memory the record comes, and has both.
@@ -104,8 +130,7 @@ static void hugepoison_test_late(struct kunit *test)
 	long before = atomic_long_read(&num_poisoned_pages);
 	struct folio *folio = hugepoison_test_folio(test);
 	unsigned long pfn = folio_pfn(folio);
-	struct hugepoison_record *record;
-	int i, ret = 0;
+	int ret = 0;
 
 	folio_set_hugetlb_migratable(folio);
 	hugepoison_test_starve(reserve, 0);
@@ -125,20 +150,11 @@ static void hugepoison_test_late(struct kunit *test)
 
 	reserve->alloc = mempool_kmalloc;
 	hugepoison_record_page(&folio->page);
-	mutex_lock(&mf_mutex);
-	record = hugepoison_find(pfn);
-	KUNIT_EXPECT_TRUE(test, record && record->nr_bad == 2 &&
-			  !record->referenced &&
-			  hugepoison_is(record, HUGEPOISON_STATE_FAILED));
-	mutex_unlock(&mf_mutex);
+	hugepoison_test_recorded(test, pfn);
 	/* it has one, and gets no other */
 	hugepoison_record_page(&folio->page);
 	folio_put(folio);
-	hugepoison_test_release_late(test, pfn);
-	for (i = 7; i < 9; i++)
-		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + i), 0);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
-	hugepoison_test_feed(test, reserve);
+	hugepoison_test_undo_late(test, pfn, before);
 }
 
 /* The second error brings memory: it makes the record of the first one as well. */
@@ -148,8 +164,6 @@ static void hugepoison_test_second_late(struct kunit *test)
 	long before = atomic_long_read(&num_poisoned_pages);
 	struct folio *folio = hugepoison_test_folio(test);
 	unsigned long pfn = folio_pfn(folio);
-	struct hugepoison_record *record;
-	int i;
 
 	folio_set_hugetlb_migratable(folio);
 	hugepoison_test_starve(reserve, 0);
@@ -159,17 +173,9 @@ static void hugepoison_test_second_late(struct kunit *test)
 			-EHWPOISON);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			before + 2);
-	mutex_lock(&mf_mutex);
-	record = hugepoison_find(pfn);
-	KUNIT_EXPECT_TRUE(test, record && record->nr_bad == 2 &&
-			  hugepoison_is(record, HUGEPOISON_STATE_FAILED));
-	mutex_unlock(&mf_mutex);
+	hugepoison_test_recorded(test, pfn);
 	folio_put(folio);
-	hugepoison_test_release_late(test, pfn);
-	for (i = 7; i < 9; i++)
-		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + i), 0);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
-	hugepoison_test_feed(test, reserve);
+	hugepoison_test_undo_late(test, pfn, before);
 }
 
 /* A raw page that is left of a hugepage gets its record when there is memory. */

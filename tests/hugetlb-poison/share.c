@@ -26,6 +26,18 @@
 #define VICTIM	3				/* which of its hugepages */
 #define RAW	77				/* which of the hugepage's base pages */
 
+/* A file's aligned GiB of 2 MiB hugepages: processes can share its page table. */
+static int map_a_gib(struct hp_map *map)
+{
+	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M, .nr = LENGTH / HP_2M };
+	map->fd = memfd_create("share", MFD_HUGETLB | MFD_HUGE_2MB);
+	if (map->fd < 0 || ftruncate(map->fd, LENGTH))
+		return -errno;
+	map->addr = mmap(AT, LENGTH, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
+	return map->addr == AT ? 0 : -errno;
+}
+
 FIXTURE(share) {
 	struct hp_test test;
 	struct hp_map map;
@@ -49,14 +61,7 @@ FIXTURE_SETUP(share)
 
 	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
-	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M,
-				.nr = LENGTH / HP_2M };
-	map->fd = memfd_create("share", MFD_HUGETLB | MFD_HUGE_2MB);
-	ASSERT_LE(0, map->fd);
-	ASSERT_EQ(0, ftruncate(map->fd, LENGTH));
-	map->addr = mmap(AT, LENGTH, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
-	ASSERT_EQ(AT, map->addr);
+	ASSERT_EQ(0, map_a_gib(map));
 
 	hp_mapper_self(&self->mapper[0], map);
 	ASSERT_EQ(0, hp_mapper_start(&self->mapper[1], map, false));
@@ -160,13 +165,7 @@ FIXTURE_SETUP(stale)
 
 	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
 	hp_catch_sigbus();
-	*map = (struct hp_map){ .backing = HP_MEMFD, .size = HP_2M, .nr = LENGTH / HP_2M };
-	map->fd = memfd_create("stale", MFD_HUGETLB | MFD_HUGE_2MB);
-	ASSERT_LE(0, map->fd);
-	ASSERT_EQ(0, ftruncate(map->fd, LENGTH));
-	map->addr = mmap(AT, LENGTH, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, map->fd, 0);
-	ASSERT_EQ(AT, map->addr);
+	ASSERT_EQ(0, map_a_gib(map));
 	ASSERT_EQ(0, hp_set_containment("hugepage"));
 }
 
