@@ -26,7 +26,7 @@ struct vm_fault;
 
 #ifdef CONFIG_HUGEPOISON
 
-/* mm/hugepoison/reserve.c: a reserve of memory for what is known of errors */
+/* mm/hugepoison/reserve.c: a memory reserve for errors */
 void *hugepoison_alloc_raw(void);
 
 /* Where there is no memory for one more raw page, those in the list stay there. */
