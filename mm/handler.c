@@ -155,6 +155,9 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 		WRITE_ONCE(record->worker.unlogged, err->pfn);
 		/* queue after that: the worker logs what it finds, once */
 		hugepoison_queue_narrow(record);
+		/* no mapping may be left that would queue this */
+		if (folio_test_anon(err->folio) && !record->anon_vma)
+			hugepoison_queue_release(record);
 	} else {
 		hugepoison_log(err->pfn, err->order, outcome, record->nr_bad);
 	}
@@ -351,9 +354,20 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
+ * Whether nobody but the handler has a private hugepage. An unmapped one may be kept by
+ * hwpoison entries: of an earlier try, or of an error that was undone. Each of them has a
+ * reference.
+ */
+static bool hugepoison_is_dropped(struct hugepoison_error *err)
+{
+	return !err->record->anon_vma &&
+	       folio_ref_count(err->folio) == 1 + (err->held == err->folio);
+}
+
+/*
  * Whether only the raw page has to go out of use. A file's hugepage stays in the page
  * cache, where every mapping finds it. A private one is kept by the entries of its
- * mappings, which its anon_vma finds.
+ * mappings, which its anon_vma finds. Without an anon_vma only faults narrow.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
@@ -364,9 +378,8 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	/* without a file or a mapping no fault would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
-		/* an earlier try may have left entries that keep it */
-		if (!anon_vma)
-			return err->record->anon_vma;
+		if (!anon_vma && hugepoison_is_dropped(err))
+			return false;
 	} else if (!err->folio->mapping) {
 		return false;
 	}

@@ -523,6 +523,22 @@ TEST_F(small, second_error)
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw, HP_READ).code);
 }
 
+/* The first error is undone, and a second one comes before anybody has touched it. */
+TEST_F(small, hit_again_once_undone)
+{
+	struct one *o = &self->o;
+	long damage;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(0, hp_unpoison_soon(o->pfn));
+	ASSERT_EQ(0, hp_inject(o->pfn + 5));
+	hp_note_poisoned(o->pfn + 5);
+	EXPECT_EQ(1, hp_lost(o->map.addr, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(0, hp_touch(o->raw, HP_WRITE).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw + 5 * HP_BASE, HP_READ).code);
+}
+
 TEST_F(small, mlocked)
 {
 	struct one *o = &self->o;
@@ -809,6 +825,18 @@ TEST_F_TIMEOUT(family, is_inherited, 240)
 	hp_add(&want, HP_BAD, o->size, o->node, 1);
 	hp_expect_lost(&want, o->size, o->node);
 	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
+}
+
+/* The first error is undone, and a second one comes before anybody has touched it. */
+TEST_F_TIMEOUT(family, is_hit_again_once_undone, 240)
+{
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(0, hp_unpoison_soon(o->pfn));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost_to(_metadata, o, &self->child, SEED);
+	expect_lost(_metadata, o);
 }
 
 /* All leave without ever having touched it: nothing is kept for anybody. */
