@@ -18,8 +18,7 @@
  */
 
 /* The hook in memory_failure() replaces the only call; the function stays for =n. */
-static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
-						     int flags, int *hugetlb);
+static typeof(try_memory_failure_hugetlb) try_memory_failure_hugetlb __maybe_unused;
 
 /* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;
@@ -35,7 +34,7 @@ static bool hugepoison_narrow_policy = true;
  * Context: Process context; mf_mutex held for a hugepage.
  * Return: PAGE_SHIFT where the mapping keeps the healthy pages, else @shift.
  */
-short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift)
 {
 	struct hugepoison_record *record;
@@ -61,7 +60,8 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
  * Context: Process context.
  * Return: true when @task is in @to_kill, and @page is in a hugepage.
  */
-bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+bool hugepoison_is_on_kill_list(struct task_struct *task,
+				const struct page *page,
 				struct list_head *to_kill)
 {
 	return PageHuge(page) && !list_empty(to_kill) &&
@@ -270,7 +270,7 @@ static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 
 	if (!PageHWPoisonTakenOff(err->page))
 		return false;
-	err->order = err->page->index;
+	err->order = err->page->__folio_index;
 	former = hugepoison_former_record(err->page);
 	/* poisoned before, and dissolved since: this error is one of that record's */
 	if (former && former != err->record)
@@ -624,12 +624,15 @@ static int hugepoison_get(struct hugepoison_error *err)
 					  &err->migratable_cleared);
 }
 
-/* Handle the error by how the page was found: stock's MF_HUGETLB_*. */
+/*
+ * Handle the error by how the page was found: stock's MF_HUGETLB_*. Only a page in no
+ * hugepage is -ENOENT: stock's half goes on with it.
+ */
 static int hugepoison_found(struct hugepoison_error *err, int found)
 {
 	switch (found) {
 	case MF_HUGETLB_NON_HUGEPAGE:
-		return 0;
+		return -ENOENT;
 	case MF_HUGETLB_IN_USED:
 		return hugepoison_contain(err);
 	case MF_HUGETLB_FOLIO_PRE_POISONED:
@@ -646,17 +649,16 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
  * hugepoison_memory_failure - handle an error that may be in a hugepage
  * @pfn: the page frame that the hardware reported
  * @flags: memory_failure()'s
- * @hugetlb: set to 1 when the page belongs to a hugepage and the error is handled
- *	     here, else to 0
  *
  * Replaces try_memory_failure_hugetlb(), with the same return values.
  *
  * Context: Process context, may sleep; mf_mutex held.
- * Return: 0 when @pfn is in no hugepage, or the error is contained; -EBUSY
- * when it is not, or other users hold the hugepage; -EHWPOISON when the
- * hugepage was poisoned before; -EOPNOTSUPP when a filter excepts it.
+ * Return: 0 when the error is contained; -ENOENT when @pfn is in no hugepage, and
+ * only then; -EBUSY when it is not contained, or other users hold the hugepage;
+ * -EHWPOISON when the hugepage was poisoned before; -EOPNOTSUPP when a filter excepts
+ * it.
  */
-int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
+int hugepoison_memory_failure(unsigned long pfn, int flags)
 {
 	struct hugepoison_error err = {
 		.pfn = pfn,
@@ -664,13 +666,11 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 		.page = pfn_to_page(pfn),
 		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
 	};
-	int found, ret;
+	int ret;
 
 	hugepoison_begin_error(&err);
 	hugepoison_hold(&err);
-	found = hugepoison_get(&err);
-	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
-	ret = hugepoison_found(&err, found);
+	ret = hugepoison_found(&err, hugepoison_get(&err));
 	hugepoison_let_go(&err);
 	hugepoison_end_error(&err);
 	/* this may take long, and faults wait for hugepoison_end_handling(): so after */

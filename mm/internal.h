@@ -27,10 +27,29 @@
 #define _MM_HUGEPOISON_INTERNAL_H
 
 #include <linux/ktime.h>
+#include <linux/leafops.h>
 #include <linux/mm_types.h>
 
 struct anon_vma;
 struct workqueue_struct;
+
+/* The word with a page's flags: memdesc_flags_t has nothing else. */
+static inline unsigned long *hugepoison_flags(struct page *page)
+{
+	return (unsigned long *)&page->flags;
+}
+
+/* Whether an entry is the one of a poisoned page. */
+static inline bool hugepoison_is_hwpoison(pte_t entry)
+{
+	return softleaf_is_hwpoison(softleaf_from_pte(entry));
+}
+
+/* Whether the next fault finds nothing here, as userfaultfd's and other markers do not map. */
+static inline bool hugepoison_none_mostly(pte_t entry)
+{
+	return pte_none(entry) || pte_is_marker(entry);
+}
 
 /* Which pages of a hugepage an access gets. */
 enum hugepoison_fate {

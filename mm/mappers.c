@@ -79,8 +79,7 @@ bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma)
 	if (!folio_test_anon(folio))
 		return false;
 	anon_vma_lock_read(anon_vma);
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
-				       folio->index)
+	anon_rmap_tree_foreach(avc, anon_vma, folio->index, folio->index)
 		kept |= hugepoison_vma_keeps(avc->vma, folio);
 	anon_vma_unlock_read(anon_vma);
 	return kept;
@@ -95,8 +94,7 @@ static bool hugepoison_find_private(struct folio *folio,
 
 	if (!anon_vma_trylock_read(anon_vma))
 		return false;
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
-				       folio->index)
+	anon_rmap_tree_foreach(avc, anon_vma, folio->index, folio->index)
 		if (hugepoison_vma_keeps(avc->vma, folio) &&
 		    !hugepoison_note_mapper(avc->vma, folio->index, mappers))
 			break;
@@ -113,8 +111,7 @@ static bool hugepoison_find_shared(struct folio *folio,
 
 	if (!i_mmap_trylock_read(mapping))
 		return false;
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
-				  folio->index)
+	mapping_rmap_tree_foreach(vma, mapping, folio->index, folio->index)
 		if (!hugepoison_note_mapper(vma, folio->index, mappers))
 			break;
 	i_mmap_unlock_read(mapping);
@@ -155,21 +152,30 @@ static bool hugepoison_trylock_mm(struct mm_struct *mm)
 	return locked;
 }
 
-/* vma_start_write() that only tries: linux/mm.h has the one that waits for faults. */
+#ifdef CONFIG_PER_VMA_LOCK
+/*
+ * vma_start_write() that only tries: linux/mmap_lock.h has the one that waits for faults.
+ * A VMA without readers has one reference. With the flag none can come, until the
+ * sequence excludes them as long as mmap_lock is held.
+ */
 static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
 {
-#ifdef CONFIG_PER_VMA_LOCK
-	unsigned int sequence;
-
-	if (__is_vma_write_locked(vma, &sequence))
+	if (__is_vma_write_locked(vma))
 		return true;
-	if (!down_write_trylock(&vma->vm_lock->lock))
+	if (atomic_cmpxchg_acquire(&vma->vm_refcnt.refs, 1,
+				   VM_REFCNT_EXCLUDE_READERS_FLAG + 1) != 1)
 		return false;
-	WRITE_ONCE(vma->vm_lock_seq, sequence);
-	up_write(&vma->vm_lock->lock);
-#endif
+	WRITE_ONCE(vma->vm_lock_seq, __vma_raw_mm_seqnum(vma));
+	atomic_sub_return_release(VM_REFCNT_EXCLUDE_READERS_FLAG,
+				  &vma->vm_refcnt.refs);
 	return true;
 }
+#else
+static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
+{
+	return true;
+}
+#endif
 
 /*
  * Narrow another process's mapping. Its VMA lock is only tried: a fault of a process

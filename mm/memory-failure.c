@@ -21,6 +21,8 @@
 #include <linux/sysfs.h>
 #include <linux/workqueue.h>
 
+/* stock's file makes its own event; ours are made in hugetlb.c */
+#undef CREATE_TRACE_POINTS
 #include <trace/events/hugepoison.h>
 #include "internal.h"
 

@@ -106,7 +106,7 @@ static void hugepoison_pool_discard(struct hstate *h, struct folio *fresh)
 static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 {
 	lockdep_assert_held(&hugetlb_lock);
-	__prep_account_new_huge_page(h, folio_nid(fresh));
+	account_new_hugetlb_folio(h, fresh);
 	enqueue_hugetlb_folio(h, fresh);
 }
 
@@ -647,7 +647,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
-		__prep_account_new_huge_page(h, folio_nid(spare));
+		account_new_hugetlb_folio(h, spare);
 		list_add(&spare->lru, &h->hugepage_activelist);
 		folio_set_hugetlb_temporary(spare);
 		folio_ref_unfreeze(spare, 1);
@@ -702,22 +702,16 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
 	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
-	struct mem_cgroup *memcg = get_mem_cgroup_from_current();
-	struct folio *spare = NULL;
-	int ret;
+	struct folio *spare = hugepoison_charge_spare(h, nid);
 
-	ret = mem_cgroup_hugetlb_try_charge(memcg, htlb_alloc_mask(h) |
-						   __GFP_RETRY_MAYFAIL,
-					    pages_per_huge_page(h));
-	if (ret != -ENOMEM)
-		spare = hugepoison_charge_spare(h, nid);
-	if (!ret && spare)
-		mem_cgroup_commit_charge(spare, memcg);
-	else if (!ret)
-		mem_cgroup_cancel_charge(memcg, pages_per_huge_page(h));
-	mem_cgroup_put(memcg);
-	if (spare)
-		folio_zero_user(spare, 0);
+	if (!spare)
+		return NULL;
+	if (mem_cgroup_charge_hugetlb(spare, current->mm, htlb_alloc_mask(h) |
+							  __GFP_RETRY_MAYFAIL)) {
+		folio_put(spare);
+		return NULL;
+	}
+	folio_zero_user(spare, 0);
 	return spare;
 }
 

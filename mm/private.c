@@ -287,9 +287,9 @@ static bool hugepoison_private_is_exclusive(struct folio *folio)
 /* The poisoned hugepage that an entry holds a reference to, or NULL. */
 static struct folio *hugepoison_kept_folio(pte_t entry)
 {
-	if (!is_hugetlb_entry_hwpoisoned(entry) || !pte_swp_exclusive(entry))
+	if (!hugepoison_is_hwpoison(entry) || !pte_swp_exclusive(entry))
 		return NULL;
-	return pfn_folio(swp_offset_pfn(pte_to_swp_entry(entry)));
+	return pfn_folio(softleaf_to_pfn(softleaf_from_pte(entry)));
 }
 
 /**
@@ -308,7 +308,7 @@ bool hugepoison_copy_entry(pte_t *entry)
 {
 	struct folio *folio;
 
-	if (likely(!is_hugetlb_entry_hwpoisoned(*entry)))
+	if (likely(!hugepoison_is_hwpoison(*entry)))
 		return false;
 	folio = hugepoison_kept_folio(*entry);
 	if (!folio)
@@ -328,25 +328,24 @@ bool hugepoison_copy_entry(pte_t *entry)
  * @address: the address that the entry is for
  * @ptep: the entry, of any kind that is not present
  * @size: of its hugepage, in bytes
- * @ref_page: the only hugepage to unmap, NULL for any
+ * @only_one: whether a certain hugepage is to be unmapped, not any
  *
  * Stock's huge_pte_clear() that also drops the reference of a kept hugepage. Not
  * inline: unmapping present entries must not pay for it.
  *
- * With @ref_page the owner of a private mapping copies on write, the pool is empty,
- * and the children lose @ref_page. A hwpoison entry stays: it does not map @ref_page,
+ * With @only_one the owner of a private mapping copies on write, the pool is empty,
+ * and the children lose that hugepage. A hwpoison entry stays: it does not map that one,
  * and the owner counts mappings. Without the entry the child would read zeros in its
  * place, from the raw page as well.
  *
  * Context: Page table lock held.
  */
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size,
-			    const struct page *ref_page)
+			    pte_t *ptep, unsigned long size, bool only_one)
 {
 	pte_t entry = huge_ptep_get(mm, address, ptep);
 
-	if (ref_page && is_hugetlb_entry_hwpoisoned(entry))
+	if (only_one && hugepoison_is_hwpoison(entry))
 		return;
 	huge_pte_clear(mm, address, ptep, size);
 	hugepoison_private_put_folio(hugepoison_kept_folio(entry));
@@ -370,9 +369,9 @@ static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 			return HUGEPOISON_NARROW;
 		return fate;
 	}
-	if (huge_pte_none_mostly(entry))
+	if (hugepoison_none_mostly(entry))
 		return hugepoison_file_fate(vma, address);
-	return is_hugetlb_entry_hwpoisoned(entry) ? HUGEPOISON_WIDE :
+	return hugepoison_is_hwpoison(entry) ? HUGEPOISON_WIDE :
 						    HUGEPOISON_HEALTHY;
 }
 
@@ -385,9 +384,9 @@ static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		entry = hugepoison_entry_at(vma, address);
-	if (!is_hugetlb_entry_hwpoisoned(entry))
+	if (!hugepoison_is_hwpoison(entry))
 		return hugepoison_file_pfn(vma, address);
-	return ALIGN_DOWN(swp_offset_pfn(pte_to_swp_entry(entry)), nr);
+	return ALIGN_DOWN(softleaf_to_pfn(softleaf_from_pte(entry)), nr);
 }
 
 /* --- pages that a mapping cannot read --------------------------------------- */
@@ -433,9 +432,9 @@ static bool hugepoison_narrowed_is_poisoned(struct vm_area_struct *vma,
 	pte_t entry = hugepoison_base_entry(vma, address);
 	struct folio *folio = hugepoison_private_folio(vma, address);
 
-	if (!pte_none_mostly(entry))
+	if (!hugepoison_none_mostly(entry))
 		return !pte_present(entry) &&
-		       is_hwpoison_entry(pte_to_swp_entry(entry));
+		       hugepoison_is_hwpoison(entry);
 	return folio ? hugepoison_held_is_poisoned(vma, address, folio) :
 		       hugepoison_file_is_poisoned(vma, address);
 }
@@ -461,11 +460,23 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
 	folio = hugepoison_kept_folio(entry);
 	if (folio)
 		return hugepoison_held_is_poisoned(vma, address, folio);
-	return !huge_pte_none_mostly(entry) ||
+	return !hugepoison_none_mostly(entry) ||
 	       hugepoison_file_is_poisoned(vma, address);
 }
 
 /* --- fork -------------------------------------------------------------------- */
+
+/* Clear entries, except those of pages that a private mapping has copied. */
+static void hugepoison_zap_but_cows(struct vm_area_struct *vma,
+				    unsigned long address, unsigned long size)
+{
+	struct zap_details details = { .skip_cows = true };
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	zap_vma_range_batched(&tlb, vma, address, size, &details);
+	tlb_finish_mmu(&tlb);
+}
 
 /*
  * Clear the entries of poisoned hugepages, the mapping's and its file's, in a narrowed
@@ -473,10 +484,7 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
  */
 static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 {
-	struct zap_details details = { .even_cows = false };
-
-	zap_page_range_single(vma, vma->vm_start, vma->vm_end - vma->vm_start,
-			      &details);
+	hugepoison_zap_but_cows(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
 
 /*
@@ -506,7 +514,7 @@ static bool hugepoison_may_map_anon(struct vm_area_struct *vma,
 	/* a hole may have removed the hugepage from the file during the copy */
 	if (from && !folio_test_anon(from) && !READ_ONCE(from->mapping))
 		return false;
-	return pte_none_mostly(entry) && hugepoison_is_in_file(vma, address);
+	return hugepoison_none_mostly(entry) && hugepoison_is_in_file(vma, address);
 }
 
 /* Set a hwpoison entry for a bad page of a hugepage. */
@@ -544,8 +552,8 @@ static void hugepoison_map_anon(struct vm_area_struct *vma,
 	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from)) {
 		if (vma->vm_flags & VM_WRITE)
 			entry = pte_mkwrite(entry, vma);
-		if (pte_marker_uffd_wp(ptep_get(pte)))
-			entry = pte_mkuffd_wp(entry);
+		if (pte_is_uffd_wp_marker(ptep_get(pte)))
+			entry = pte_mkuffd(entry);
 		folio_get(folio);
 		folio_add_new_anon_rmap(folio, vma, address, RMAP_EXCLUSIVE);
 		folio_add_lru_vma(folio, vma);
@@ -594,7 +602,7 @@ static int hugepoison_add_anon_page(struct vm_area_struct *vma,
 				    struct mm_struct *charge_mm)
 {
 	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
-					     address, false);
+					     address);
 	int ret = -ENOMEM;
 
 	if (!page)
@@ -647,7 +655,7 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	for (address = parent->vm_start; !ret && address < parent->vm_end;
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
-		if (folio && pte_none_mostly(hugepoison_base_entry(parent,
+		if (folio && hugepoison_none_mostly(hugepoison_base_entry(parent,
 								   address)))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);

@@ -76,7 +76,7 @@ static struct dentry *hugepoison_alias(struct inode *inode)
 	struct dentry *dentry, *alias = NULL;
 
 	lockdep_assert_held(&inode->i_lock);
-	hlist_for_each_entry(dentry, &inode->i_dentry, d_u.d_alias) {
+	for_each_alias(dentry, inode) {
 		alias = dentry;
 		if (!d_unhashed(dentry))
 			break;
@@ -97,8 +97,8 @@ static void hugepoison_show_file(struct seq_file *m, struct inode *inode)
 {
 	struct dentry *alias;
 
-	seq_printf(m, "%u:%u %lu ", MAJOR(inode->i_sb->s_dev),
-		   MINOR(inode->i_sb->s_dev), inode->i_ino);
+	seq_printf(m, "%u:%u %llu ", MAJOR(inode->i_sb->s_dev),
+		   MINOR(inode->i_sb->s_dev), (u64)inode->i_ino);
 	spin_lock(&inode->i_lock);
 	alias = hugepoison_alias(inode);
 	if (!alias)

@@ -7,7 +7,7 @@
  */
 
 /*
- * Raw pages of dissolved hugepages that have no record yet. page->index is the order of
+ * Raw pages of dissolved hugepages that have no record yet. page->__folio_index is the order of
  * the hugepage.
  */
 static LLIST_HEAD(hugepoison_dissolved);
@@ -28,7 +28,7 @@ static void hugepoison_take_apart(struct folio *folio)
 		set_page_private(page, 0);
 		clear_compound_head(page);
 	}
-	set_mask_bits(&folio_page(folio, 1)->flags, PAGE_FLAGS_SECOND, 0);
+	set_mask_bits(hugepoison_flags(folio_page(folio, 1)), PAGE_FLAGS_SECOND, 0);
 	set_page_private(&folio->page, 0);
 	ClearPageHead(&folio->page);
 }
@@ -39,8 +39,8 @@ static void hugepoison_take_apart(struct folio *folio)
  */
 static void hugepoison_take_off(struct page *page, unsigned int order)
 {
-	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
-	page->index = order;
+	set_mask_bits(hugepoison_flags(page), PAGE_FLAGS_CHECK_AT_PREP, 0);
+	page->__folio_index = order;
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
 	set_page_refcounted(page);
@@ -117,7 +117,7 @@ bool hugepoison_free_poisoned(struct folio *folio)
  */
 static struct hugepoison_record *hugepoison_former_record(struct page *page)
 {
-	unsigned int order = page->index;
+	unsigned int order = page->__folio_index;
 	struct hugepoison_record *record;
 
 	record = hugepoison_lookup(ALIGN_DOWN(page_to_pfn(page), 1UL << order));
@@ -131,7 +131,7 @@ static void hugepoison_add_raw_record(struct hugepoison_record *former,
 {
 	struct hugepoison_record *record;
 
-	record = hugepoison_add(page_to_pfn(page), page->index);
+	record = hugepoison_add(page_to_pfn(page), page->__folio_index);
 	if (record) {
 		hugepoison_become(record, HUGEPOISON_STATE_RELEASED);
 		record->nr_bad = 1;

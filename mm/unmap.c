@@ -333,8 +333,7 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
 	if (!mapping)
 		return;
 	hugepoison_lock_file_mappers(mapping);
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
-				  first + nr_pages - 1)
+	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1)
 		hugepoison_zap_hugepage(vma, first, first + nr_pages);
 	hugepoison_unlock_file_mappers(mapping);
 }

@@ -49,7 +49,7 @@ setup()
 	archive=$BATS_TEST_TMPDIR/archive
 	chmod 755 "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR"/test
 	mkdir -p "$top" "$archive/pool"
-	cp -r "$BATS_TEST_DIRNAME"/../{scripts,configs,hooks,mm,include} "$top"
+	cp -r "$BATS_TEST_DIRNAME"/../{scripts,configs,hooks,compat,mm,include} "$top"
 	echo '# none' > "$top/scripts/packages"
 	publish bookworm 7.2.5-1
 	publish trixie-backports 7.3.9-1

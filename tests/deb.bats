@@ -287,7 +287,7 @@ cycle()
 copy_top()
 {
 	mkdir -p "$top/build"
-	cp -r scripts configs hooks mm include tools debian "$top"
+	cp -r scripts configs hooks compat mm include tools debian "$top"
 }
 
 # ... and with this one's source

@@ -48,10 +48,13 @@ void hugepoison_deleted(struct folio *folio);
 bool hugepoison_free_poisoned(struct folio *folio);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
-int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
-short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+int hugepoison_memory_failure(unsigned long pfn, int flags);
+#define hugepoison_try_memory_failure(pfn, flags, stock)		\
+	hugepoison_memory_failure(pfn, flags)
+short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift);
-bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+bool hugepoison_is_on_kill_list(struct task_struct *task,
+				const struct page *page,
 				struct list_head *to_kill);
 int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 			      int flags);
@@ -88,7 +91,7 @@ bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
 void hugepoison_vm_op_close(struct vm_area_struct *vma);
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long end);
+			    unsigned long len);
 
 /* mm/hugepoison/fault.c: page faults */
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
@@ -107,10 +110,9 @@ bool hugepoison_writes_in_place(struct vm_area_struct *vma,
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
 			     struct vm_area_struct *parent);
 bool hugepoison_copy_entry(pte_t *entry);
-#define hugepoison_entry_copied(entry)	hugepoison_copy_entry(&(entry))
+#define hugepoison_entry_copied(entry, stock)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size,
-			    const struct page *ref_page);
+			    pte_t *ptep, unsigned long size, bool only_one);
 
 /* mm/hugepoison/unmap.c: unmap a poisoned hugepage */
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
@@ -215,25 +217,23 @@ static inline int hugepoison_fork(struct vm_area_struct *child,
  * hugepoison_advise_again - whether failed advice about memory is worth another try
  * @mm: the address space
  * @start: the first byte
- * @end: the byte after the last
+ * @len: bytes; the last page counts as a whole
  * @behavior: MADV_*
  * @error: the result of the advice
  *
  * Successful advice pays one comparison.
  *
- * Context: Process context, may sleep; mmap_lock held for reading where memory
- * is discarded, dropped and taken again.
+ * Context: Process context, may sleep; no lock held.
  * Return: true when a hugepage at an end of the range was narrowed.
  */
 static inline bool hugepoison_advise_again(struct mm_struct *mm,
-					   unsigned long start,
-					   unsigned long end, int behavior,
-					   int error)
+					   unsigned long start, size_t len,
+					   int behavior, int error)
 {
 	return unlikely(error == -EINVAL) &&
 	       (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
 		behavior == MADV_FREE) &&
-	       hugepoison_narrow_ends(mm, start, end);
+	       hugepoison_narrow_ends(mm, start, PAGE_ALIGN(len));
 }
 
 /**
@@ -398,19 +398,11 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 }
 #endif
 
-/*
- * Where a VMA maps the page at @pgoff of its file. A macro: vma_address() is in
- * mm/internal.h.
- */
-#define hugepoison_ref_address(vma, pgoff, address)			\
-	((void)(address), vma_address(vma, pgoff, 1))
-
 void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
 
-#define hugepoison_memory_failure(pfn, flags, hugetlb)			\
-	try_memory_failure_hugetlb(pfn, flags, hugetlb)
+#define hugepoison_try_memory_failure(pfn, flags, stock)	(stock)
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
@@ -456,12 +448,10 @@ void hugepoison_reset_vmemmap(struct page *to);
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
-#define hugepoison_entry_copied(entry)		is_hugetlb_entry_hwpoisoned(entry)
-#define hugepoison_clear_entry(mm, address, ptep, size, ref_page)	\
-	((void)(ref_page), huge_pte_clear(mm, address, ptep, size))
+#define hugepoison_entry_copied(entry, stock)	(stock)
+#define hugepoison_clear_entry(mm, address, ptep, size, only_one)	\
+	huge_pte_clear(mm, address, ptep, size)
 #define hugepoison_vma_is_narrowed(...)		false
-#define hugepoison_ref_address(vma, pgoff, address)			\
-	((void)(vma), (void)(pgoff), (address))
 /* not inline: the compiler would then arrange its caller's code in another way */
 #define hugepoison_is_immovable(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)

@@ -218,7 +218,7 @@ static unsigned long hugepoison_test_poison_in(struct page *page,
 	unsigned long bad = 0;
 
 	while (nr--)
-		bad += PageHWPoison(nth_page(page, nr));
+		bad += PageHWPoison(page + nr);
 	return bad;
 }
 
@@ -413,12 +413,12 @@ static void hugepoison_test_reset(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, pages);
 	for (i = 0; i < 8; i++)
 		memset(&pages[i], i < own ? 0xa0 + i : 0x55, sizeof(*pages));
-	pages[own + 1].flags = 42;
+	*hugepoison_flags(&pages[own + 1]) = 42;
 	hugepoison_reset_vmemmap(pages);
 	for (i = 0; i < own; i++)
 		KUNIT_EXPECT_MEMEQ(test, &pages[i], &pages[own],
 				   sizeof(*pages));
-	KUNIT_EXPECT_EQ(test, pages[own + 1].flags, 42UL);
+	KUNIT_EXPECT_EQ(test, *hugepoison_flags(&pages[own + 1]), 42UL);
 #else
 	kunit_skip(test, "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP is not set");
 #endif
@@ -456,7 +456,7 @@ static void hugepoison_test_kept(struct kunit *test)
 	pte_t copy = entry;
 
 	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	folio->mapping = (void *)FOLIO_MAPPING_ANON;
 	SetPageAnonExclusive(&folio->page);
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_kept_folio(entry), folio);
 	KUNIT_EXPECT_NULL(test, hugepoison_kept_folio(other));
@@ -469,9 +469,9 @@ static void hugepoison_test_kept(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
 	/* where another hugepage is taken away the entry stays */
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, ZERO_PAGE(0));
+	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, true);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, NULL);
+	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, false);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	hugepoison_clear_entry(&init_mm, 0, &other, PMD_SIZE, NULL);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
@@ -503,7 +503,7 @@ static void hugepoison_test_private(struct kunit *test)
 			    folio);
 
 	/* its own again when nobody else has a reference */
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	folio->mapping = (void *)FOLIO_MAPPING_ANON;
 	folio_lock(folio);
 	KUNIT_EXPECT_FALSE(test, hugepoison_private_is_exclusive(folio));
 	folio_put(folio);
@@ -599,7 +599,8 @@ static void hugepoison_test_not_shared(struct kunit *test)
 	char byte = 0;
 	int i;
 
-	file = hugetlb_file_setup("hugepoison_test", size, VM_NORESERVE,
+	file = hugetlb_file_setup("hugepoison_test", size,
+				  mk_vma_flags(VMA_NORESERVE_BIT),
 				  HUGETLB_ANONHUGE_INODE, ilog2(size));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	address = kunit_vm_mmap(test, file, 0, size, PROT_READ | PROT_WRITE,

@@ -69,7 +69,7 @@ static void hugepoison_test_fresh(struct kunit *test)
 	mutex_lock(&mf_mutex);
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), NULL);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	folio->mapping = (void *)FOLIO_MAPPING_ANON;
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), folio);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	folio->mapping = NULL;
@@ -389,7 +389,7 @@ static void hugepoison_test_take_apart(struct kunit *test)
 						      HUGEPOISON_STATE_RELEASED));
 		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
 		KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + at[i])), 1);
-		KUNIT_EXPECT_EQ(test, pfn_to_page(pfn + at[i])->flags &
+		KUNIT_EXPECT_EQ(test, *hugepoison_flags(pfn_to_page(pfn + at[i])) &
 				PAGE_FLAGS_CHECK_AT_PREP, 0UL);
 	}
 	KUNIT_EXPECT_NULL(test, hugepoison_find(pfn + 2));
