@@ -10,8 +10,8 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 						     unsigned long start,
 						     unsigned long end)
 {
-	vma_flags_t flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	VMA_ITERATOR(vmi, vma->vm_mm, start);
+	vma_flags_t flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	struct vm_area_struct *prev;
 
 	mmap_assert_write_locked(vma->vm_mm);

@@ -655,8 +655,8 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	for (address = parent->vm_start; !ret && address < parent->vm_end;
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
-		if (folio && hugepoison_none_mostly(hugepoison_base_entry(parent,
-								   address)))
+		if (folio &&
+		    hugepoison_none_mostly(hugepoison_base_entry(parent, address)))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);
 		if (fatal_signal_pending(current))
