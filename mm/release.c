@@ -233,3 +233,31 @@ hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
 }
+
+/**
+ * hugepoison_put_subpool - drop a mount's count of its subpool
+ * @spool: the subpool; no file of the mount is left
+ *
+ * The last user of a poisoned hugepage leaves it long before the worker releases it, or
+ * for ever if it cannot be released. Its folio points to the subpool, which must not be
+ * freed before: without size= a subpool does not count its hugepages, and stock frees it
+ * when its minimum is unused. So the poisoned hugepages leave the subpool first.
+ *
+ * All of them have a record: without one the handler keeps no reference.
+ *
+ * Context: Process context, may sleep; s_umount held. Nothing waits for s_umount under
+ * mf_mutex: reclaim only tries it.
+ */
+void hugepoison_put_subpool(struct hugepage_subpool *spool)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	mutex_lock(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (!hugepoison_is(record, HUGEPOISON_STATE_RELEASED) &&
+		    pfn_to_online_page(record->pfn))
+			hugepoison_pool_settle(pfn_folio(record->pfn), spool);
+	mutex_unlock(&mf_mutex);
+	hugepage_put_subpool(spool);
+}
