@@ -240,11 +240,14 @@ FIXTURE_VARIANT(resv) {
 FIXTURE_VARIANT_ADD(resv, page)		{ .containment = "page" };
 FIXTURE_VARIANT_ADD(resv, hugepage)	{ .containment = "hugepage" };
 FIXTURE_VARIANT_ADD(resv, page_surplus)	{ .containment = "page", .overcommit = 8 };
+
 /* without size= stock does not count the hugepages that a mount uses */
 FIXTURE_VARIANT_ADD(resv, page_minimum)	{ .containment = "page", .mount = "min_size=4M" };
+
 FIXTURE_VARIANT_ADD(resv, hugepage_minimum) {
 	.containment = "hugepage", .mount = "min_size=4M",
 };
+
 FIXTURE_VARIANT_ADD(resv, page_both) { .containment = "page", .mount = "size=8M,min_size=4M" };
 
 static long resv_now(void)
@@ -332,7 +335,7 @@ TEST_F_TIMEOUT(resv, comes_back, 400)
 	tell_all(_metadata, self, variant, true);
 }
 
-/* What stock does: not a story's errors then, but ours if it differs. */
+/* Without an error the kernel's own accounting: a number that changes is stock's. */
 TEST_F_TIMEOUT(resv, comes_back_without_errors, 400)
 {
 	if (variant->mount)
@@ -354,12 +357,15 @@ FIXTURE_VARIANT(unmounted) {
 
 FIXTURE_VARIANT_ADD(unmounted, page) { .containment = "page", .errors = true };
 FIXTURE_VARIANT_ADD(unmounted, hugepage) { .containment = "hugepage", .errors = true };
+
 FIXTURE_VARIANT_ADD(unmounted, page_private) {
 	.containment = "page", .errors = true, .private = true,
 };
+
 FIXTURE_VARIANT_ADD(unmounted, hugepage_private) {
 	.containment = "hugepage", .errors = true, .private = true,
 };
+
 FIXTURE_VARIANT_ADD(unmounted, no_error) { .containment = "page" };
 
 FIXTURE_SETUP(unmounted)
