@@ -16,6 +16,13 @@ static LLIST_HEAD(hugepoison_dissolved);
  * Make base pages without references of a compound page. Stock may mark one of them for
  * an error that is reported meanwhile, so flags change by atomic operations only, here
  * and until the pages are free.
+ *
+ * This loop, and the one of hugepoison_give_back(), have a round for each page and no
+ * cond_resched(): the last folio_put() may come with a lock held or from an interrupt, as
+ * hugepoison_free_poisoned() says, and then must not sleep. Each writes or reads one struct
+ * page of 64 bytes in a row, 16 MiB for a GiB: 2 ms for both loops together. Stock's
+ * destroy_compound_gigantic_folio() makes the same rounds, under the same conditions, for
+ * each GiB that is freed, and free_contig_range() then frees its pages one by one.
  */
 static void hugepoison_take_apart(struct folio *folio)
 {
