@@ -278,6 +278,7 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
 void hugepoison_pool_uncharge(struct folio *folio);
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);

@@ -438,6 +438,37 @@ static bool hugepoison_restores_reserve(struct folio *folio)
 	return restore || !hugepage_subpool_put_pages(spool, 1);
 }
 
+/**
+ * hugepoison_pool_settle - end a poisoned hugepage's part in a subpool
+ * @folio: what was a poisoned hugepage when the handler saw it last
+ * @spool: a subpool that its mount is about to put
+ *
+ * As when a healthy hugepage is freed. Later the hugepage leaves its pool, or goes back
+ * to it, as one of no subpool.
+ *
+ * Context: Process context; takes hugetlb_lock. mf_mutex, held, keeps the release worker
+ * away. @spool has the mount's count, so that it is not freed here.
+ */
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool)
+{
+	bool ours;
+
+	spin_lock_irq(&hugetlb_lock);
+	/* a folio whose last user is freeing it settles there */
+	ours = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
+	       hugetlb_folio_subpool(folio) == spool && folio_try_get(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	if (!ours)
+		return;
+	if (hugepoison_restores_reserve(folio)) {
+		/* at once: putting the subpool gives up its whole minimum */
+		spin_lock_irq(&hugetlb_lock);
+		folio_hstate(folio)->resv_huge_pages++;
+		spin_unlock_irq(&hugetlb_lock);
+	}
+	folio_put(folio);
+}
+
 /*
  * Whether a hugepage counts in the pool's size. A surplus one, or a temporary one that
  * was allocated for migration, is freed with its last user.

@@ -19,6 +19,7 @@
 struct anon_vma;
 struct dentry;
 struct hstate;
+struct hugepage_subpool;
 struct inode;
 struct list_head;
 struct task_struct;
@@ -46,6 +47,7 @@ void hugepoison_deleted(struct folio *folio);
 
 /* mm/hugepoison/release.c: dissolve a poisoned hugepage */
 bool hugepoison_free_poisoned(struct folio *folio);
+void hugepoison_put_subpool(struct hugepage_subpool *spool);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags);
@@ -433,6 +435,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_is_on_kill_list(...)			false
+#define hugepoison_put_subpool(spool)		hugepage_put_subpool(spool)
 #define hugepoison_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
 #define hugepoison_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
 #define hugepoison_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
