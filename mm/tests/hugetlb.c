@@ -402,7 +402,7 @@ static void hugepoison_test_find_free(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* A restored vmemmap page has plain tails only; what lay behind them stays. */
+/* A restored vmemmap page has plain tails only; struct pages behind them stay. */
 static void hugepoison_test_reset(struct kunit *test)
 {
 #ifdef CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP

@@ -240,7 +240,7 @@ static void hugepoison_test_widen(struct kunit *test)
 			f.corrupted);
 }
 
-/* Users may let go of poisoned hugepages all the time: what has no users is released. */
+/* However often users drop poisoned hugepages, the worker releases an unused one. */
 static void hugepoison_test_soon(struct kunit *test)
 {
 	unsigned long end = jiffies + 2 * HZ;

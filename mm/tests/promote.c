@@ -164,7 +164,7 @@ static void hugepoison_test_handed_over(struct kunit *test)
 
 /*
  * A fault in a shared mapping waits for mmap_lock, and meanwhile mremap() puts a private
- * one in its place: what that has is not the file's.
+ * one in its place: promoting that as a shared one would lose its contents.
  */
 static void hugepoison_test_not_shared(struct kunit *test)
 {
