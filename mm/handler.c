@@ -207,7 +207,7 @@ static void hugepoison_unrecord(struct hugepoison_error *err)
  * Switch to the record of a raw page whose hugepage is dissolved. If there was no memory
  * for it the worker adds it later.
  */
-static void hugepoison_record_left(struct hugepoison_error *err)
+static void hugepoison_use_raw_record(struct hugepoison_error *err)
 {
 	err->record = hugepoison_lookup(err->pfn);
 	if (err->record)
@@ -229,7 +229,7 @@ hugepoison_dissolve_handled(struct hugepoison_error *err)
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return outcome;
 }
 
@@ -276,7 +276,7 @@ static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 	if (former && former != err->record)
 		former->nr_bad++;
 	hugepoison_record_released();
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return true;
 }
 
@@ -536,11 +536,11 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
  * those in the list of raw pages, or the first one. If @listed the list also has the
  * present error, which is not counted yet.
  */
-static void hugepoison_record_late(struct hugepoison_error *err, bool listed)
+static void hugepoison_add_missing_record(struct hugepoison_error *err, bool listed)
 {
 	hugepoison_record(err);
 	if (hugepoison_is_inserted(err->record))
-		hugepoison_begin_late(err->record, err->nr_listed - listed);
+		hugepoison_init_missing_record(err->record, err->nr_listed - listed);
 	else
 		WRITE_ONCE(hugepoison_unrecorded, true);
 }
@@ -560,7 +560,7 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	if (record)
 		err->record = record;
 	else if (huge)
-		hugepoison_record_late(err, !same_page && !err->unlisted);
+		hugepoison_add_missing_record(err, !same_page && !err->unlisted);
 	record = err->record;
 	if (!same_page && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		return hugepoison_narrow_again(err);

@@ -201,7 +201,7 @@ struct hugepoison_record {
  * An error on its way through the handler. Its record is there before the handler looks
  * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
  * finds: page faults then take all of the hugepage to be bad, and the worker makes the
- * record when there is memory, see hugepoison_record_late().
+ * record when there is memory, see hugepoison_add_missing_record().
  */
 struct hugepoison_error {
 	unsigned long pfn;

@@ -160,14 +160,13 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 		return;
 	}
 	hugepoison_become(former, HUGEPOISON_STATE_RELEASED);
-	former->referenced = false;
 }
 
 /*
  * Free a raw page's list entry if it has a record. Without memory for one it stays in the
  * list; nobody can allocate the page anyway.
  */
-static void hugepoison_end_left(struct raw_hwp_page *raw)
+static void hugepoison_free_recorded(struct raw_hwp_page *raw)
 {
 	if (hugepoison_lookup(page_to_pfn(raw->page))) {
 		kfree(raw);
@@ -197,7 +196,7 @@ static void hugepoison_record_released(void)
 		former = hugepoison_former_record(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		hugepoison_end_left(raw);
+		hugepoison_free_recorded(raw);
 	}
 }
 
