@@ -448,9 +448,15 @@ static bool hugepoison_is_persistent(struct hstate *h, struct folio *folio)
 	       !READ_ONCE(h->surplus_huge_pages_node[folio_nid(folio)]);
 }
 
-/* Whether to replace a hugepage: a persistent one, or any while reservations need it. */
+/*
+ * Whether to replace a hugepage: a persistent one, or a surplus one while reservations
+ * need it. Never a temporary one: another hugepage has its place in the pool, the one
+ * that migration moves from, or that a heal put there. A fresh one would be one too many.
+ */
 static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 {
+	if (folio_test_hugetlb_temporary(folio))
+		return false;
 	return hugepoison_is_persistent(h, folio) ||
 	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
 }

@@ -181,6 +181,35 @@ static void hugepoison_test_deficit(struct kunit *test)
 	spin_unlock_irq(&hugetlb_lock);
 }
 
+/* Reservations may exceed free hugepages by so many, or no longer. */
+static void hugepoison_test_reserve(long more)
+{
+	spin_lock_irq(&hugetlb_lock);
+	default_hstate.resv_huge_pages += more;
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+/*
+ * A temporary hugepage, as a healed one is, leaves no place in the pool, whatever is
+ * reserved: a fresh one would make the pool larger than root wants it.
+ */
+static void hugepoison_test_temporary(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct folio *folio = hugepoison_get_spare(&default_hstate, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_temporary(folio));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_reserve(before.free + 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_pool_seize(folio), 0);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_leave(folio));
+	hugepoison_test_reserve(-(long)(before.free + 1));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+}
+
 /* Any run of pages is given back in the fewest pieces that are aligned. */
 static void hugepoison_test_piece(struct kunit *test)
 {
@@ -631,6 +660,7 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_not_replaced),
 	KUNIT_CASE(hugepoison_test_deficit),
+	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
 	KUNIT_CASE_SLOW(hugepoison_test_exhaust),
