@@ -22,8 +22,6 @@
  * struct hugepoison_deficit - hugepages that errors took from a pool
  * @missing: hugepages to refill, by node
  * @nr: their sum
- * @max: the pool's size in hugepages after the last error; if it has changed root
- *	 has resized the pool, and the deficit ends
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
@@ -31,7 +29,6 @@
 struct hugepoison_deficit {
 	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
-	unsigned long max;
 	unsigned int tries;
 	unsigned int requested;
 	unsigned int served;
@@ -119,8 +116,6 @@ static int hugepoison_deficit_node(struct hstate *h)
 	int node;
 
 	lockdep_assert_held(&hugetlb_lock);
-	if (deficit->max != h->max_huge_pages)
-		hugepoison_clear_deficit(deficit);
 	if (deficit->nr)
 		for_each_node(node)
 			if (deficit->missing[node])
@@ -135,7 +130,7 @@ static void hugepoison_reduce_deficit(struct hstate *h, int nid,
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	hugepoison_pool_join(h, fresh);
-	deficit->max = ++h->max_huge_pages;
+	h->max_huge_pages++;
 	deficit->missing[nid]--;
 	deficit->nr--;
 }
@@ -246,6 +241,29 @@ void hugepoison_pool_set_replacing(bool replacing)
 	spin_unlock_irq(&hugetlb_lock);
 }
 
+/**
+ * hugepoison_pool_resized - end the deficit of a pool that root has resized
+ * @h: the pool
+ * @nid: the node whose size root has written, or NUMA_NO_NODE for that of the pool
+ *
+ * Root's number counts, also where it is just what errors have left: a hugepage
+ * that the worker added later would be one too many.
+ *
+ * Context: hugetlb_lock and the pool's resize_lock held.
+ */
+void hugepoison_pool_resized(struct hstate *h, int nid)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	lockdep_assert_held(&hugetlb_lock);
+	if (nid == NUMA_NO_NODE) {
+		hugepoison_clear_deficit(deficit);
+		return;
+	}
+	deficit->nr -= deficit->missing[nid];
+	deficit->missing[nid] = 0;
+}
+
 /* The pool is one smaller than its size should be: queue the worker to refill it. */
 static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
@@ -255,11 +273,8 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
 	h->max_huge_pages--;
 	if (!hugepoison_pool_replacing())
 		return;
-	if (deficit->max != h->max_huge_pages + 1)
-		hugepoison_clear_deficit(deficit);
 	deficit->missing[nid]++;
 	deficit->nr++;
-	deficit->max = h->max_huge_pages;
 	deficit->tries = HUGEPOISON_REFILL_TRIES;
 	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);

@@ -150,11 +150,9 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
-/* A deficit is refilled once there is memory, and not after a resize. */
+/* A deficit is refilled once there is memory. */
 static void hugepoison_test_deficit(struct kunit *test)
 {
-	struct hugepoison_deficit *deficit =
-		&hugepoison_deficits[hstate_index(&default_hstate)];
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
 	unsigned long max = default_hstate.max_huge_pages;
 
@@ -170,15 +168,64 @@ static void hugepoison_test_deficit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(&default_hstate));
 	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Open a deficit of one hugepage on each of two nodes, unknown to the worker. */
+static void hugepoison_test_miss(int nid, int other)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
 
 	spin_lock_irq(&hugetlb_lock);
-	deficit->missing[0] = 1;
-	deficit->nr = 1;
-	deficit->max = max + 1;
-	KUNIT_EXPECT_EQ(test, hugepoison_deficit_node(&default_hstate),
-			NUMA_NO_NODE);
-	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	deficit->missing[nid] = 1;
+	deficit->missing[other] = 1;
+	deficit->nr = 2;
 	spin_unlock_irq(&hugetlb_lock);
+}
+
+/* The node that a hugepage is missing on. */
+static int hugepoison_test_missing(void)
+{
+	int nid;
+
+	spin_lock_irq(&hugetlb_lock);
+	nid = hugepoison_deficit_node(&default_hstate);
+	spin_unlock_irq(&hugetlb_lock);
+	return nid;
+}
+
+/* Root writes the sizes that the pool has: the worker must add nothing. */
+static void hugepoison_test_resized(struct kunit *test)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
+	struct hstate *h = &default_hstate;
+	int nid = num_node_state(N_MEMORY) - 1;
+	nodemask_t nodes = nodemask_of_node(nid);
+	unsigned long size;
+
+	if (!nid)
+		kunit_skip(test, "one node only");
+	size = READ_ONCE(h->max_huge_pages);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, NUMA_NO_NODE,
+						 &node_states[N_MEMORY]), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+
+	/* one node's size says nothing of the other */
+	size = READ_ONCE(h->nr_huge_pages_node[nid]);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, nid, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), 0);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 1UL);
+	size = READ_ONCE(h->nr_huge_pages_node[0]);
+	nodes = nodemask_of_node(0);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, 0, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(h->max_huge_pages),
+			hugepoison_test_snapshot().nr);
 }
 
 /* Reservations may exceed free hugepages by so many, or no longer. */
@@ -660,6 +707,7 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_not_replaced),
 	KUNIT_CASE(hugepoison_test_deficit),
+	KUNIT_CASE(hugepoison_test_resized),
 	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
