@@ -144,6 +144,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_replace_enabled());
 	struct folio *fresh;
+	bool missing;
 	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
@@ -155,17 +156,24 @@ static bool hugepoison_refill_one(struct hstate *h)
 	if (!fresh)
 		return false;
 
+	/*
+	 * Root's resize drops hugetlb_lock between comparing sizes and the end. A
+	 * hugepage that joined there would be one too many, perhaps as a surplus.
+	 */
+	mutex_lock(&h->resize_lock);
 	spin_lock_irq(&hugetlb_lock);
-	if (hugepoison_deficit_node(h) == nid) {
+	missing = hugepoison_deficit_node(h) == nid;
+	if (missing)
 		hugepoison_reduce_deficit(h, nid, fresh);
-		spin_unlock_irq(&hugetlb_lock);
-		trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
-					 "replaced", begin);
-		hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
+	spin_unlock_irq(&hugetlb_lock);
+	mutex_unlock(&h->resize_lock);
+	if (!missing) {
+		hugepoison_pool_discard(h, fresh);
 		return true;
 	}
-	spin_unlock_irq(&hugetlb_lock);
-	hugepoison_pool_discard(h, fresh);
+	trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
+				 "replaced", begin);
+	hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
 	return true;
 }
 

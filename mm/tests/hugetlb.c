@@ -228,6 +228,27 @@ static void hugepoison_test_resized(struct kunit *test)
 			hugepoison_test_snapshot().nr);
 }
 
+/* While root resizes the pool the worker adds nothing to it. */
+static void hugepoison_test_resizing(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct hstate *h = &default_hstate;
+
+	mutex_lock(&h->resize_lock);
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_add_deficit(h, 0);
+	spin_unlock_irq(&hugetlb_lock);
+	/* the worker has nothing to tell that it waits */
+	msleep(500);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+	mutex_unlock(&h->resize_lock);
+	flush_delayed_work(&hugepoison_refill_dwork);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_shrink_other(test, NULL);
+}
+
 /* Reservations may exceed free hugepages by so many, or no longer. */
 static void hugepoison_test_reserve(long more)
 {
@@ -708,6 +729,7 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_not_replaced),
 	KUNIT_CASE(hugepoison_test_deficit),
 	KUNIT_CASE(hugepoison_test_resized),
+	KUNIT_CASE(hugepoison_test_resizing),
 	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
