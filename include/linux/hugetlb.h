@@ -45,6 +45,9 @@ bool hugepoison_page_is_bad(struct page *page);
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
 
+/* mm/hugepoison/pool.c: hugepages that errors took from a pool */
+void hugepoison_pool_resized(struct hstate *h, int nid);
+
 /* mm/hugepoison/release.c: dissolve a poisoned hugepage */
 bool hugepoison_free_poisoned(struct folio *folio);
 void hugepoison_put_subpool(struct hugepage_subpool *spool);
@@ -416,6 +419,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_page_is_bad(page)		is_page_hwpoison(page)
 #define hugepoison_kill_accessing(task, pfn, flags)			\
 	kill_accessing_process(task, pfn, flags)
+#define hugepoison_pool_resized(...)		do { } while (0)
 #define hugepoison_free_poisoned(...)		false
 #define hugepoison_hugetlb_fault(mm, vma, address, flags)		\
 	hugetlb_fault(mm, vma, address, flags)

@@ -150,11 +150,9 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
-/* A deficit is refilled once there is memory, and not after a resize. */
+/* A deficit is refilled once there is memory. */
 static void hugepoison_test_deficit(struct kunit *test)
 {
-	struct hugepoison_deficit *deficit =
-		&hugepoison_deficits[hstate_index(&default_hstate)];
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
 	unsigned long max = default_hstate.max_huge_pages;
 
@@ -170,15 +168,114 @@ static void hugepoison_test_deficit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(&default_hstate));
 	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Open a deficit of one hugepage on each of two nodes, unknown to the worker. */
+static void hugepoison_test_miss(int nid, int other)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
 
 	spin_lock_irq(&hugetlb_lock);
-	deficit->missing[0] = 1;
-	deficit->nr = 1;
-	deficit->max = max + 1;
-	KUNIT_EXPECT_EQ(test, hugepoison_deficit_node(&default_hstate),
-			NUMA_NO_NODE);
-	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	deficit->missing[nid] = 1;
+	deficit->missing[other] = 1;
+	deficit->nr = 2;
 	spin_unlock_irq(&hugetlb_lock);
+}
+
+/* The node that a hugepage is missing on. */
+static int hugepoison_test_missing(void)
+{
+	int nid;
+
+	spin_lock_irq(&hugetlb_lock);
+	nid = hugepoison_deficit_node(&default_hstate);
+	spin_unlock_irq(&hugetlb_lock);
+	return nid;
+}
+
+/* Root writes the sizes that the pool has: the worker must add nothing. */
+static void hugepoison_test_resized(struct kunit *test)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
+	struct hstate *h = &default_hstate;
+	int nid = num_node_state(N_MEMORY) - 1;
+	nodemask_t nodes = nodemask_of_node(nid);
+	unsigned long size;
+
+	if (!nid)
+		kunit_skip(test, "one node only");
+	size = READ_ONCE(h->max_huge_pages);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, NUMA_NO_NODE,
+						 &node_states[N_MEMORY]), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+
+	/* one node's size says nothing of the other */
+	size = READ_ONCE(h->nr_huge_pages_node[nid]);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, nid, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), 0);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 1UL);
+	size = READ_ONCE(h->nr_huge_pages_node[0]);
+	nodes = nodemask_of_node(0);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, 0, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(h->max_huge_pages),
+			hugepoison_test_snapshot().nr);
+}
+
+/* While root resizes the pool the worker adds nothing to it. */
+static void hugepoison_test_resizing(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct hstate *h = &default_hstate;
+
+	mutex_lock(&h->resize_lock);
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_add_deficit(h, 0);
+	spin_unlock_irq(&hugetlb_lock);
+	/* the worker has nothing to tell that it waits */
+	msleep(500);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+	mutex_unlock(&h->resize_lock);
+	flush_delayed_work(&hugepoison_refill_dwork);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Reservations may exceed free hugepages by so many, or no longer. */
+static void hugepoison_test_reserve(long more)
+{
+	spin_lock_irq(&hugetlb_lock);
+	default_hstate.resv_huge_pages += more;
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+/*
+ * A temporary hugepage, as a healed one is, leaves no place in the pool, whatever is
+ * reserved: a fresh one would make the pool larger than root wants it.
+ */
+static void hugepoison_test_temporary(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct folio *folio = hugepoison_get_spare(&default_hstate, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_temporary(folio));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_reserve(before.free + 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_pool_seize(folio), 0);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_leave(folio));
+	hugepoison_test_reserve(-(long)(before.free + 1));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
 }
 
 /* Any run of pages is given back in the fewest pieces that are aligned. */
@@ -498,6 +595,9 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_not_replaced),
 	KUNIT_CASE(hugepoison_test_deficit),
+	KUNIT_CASE(hugepoison_test_resized),
+	KUNIT_CASE(hugepoison_test_resizing),
+	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
 	KUNIT_CASE_SLOW(hugepoison_test_exhaust),

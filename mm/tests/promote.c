@@ -20,7 +20,8 @@ static void hugepoison_test_narrow(struct kunit *test,
 	char byte = 0;
 
 	n->size = huge_page_size(&default_hstate);
-	n->file = hugetlb_file_setup("hugepoison_test", n->size, VM_NORESERVE,
+	n->file = hugetlb_file_setup("hugepoison_test", n->size,
+				     mk_vma_flags(VMA_NORESERVE_BIT),
 				     HUGETLB_ANONHUGE_INODE, ilog2(n->size));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, n->file);
 	n->address = kunit_vm_mmap(test, n->file, 0, n->size,
