@@ -40,6 +40,7 @@ struct story {
 	int pipe[2];
 	pid_t child;
 	bool errors;
+	bool stays;		/* never without a reservation of its own */
 	char text[2048];
 };
 
@@ -67,11 +68,19 @@ static int make_file(const char *dir)
 	return fd;
 }
 
+/*
+ * On a mount with a minimum stock loses count of private mappings that have no reservation
+ * of their own: after fork, after mremap(), with MAP_NORESERVE. alloc_hugetlb_folio() takes
+ * their hugepage from the subpool's minimum, and vma_has_reserves() says that nothing was
+ * reserved. So the number grows by one each time, without any error: such stories are
+ * about stock, and not told.
+ */
 static void begin(struct story *story, enum kind kind, const char *dir)
 {
 	int flags = kind == SHARED ? MAP_SHARED : MAP_PRIVATE;
 
-	*story = (struct story) { .kind = kind, .fd = -1, .pipe = { -1, -1 }, .errors = true };
+	*story = (struct story) { .kind = kind, .fd = -1, .pipe = { -1, -1 }, .errors = true,
+				  .stays = dir && kind == FILE_PRIVATE };
 	if (kind == ANON) {
 		flags |= MAP_ANONYMOUS | MAP_HUGETLB;
 	} else {
@@ -144,6 +153,24 @@ static int move(struct story *story, int i)
 	return 0;
 }
 
+/* An error in a free hugepage; the log says in which. */
+static int hit_free(unsigned long page)
+{
+	const char *at = NULL;
+	struct hp_log log;
+	int ret;
+
+	if (hp_log_open(&log))
+		return -ENODEV;
+	ret = hp_inject_free(HP_2M, 0, (long)page);
+	if (!ret)
+		at = hp_log_find(&log, "Memory failure: 0x");
+	if (at)
+		hp_note_poisoned(strtoul(at, NULL, 16));
+	hp_log_close(&log);
+	return ret;
+}
+
 static void step(struct story *story)
 {
 	int i = random() % PAGES, what = random() % 16;
@@ -151,7 +178,7 @@ static void step(struct story *story)
 	char *at = story->at[i], *raw = at + raw_at;
 	unsigned long pfn;
 
-	if (!at)
+	if (!at || (story->stays && (what == 10 || what == 14)))
 		return;
 	switch (what) {
 	case 0 ... 3:
@@ -201,8 +228,7 @@ static void step(struct story *story)
 		break;
 	case 15:
 		if (story->errors)
-			tell(story, " errfree=%d",
-			     hp_inject_free(HP_2M, 0, (long)(raw_at / HP_BASE)));
+			tell(story, " errfree=%d", hit_free(raw_at / HP_BASE));
 		break;
 	}
 }
@@ -335,7 +361,7 @@ TEST_F_TIMEOUT(resv, comes_back, 400)
 	tell_all(_metadata, self, variant, true);
 }
 
-/* Without an error the kernel's own accounting: a number that changes is stock's. */
+/* The same without an error: a number that changes here is stock's. */
 TEST_F_TIMEOUT(resv, comes_back_without_errors, 400)
 {
 	if (variant->mount)
