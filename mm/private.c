@@ -650,13 +650,14 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	struct hugepoison_private *priv = child->vm_private_data;
 	struct folio *folio;
 	unsigned long address;
+	pte_t entry;
 	int ret = 0;
 
 	for (address = parent->vm_start; !ret && address < parent->vm_end;
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
-		if (folio && hugepoison_none_mostly(hugepoison_base_entry(parent,
-								   address)))
+		entry = hugepoison_base_entry(parent, address);
+		if (folio && hugepoison_none_mostly(entry))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);
 		if (fatal_signal_pending(current))

@@ -46,6 +46,9 @@ static inline swp_entry_t softleaf_from_pte(pte_t entry)
 #define account_new_hugetlb_folio(h, folio)				\
 	__prep_account_new_huge_page(h, folio_nid(folio))
 
+/* There is no count of hugepages in use. */
+#define lruvec_stat_mod_folio(folio, item, nr)	((void)(folio), (void)(nr))
+
 /* Here a charge comes before the hugepage: it is committed at once. */
 static inline int mem_cgroup_charge_hugetlb(struct folio *folio,
 					    struct mm_struct *mm, gfp_t gfp)
@@ -58,6 +61,24 @@ static inline int mem_cgroup_charge_hugetlb(struct folio *folio,
 	mem_cgroup_put(memcg);
 	return ret == -ENOMEM ? ret : 0;
 }
+
+/* The array of areas is in hugetlb.c. */
+#ifdef CONFIG_CMA
+#define folio_test_hugetlb_cma(folio)					\
+	cma_pages_valid(hugetlb_cma[folio_nid(folio)], &(folio)->page, 1)
+
+static inline bool cma_release_frozen(struct cma *cma, const struct page *page,
+				      unsigned long nr)
+{
+	unsigned long i;
+
+	if (!cma_pages_valid(cma, page, nr))
+		return false;
+	for (i = 0; i < nr; i++)
+		set_page_refcounted((struct page *)page + i);
+	return cma_release(cma, page, nr);
+}
+#endif
 
 /* Mappings. An anonymous page of a file's mapping has the file's index. */
 #define mapping_rmap_tree_foreach(vma, mapping, first, last)		\

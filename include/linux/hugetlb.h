@@ -28,6 +28,7 @@ struct vm_fault;
 
 /* mm/hugepoison/reserve.c: a memory reserve for errors */
 void *hugepoison_alloc_raw(void);
+#define hugepoison_alloc_raw_entry(...)	hugepoison_alloc_raw()
 
 /* Where there is no memory for one more raw page, those in the list stay there. */
 static inline void hugepoison_empty_raws(struct folio *folio)
@@ -49,7 +50,7 @@ bool hugepoison_free_poisoned(struct folio *folio);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags);
-#define hugepoison_try_memory_failure(pfn, flags, stock)		\
+#define hugepoison_try_memory_failure(pfn, flags, ...)			\
 	hugepoison_memory_failure(pfn, flags)
 short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift);
@@ -110,7 +111,7 @@ bool hugepoison_writes_in_place(struct vm_area_struct *vma,
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
 			     struct vm_area_struct *parent);
 bool hugepoison_copy_entry(pte_t *entry);
-#define hugepoison_entry_copied(entry, stock)	hugepoison_copy_entry(&(entry))
+#define hugepoison_entry_copied(entry, ...)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size, bool only_one);
 
@@ -402,7 +403,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
 
-#define hugepoison_try_memory_failure(pfn, flags, stock)	(stock)
+#define hugepoison_try_memory_failure(pfn, flags, stock)			\
+	((void)(pfn), (void)(flags), (stock))
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
@@ -425,8 +427,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
-#define hugepoison_alloc_raw()						\
-	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
+#define hugepoison_alloc_raw_entry(stock)	(stock)
 #define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
@@ -448,9 +449,9 @@ void hugepoison_reset_vmemmap(struct page *to);
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
-#define hugepoison_entry_copied(entry, stock)	(stock)
+#define hugepoison_entry_copied(entry, stock)	((void)(entry), (stock))
 #define hugepoison_clear_entry(mm, address, ptep, size, only_one)	\
-	huge_pte_clear(mm, address, ptep, size)
+	((void)(only_one), huge_pte_clear(mm, address, ptep, size))
 #define hugepoison_vma_is_narrowed(...)		false
 /* not inline: the compiler would then arrange its caller's code in another way */
 #define hugepoison_is_immovable(...)			false
