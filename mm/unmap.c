@@ -205,9 +205,9 @@ static void hugepoison_poison_entry(struct folio *folio,
 static void hugepoison_zap_anon(struct vm_area_struct *vma, pgoff_t index,
 				unsigned long nr_pages)
 {
-	pgoff_t first = index - vma_start_anon_pgoff(vma) + vma->vm_pgoff;
+	pgoff_t start = index - vma_start_anon_pgoff(vma) + vma->vm_pgoff;
 
-	hugepoison_zap_hugepage(vma, first, first + nr_pages);
+	hugepoison_zap_hugepage(vma, start, start + nr_pages);
 }
 
 /* One step of the reverse map walk; @arg points to @keep. Always continues the walk. */
