@@ -155,6 +155,9 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 		WRITE_ONCE(record->worker.unlogged, err->pfn);
 		/* queue after that: the worker logs what it finds, once */
 		hugepoison_queue_narrow(record);
+		/* no mapping may be left that would queue this */
+		if (folio_test_anon(err->folio) && !record->anon_vma)
+			hugepoison_queue_release(record);
 	} else {
 		hugepoison_log(err->pfn, err->order, outcome, record->nr_bad);
 	}
@@ -204,7 +207,7 @@ static void hugepoison_unrecord(struct hugepoison_error *err)
  * Switch to the record of a raw page whose hugepage is dissolved. If there was no memory
  * for it the worker adds it later.
  */
-static void hugepoison_record_left(struct hugepoison_error *err)
+static void hugepoison_use_raw_record(struct hugepoison_error *err)
 {
 	err->record = hugepoison_lookup(err->pfn);
 	if (err->record)
@@ -226,7 +229,7 @@ hugepoison_dissolve_handled(struct hugepoison_error *err)
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return outcome;
 }
 
@@ -273,7 +276,7 @@ static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 	if (former && former != err->record)
 		former->nr_bad++;
 	hugepoison_record_released();
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return true;
 }
 
@@ -351,9 +354,20 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
+ * Whether nobody but the handler has a private hugepage. An unmapped one may be kept by
+ * hwpoison entries: of an earlier try, or of an error that was undone. Each of them has a
+ * reference.
+ */
+static bool hugepoison_is_dropped(struct hugepoison_error *err)
+{
+	return !err->record->anon_vma &&
+	       folio_ref_count(err->folio) == 1 + (err->held == err->folio);
+}
+
+/*
  * Whether only the raw page has to go out of use. A file's hugepage stays in the page
  * cache, where every mapping finds it. A private one is kept by the entries of its
- * mappings, which its anon_vma finds.
+ * mappings, which its anon_vma finds. Without an anon_vma only faults narrow.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
@@ -364,9 +378,8 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	/* without a file or a mapping no fault would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
-		/* an earlier try may have left entries that keep it */
-		if (!anon_vma)
-			return err->record->anon_vma;
+		if (!anon_vma && hugepoison_is_dropped(err))
+			return false;
 	} else if (!err->folio->mapping) {
 		return false;
 	}
@@ -523,11 +536,11 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
  * those in the list of raw pages, or the first one. If @listed the list also has the
  * present error, which is not counted yet.
  */
-static void hugepoison_record_late(struct hugepoison_error *err, bool listed)
+static void hugepoison_add_missing_record(struct hugepoison_error *err, bool listed)
 {
 	hugepoison_record(err);
 	if (hugepoison_is_inserted(err->record))
-		hugepoison_begin_late(err->record, err->nr_listed - listed);
+		hugepoison_init_missing_record(err->record, err->nr_listed - listed);
 	else
 		WRITE_ONCE(hugepoison_unrecorded, true);
 }
@@ -547,7 +560,7 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	if (record)
 		err->record = record;
 	else if (huge)
-		hugepoison_record_late(err, !same_page && !err->unlisted);
+		hugepoison_add_missing_record(err, !same_page && !err->unlisted);
 	record = err->record;
 	if (!same_page && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		return hugepoison_narrow_again(err);

@@ -202,7 +202,7 @@ struct hugepoison_record {
  * An error on its way through the handler. Its record is there before the handler looks
  * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
  * finds: page faults then take all of the hugepage to be bad, and the worker makes the
- * record when there is memory, see hugepoison_record_late().
+ * record when there is memory, see hugepoison_add_missing_record().
  */
 struct hugepoison_error {
 	unsigned long pfn;
@@ -283,6 +283,7 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
 void hugepoison_pool_uncharge(struct folio *folio);
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);

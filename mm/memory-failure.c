@@ -49,5 +49,6 @@
 #include "tests/memory-failure.c"
 #include "tests/nomem.c"
 #include "tests/narrow.c"
+#include "tests/heal.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

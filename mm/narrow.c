@@ -11,6 +11,7 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 						     unsigned long end)
 {
 	VMA_ITERATOR(vmi, vma->vm_mm, start);
+	vma_flags_t flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	struct vm_area_struct *prev;
 	vma_flags_t flags;
 

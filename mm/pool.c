@@ -22,8 +22,6 @@
  * struct hugepoison_deficit - hugepages that errors took from a pool
  * @missing: hugepages to refill, by node
  * @nr: their sum
- * @max: the pool's size in hugepages after the last error; if it has changed root
- *	 has resized the pool, and the deficit ends
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
@@ -31,7 +29,6 @@
 struct hugepoison_deficit {
 	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
-	unsigned long max;
 	unsigned int tries;
 	unsigned int requested;
 	unsigned int served;
@@ -119,8 +116,6 @@ static int hugepoison_deficit_node(struct hstate *h)
 	int node;
 
 	lockdep_assert_held(&hugetlb_lock);
-	if (deficit->max != h->max_huge_pages)
-		hugepoison_clear_deficit(deficit);
 	if (deficit->nr)
 		for_each_node(node)
 			if (deficit->missing[node])
@@ -135,7 +130,7 @@ static void hugepoison_reduce_deficit(struct hstate *h, int nid,
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	hugepoison_pool_join(h, fresh);
-	deficit->max = ++h->max_huge_pages;
+	h->max_huge_pages++;
 	deficit->missing[nid]--;
 	deficit->nr--;
 }
@@ -149,6 +144,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_replace_enabled());
 	struct folio *fresh;
+	bool missing;
 	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
@@ -160,17 +156,24 @@ static bool hugepoison_refill_one(struct hstate *h)
 	if (!fresh)
 		return false;
 
+	/*
+	 * Root's resize drops hugetlb_lock between comparing sizes and the end. A
+	 * hugepage that joined there would be one too many, perhaps as a surplus.
+	 */
+	mutex_lock(&h->resize_lock);
 	spin_lock_irq(&hugetlb_lock);
-	if (hugepoison_deficit_node(h) == nid) {
+	missing = hugepoison_deficit_node(h) == nid;
+	if (missing)
 		hugepoison_reduce_deficit(h, nid, fresh);
-		spin_unlock_irq(&hugetlb_lock);
-		trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
-					 "replaced", begin);
-		hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
+	spin_unlock_irq(&hugetlb_lock);
+	mutex_unlock(&h->resize_lock);
+	if (!missing) {
+		hugepoison_pool_discard(h, fresh);
 		return true;
 	}
-	spin_unlock_irq(&hugetlb_lock);
-	hugepoison_pool_discard(h, fresh);
+	trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
+				 "replaced", begin);
+	hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
 	return true;
 }
 
@@ -246,6 +249,29 @@ void hugepoison_pool_set_replacing(bool replacing)
 	spin_unlock_irq(&hugetlb_lock);
 }
 
+/**
+ * hugepoison_pool_resized - end the deficit of a pool that root has resized
+ * @h: the pool
+ * @nid: the node whose size root has written, or NUMA_NO_NODE for that of the pool
+ *
+ * Root's number counts, also where it is just what errors have left: a hugepage
+ * that the worker added later would be one too many.
+ *
+ * Context: hugetlb_lock and the pool's resize_lock held.
+ */
+void hugepoison_pool_resized(struct hstate *h, int nid)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	lockdep_assert_held(&hugetlb_lock);
+	if (nid == NUMA_NO_NODE) {
+		hugepoison_clear_deficit(deficit);
+		return;
+	}
+	deficit->nr -= deficit->missing[nid];
+	deficit->missing[nid] = 0;
+}
+
 /* The pool is one smaller than its size should be: queue the worker to refill it. */
 static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
@@ -255,11 +281,8 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
 	h->max_huge_pages--;
 	if (!hugepoison_pool_replacing())
 		return;
-	if (deficit->max != h->max_huge_pages + 1)
-		hugepoison_clear_deficit(deficit);
 	deficit->missing[nid]++;
 	deficit->nr++;
-	deficit->max = h->max_huge_pages;
 	deficit->tries = HUGEPOISON_REFILL_TRIES;
 	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
@@ -453,6 +476,37 @@ static bool hugepoison_restores_reserve(struct folio *folio)
 	return restore || !hugepage_subpool_put_pages(spool, 1);
 }
 
+/**
+ * hugepoison_pool_settle - end a poisoned hugepage's part in a subpool
+ * @folio: what was a poisoned hugepage when the handler saw it last
+ * @spool: a subpool that its mount is about to put
+ *
+ * As when a healthy hugepage is freed. Later the hugepage leaves its pool, or goes back
+ * to it, as one of no subpool.
+ *
+ * Context: Process context; takes hugetlb_lock. mf_mutex, held, keeps the release worker
+ * away. @spool has the mount's count, so that it is not freed here.
+ */
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool)
+{
+	bool ours;
+
+	spin_lock_irq(&hugetlb_lock);
+	/* a folio whose last user is freeing it settles there */
+	ours = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
+	       hugetlb_folio_subpool(folio) == spool && folio_try_get(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	if (!ours)
+		return;
+	if (hugepoison_restores_reserve(folio)) {
+		/* at once: putting the subpool gives up its whole minimum */
+		spin_lock_irq(&hugetlb_lock);
+		folio_hstate(folio)->resv_huge_pages++;
+		spin_unlock_irq(&hugetlb_lock);
+	}
+	folio_put(folio);
+}
+
 /*
  * Whether a hugepage counts in the pool's size. A surplus one, or a temporary one that
  * was allocated for migration, is freed with its last user.
@@ -463,9 +517,15 @@ static bool hugepoison_is_persistent(struct hstate *h, struct folio *folio)
 	       !READ_ONCE(h->surplus_huge_pages_node[folio_nid(folio)]);
 }
 
-/* Whether to replace a hugepage: a persistent one, or any while reservations need it. */
+/*
+ * Whether to replace a hugepage: a persistent one, or a surplus one while reservations
+ * need it. Never a temporary one: another hugepage has its place in the pool, the one
+ * that migration moves from, or that a heal put there. A fresh one would be one too many.
+ */
 static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 {
+	if (folio_test_hugetlb_temporary(folio))
+		return false;
 	return hugepoison_is_persistent(h, folio) ||
 	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
 }

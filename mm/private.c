@@ -231,24 +231,44 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 }
 
 /*
- * Add a private mapping's discarded pages of one page table to @bad: they must not be
- * mapped. With the page table lock held the result is final, without it a fault has to
- * call this again.
+ * Whether a private mapping has a hugepage that covers @folio, the file's: it sees the
+ * file only where it has discarded.
+ */
+static bool hugepoison_covers_file(struct vm_area_struct *vma, struct folio *folio)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+
+	return !folio_test_anon(folio) && !(vma->vm_flags & VM_MAYSHARE) &&
+	       priv && priv->folio;
+}
+
+/*
+ * Add the pages of one page table that a private mapping must not map from @folio to
+ * @bad: of its own hugepage those that the process has discarded, of the file's those
+ * that it has not. A none entry does not tell them apart: the next fault has yet to map
+ * the page that the process sees. With the page table lock held the result is final for
+ * its own hugepage, and without it a fault has to call this again. Bits are only set, so
+ * for the file's an early result holds back too many pages at worst.
  */
 static void hugepoison_mask_discarded(struct vm_area_struct *vma,
 				      struct folio *folio, unsigned long first,
 				      unsigned long *bad)
 {
+	const bool covers = hugepoison_covers_file(vma, folio);
 	const unsigned long *discarded;
+	unsigned long bits;
 	int i;
 
-	if (!folio_test_anon(folio))
+	if (!folio_test_anon(folio) && !covers)
 		return;
 	/* the page table exists before the bits are read, see hugepoison_discard() */
 	smp_mb();
 	discarded = hugepoison_discarded_part(vma->vm_private_data, first);
-	for (i = 0; discarded && i < BITS_TO_LONGS(PTRS_PER_PTE); i++)
-		bad[i] |= READ_ONCE(discarded[i]);
+	for (i = 0; i < BITS_TO_LONGS(PTRS_PER_PTE); i++) {
+		/* none is set in a part that has not begun */
+		bits = discarded ? READ_ONCE(discarded[i]) : 0;
+		bad[i] |= covers ? ~bits : bits;
+	}
 }
 
 /*
@@ -650,14 +670,13 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	struct hugepoison_private *priv = child->vm_private_data;
 	struct folio *folio;
 	unsigned long address;
-	pte_t entry;
 	int ret = 0;
 
 	for (address = parent->vm_start; !ret && address < parent->vm_end;
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
-		entry = hugepoison_base_entry(parent, address);
-		if (folio && hugepoison_none_mostly(entry))
+		if (folio &&
+		    hugepoison_none_mostly(hugepoison_base_entry(parent, address)))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);
 		if (fatal_signal_pending(current))

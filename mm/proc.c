@@ -286,7 +286,9 @@ static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 	walk->size = size;
 	/* @address was the end of a hugepage; the mappings may have changed since */
 	address = ALIGN_DOWN(max(address, vma->vm_start), size);
-	for (; address < vma->vm_end; address += size) {
+	/* a sparse mapping may have 64 million hugepages to visit */
+	for (; address < vma->vm_end && !fatal_signal_pending(current);
+	     address += size) {
 		walk->address = address;
 		walk->fate = hugepoison_mapping_fate(vma, address);
 		if (walk->fate == HUGEPOISON_NARROW ||
@@ -297,7 +299,10 @@ static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 	return false;
 }
 
-/* Find the next hugepage with a bad page; *@pos is its address + 1. */
+/*
+ * Find the next hugepage with a bad page; *@pos is its address + 1. Return: NULL for none,
+ * ERR_PTR(-EINTR) if the reader is killed: it holds mmap_lock, and others may wait for it.
+ */
 static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 				 unsigned long address, loff_t *pos)
 {
@@ -307,6 +312,8 @@ static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 	mmap_assert_locked(walk->mm);
 	*pos = address + 1;
 	for_each_vma(vmi, vma) {
+		if (fatal_signal_pending(current))
+			return ERR_PTR(-EINTR);
 		if (!hugepoison_vma_is_hugetlb(vma) ||
 		    !hugepoison_own_find_in(walk, vma, address))
 			continue;
@@ -363,6 +370,8 @@ static void hugepoison_own_private_pages(struct seq_file *m,
 	unsigned long at;
 
 	for (at = walk->address; at < walk->address + walk->size; at += PAGE_SIZE) {
+		if (fatal_signal_pending(current))
+			return;
 		if (hugepoison_private_is_poisoned(walk->vma, at))
 			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
 		if (IS_ALIGNED(at, PMD_SIZE))

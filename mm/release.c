@@ -16,6 +16,13 @@ static LLIST_HEAD(hugepoison_dissolved);
  * Make base pages without references of a compound page. Stock may mark one of them for
  * an error that is reported meanwhile, so flags change by atomic operations only, here
  * and until the pages are free.
+ *
+ * This loop, and the one of hugepoison_give_back(), have a round for each page and no
+ * cond_resched(): the last folio_put() may come with a lock held or from an interrupt, as
+ * hugepoison_free_poisoned() says, and then must not sleep. Each writes or reads one struct
+ * page of 64 bytes in a row, 16 MiB for a GiB: 2 ms for both loops together. Stock's
+ * destroy_compound_gigantic_folio() makes the same rounds, under the same conditions, for
+ * each GiB that is freed, and free_contig_range() then frees its pages one by one.
  */
 static void hugepoison_take_apart(struct folio *folio)
 {
@@ -157,14 +164,13 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 		return;
 	}
 	hugepoison_become(former, HUGEPOISON_STATE_RELEASED);
-	former->referenced = false;
 }
 
 /*
  * Free a raw page's list entry if it has a record. Without memory for one it stays in the
  * list; nobody can allocate the page anyway.
  */
-static void hugepoison_end_left(struct raw_hwp_page *raw)
+static void hugepoison_free_recorded(struct raw_hwp_page *raw)
 {
 	if (hugepoison_lookup(page_to_pfn(raw->page))) {
 		kfree(raw);
@@ -194,7 +200,7 @@ static void hugepoison_record_released(void)
 		former = hugepoison_former_record(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		hugepoison_end_left(raw);
+		hugepoison_free_recorded(raw);
 	}
 }
 
@@ -236,4 +242,32 @@ hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 	replaced = hugepoison_pool_leave(folio);
 	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
+}
+
+/**
+ * hugepoison_put_subpool - drop a mount's count of its subpool
+ * @spool: the subpool; no file of the mount is left
+ *
+ * The last user of a poisoned hugepage leaves it long before the worker releases it, or
+ * for ever if it cannot be released. Its folio points to the subpool, which must not be
+ * freed before: without size= a subpool does not count its hugepages, and stock frees it
+ * when its minimum is unused. So the poisoned hugepages leave the subpool first.
+ *
+ * All of them have a record: without one the handler keeps no reference.
+ *
+ * Context: Process context, may sleep; s_umount held. Nothing waits for s_umount under
+ * mf_mutex: reclaim only tries it.
+ */
+void hugepoison_put_subpool(struct hugepage_subpool *spool)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	mutex_lock(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (!hugepoison_is(record, HUGEPOISON_STATE_RELEASED) &&
+		    pfn_to_online_page(record->pfn))
+			hugepoison_pool_settle(pfn_folio(record->pfn), spool);
+	mutex_unlock(&mf_mutex);
+	hugepage_put_subpool(spool);
 }

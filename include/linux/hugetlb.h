@@ -19,6 +19,7 @@
 struct anon_vma;
 struct dentry;
 struct hstate;
+struct hugepage_subpool;
 struct inode;
 struct list_head;
 struct task_struct;
@@ -45,11 +46,16 @@ bool hugepoison_page_is_bad(struct page *page);
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
 
+/* mm/hugepoison/pool.c: hugepages that errors took from a pool */
+void hugepoison_pool_resized(struct hstate *h, int nid);
+
 /* mm/hugepoison/release.c: dissolve a poisoned hugepage */
 bool hugepoison_free_poisoned(struct folio *folio);
+void hugepoison_put_subpool(struct hugepage_subpool *spool);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags);
+/* the last argument is stock's own test, for =n */
 #define hugepoison_try_memory_failure(pfn, flags, ...)			\
 	hugepoison_memory_failure(pfn, flags)
 short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
@@ -403,7 +409,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
 
-#define hugepoison_try_memory_failure(pfn, flags, stock)			\
+#define hugepoison_try_memory_failure(pfn, flags, stock)		\
 	((void)(pfn), (void)(flags), (stock))
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
@@ -414,6 +420,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_page_is_bad(page)		is_page_hwpoison(page)
 #define hugepoison_kill_accessing(task, pfn, flags)			\
 	kill_accessing_process(task, pfn, flags)
+#define hugepoison_pool_resized(...)		do { } while (0)
 #define hugepoison_free_poisoned(...)		false
 #define hugepoison_hugetlb_fault(mm, vma, address, flags)		\
 	hugetlb_fault(mm, vma, address, flags)
@@ -432,6 +439,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_is_on_kill_list(...)			false
+#define hugepoison_put_subpool(spool)		hugepage_put_subpool(spool)
 #define hugepoison_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
 #define hugepoison_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
 #define hugepoison_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)

@@ -4,7 +4,6 @@
  * hugepages. Included by hugepoison/memory-failure.c.
  */
 #include <kunit/test.h>
-#include <linux/sched/rt.h>
 
 /* A hugepage of the default size, from the pool or beside it, for this test. */
 static struct folio *hugepoison_test_folio(struct kunit *test)
@@ -405,24 +404,6 @@ static void hugepoison_test_take_apart(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
 }
 
-static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
-{
-	/* it takes that itself, after what may wait */
-	lockdep_assert_not_held(&mf_mutex);
-	return rt_task(current) ? ret + 1 : -EPERM;
-}
-
-/* A heal takes the handler's mutex at nobody's priority but the worker's. */
-static void hugepoison_test_heal_by_worker(struct kunit *test)
-{
-	struct hugepoison_heal heal = { };
-
-	KUNIT_EXPECT_EQ(test, hugepoison_heal_by_worker(&heal,
-							hugepoison_test_step,
-							1), 2);
-	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
-}
-
 /*
  * Every step from one state to another, the legal ones marked: new, failed, narrowed,
  * contained, pinned, isolated, leaving, released.
@@ -493,7 +474,6 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_accessed),
 	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
-	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_steps),
 	KUNIT_CASE(hugepoison_test_states),
 	KUNIT_CASE(hugepoison_test_actions),
