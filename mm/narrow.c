@@ -13,12 +13,10 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 	VMA_ITERATOR(vmi, vma->vm_mm, start);
 	vma_flags_t flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	struct vm_area_struct *prev;
-	vma_flags_t flags;
 
 	mmap_assert_write_locked(vma->vm_mm);
 	prev = vma->vm_start < start ? vma : vma_prev(&vmi);
 	vma_iter_set(&vmi, start);
-	flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	return vma_modify_flags(&vmi, prev, vma, start, end, &flags);
 }
 
