@@ -31,6 +31,7 @@
 #include <linux/mm_types.h>
 
 struct anon_vma;
+struct cma;
 struct workqueue_struct;
 
 /* The word with a page's flags: memdesc_flags_t has nothing else. */
@@ -269,6 +270,10 @@ void hugepoison_refilled(unsigned int order, int nid, int from);
 /* queue.c: the workers' works, and when they run */
 void hugepoison_queue_narrow_folio(struct folio *folio);
 void hugepoison_await_handled(void);
+
+/* hugetlb_cma.c: gigantic hugepages that CMA gave */
+struct cma *hugepoison_test_cma_area(int nid);
+unsigned long hugepoison_give_back_cma(unsigned long pfn, unsigned long nr);
 
 /* pool.c: the pool */
 bool hugepoison_pool_replacing(void);

@@ -11,7 +11,8 @@
  *
  * Return: false when @mappers is full.
  */
-static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
+static bool hugepoison_note_mapper(struct vm_area_struct *vma,
+				   unsigned long address,
 				   struct hugepoison_mappers *mappers)
 {
 	struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
@@ -31,10 +32,20 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 	if (!mmget_not_zero(vma->vm_mm))
 		return true;
 	mapper->mm = vma->vm_mm;
-	mapper->address = vma->vm_start +
-			  ((index - vma->vm_pgoff) << PAGE_SHIFT);
+	mapper->address = address;
 	mappers->nr++;
 	return true;
+}
+
+/*
+ * Where a VMA may map a private hugepage. Such a hugepage has an index by the address at
+ * which it was first mapped, not by the file's offset.
+ */
+static unsigned long hugepoison_anon_address(struct vm_area_struct *vma,
+					     struct folio *folio)
+{
+	return vma->vm_start +
+	       ((folio->index - vma_start_anon_pgoff(vma)) << PAGE_SHIFT);
 }
 
 /*
@@ -45,8 +56,7 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 				 struct folio *folio)
 {
-	unsigned long address = vma->vm_start +
-			((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+	unsigned long address = hugepoison_anon_address(vma, folio);
 	/* read once: the anon_vma lock does not keep the VMA from being narrowed */
 	const vm_flags_t flags = READ_ONCE(vma->vm_flags);
 	struct hugepoison_private *priv;
@@ -96,7 +106,9 @@ static bool hugepoison_find_private(struct folio *folio,
 		return false;
 	anon_rmap_tree_foreach(avc, anon_vma, folio->index, folio->index)
 		if (hugepoison_vma_keeps(avc->vma, folio) &&
-		    !hugepoison_note_mapper(avc->vma, folio->index, mappers))
+		    !hugepoison_note_mapper(avc->vma,
+					    hugepoison_anon_address(avc->vma, folio),
+					    mappers))
 			break;
 	anon_vma_unlock_read(anon_vma);
 	return true;
@@ -108,12 +120,16 @@ static bool hugepoison_find_shared(struct folio *folio,
 				   struct hugepoison_mappers *mappers)
 {
 	struct vm_area_struct *vma;
+	unsigned long address;
 
 	if (!i_mmap_trylock_read(mapping))
 		return false;
-	mapping_rmap_tree_foreach(vma, mapping, folio->index, folio->index)
-		if (!hugepoison_note_mapper(vma, folio->index, mappers))
+	mapping_rmap_tree_foreach(vma, mapping, folio->index, folio->index) {
+		address = vma->vm_start +
+			  ((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+		if (!hugepoison_note_mapper(vma, address, mappers))
 			break;
+	}
 	i_mmap_unlock_read(mapping);
 	return true;
 }

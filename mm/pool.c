@@ -335,6 +335,15 @@ void hugepoison_pool_flush(void)
 	flush_work(&free_hpage_work);
 }
 
+/*
+ * Count a hugepage that begins or ends to be used, for its node and its cgroup. Stock
+ * counts it off whenever it frees one, so it is counted on wherever ours takes one.
+ */
+static void hugepoison_count_used(struct folio *folio, long sign)
+{
+	lruvec_stat_mod_folio(folio, NR_HUGETLB, sign * folio_nr_pages(folio));
+}
+
 /**
  * hugepoison_pool_isolate - take a free hugepage off the free list
  * @page: a page of it
@@ -366,6 +375,7 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned)
 		list_move(&folio->lru, &h->hugepage_activelist);
 		h->free_huge_pages_node[nid]--;
 		h->free_huge_pages--;
+		hugepoison_count_used(folio, 1);
 		ret = true;
 	}
 	spin_unlock_irq(&hugetlb_lock);
@@ -387,8 +397,10 @@ void hugepoison_pool_put_back(struct folio *folio)
 
 	spin_lock_irq(&hugetlb_lock);
 	alone = folio_ref_freeze(folio, 1);
-	if (alone)
+	if (alone) {
+		hugepoison_count_used(folio, -1);
 		enqueue_hugetlb_folio(folio_hstate(folio), folio);
+	}
 	spin_unlock_irq(&hugetlb_lock);
 	/* somebody has a short reference: the last folio_put() frees it */
 	if (!alone)
@@ -429,6 +441,7 @@ static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 	folio_clear_hugetlb_migratable(folio);
 	hugetlb_cgroup_uncharge_folio(idx, pages_per_huge_page(h), folio);
 	hugetlb_cgroup_uncharge_folio_rsvd(idx, pages_per_huge_page(h), folio);
+	hugepoison_count_used(folio, -1);
 	mem_cgroup_uncharge(folio);
 }
 
@@ -444,6 +457,8 @@ void hugepoison_pool_uncharge(struct folio *folio)
 {
 	spin_lock_irq(&hugetlb_lock);
 	hugepoison_uncharge(folio_hstate(folio), folio);
+	/* it is counted off again when it leaves, or is freed */
+	hugepoison_count_used(folio, 1);
 	spin_unlock_irq(&hugetlb_lock);
 }
 
@@ -608,38 +623,6 @@ bool hugepoison_pool_leave(struct folio *folio)
 	return replaced > 0;
 }
 
-#ifdef CONFIG_CMA
-/*
- * Give pages of a gigantic hugepage from CMA back to CMA, by the blocks of its bitmap.
- * The healthy rest of the block with the raw page stays allocated in CMA's bitmap, so
- * CMA never touches it again, and becomes ordinary movable memory.
- *
- * Return: base pages given back; 0 if they are not from CMA, or less than a block.
- */
-static unsigned long hugepoison_give_back_cma(unsigned long pfn,
-					      unsigned long nr)
-{
-	const unsigned long block = 1UL << HUGETLB_PAGE_ORDER;
-	struct page *page = pfn_to_page(pfn);
-	struct cma *cma = hugetlb_cma[page_to_nid(page)];
-	unsigned long i;
-
-	nr = ALIGN_DOWN(nr, block);
-	if (!nr || !IS_ALIGNED(pfn, block) || !cma_pages_valid(cma, page, nr))
-		return 0;
-	for (i = 0; i < nr; i++)
-		set_page_refcounted(pfn_to_page(pfn + i));
-	cma_release(cma, page, nr);
-	return nr;
-}
-#else
-static unsigned long hugepoison_give_back_cma(unsigned long pfn,
-					      unsigned long nr)
-{
-	return 0;
-}
-#endif
-
 /* The order of the largest naturally aligned block at the start of a run of pages. */
 static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 {
@@ -658,8 +641,10 @@ static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr)
 {
 	while (nr) {
-		unsigned long step = hugepoison_give_back_cma(pfn, nr);
+		unsigned long step = 0;
 
+		if (IS_ENABLED(CONFIG_CMA))
+			step = hugepoison_give_back_cma(pfn, nr);
 		if (!step) {
 			unsigned int order = hugepoison_piece(pfn, nr);
 
@@ -763,11 +748,14 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
 	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
 	struct folio *spare = hugepoison_charge_spare(h, nid);
+	int ret;
 
 	if (!spare)
 		return NULL;
-	if (mem_cgroup_charge_hugetlb(spare, current->mm, htlb_alloc_mask(h) |
-							  __GFP_RETRY_MAYFAIL)) {
+	ret = mem_cgroup_charge_hugetlb(spare, current->mm, htlb_alloc_mask(h) |
+							    __GFP_RETRY_MAYFAIL);
+	hugepoison_count_used(spare, 1);
+	if (ret) {
 		folio_put(spare);
 		return NULL;
 	}
@@ -794,12 +782,17 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh)
 	hugetlb_cgroup_uncharge_folio(hstate_index(h), pages_per_huge_page(h),
 				      fresh);
 	spin_unlock_irq(&hugetlb_lock);
+	hugepoison_count_used(fresh, -1);
 	mem_cgroup_uncharge(fresh);
 
 	hugetlb_set_folio_subpool(fresh, hugetlb_folio_subpool(old));
 	hugetlb_set_folio_subpool(old, NULL);
 	move_hugetlb_state(old, fresh, MR_MEMORY_FAILURE);
+	/* @old counts for its node only from now on, @fresh for the cgroup that @old had */
+	hugepoison_count_used(old, -1);
 	mem_cgroup_migrate(old, fresh);
+	hugepoison_count_used(old, 1);
+	hugepoison_count_used(fresh, 1);
 }
 
 #ifdef CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP

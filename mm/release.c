@@ -7,8 +7,8 @@
  */
 
 /*
- * Raw pages of dissolved hugepages that have no record yet. page->__folio_index is the order of
- * the hugepage.
+ * Raw pages of dissolved hugepages that have no record yet. page->__folio_index is the
+ * order of the hugepage.
  */
 static LLIST_HEAD(hugepoison_dissolved);
 
@@ -36,6 +36,10 @@ static void hugepoison_take_apart(struct folio *folio)
 		clear_compound_head(page);
 	}
 	set_mask_bits(hugepoison_flags(folio_page(folio, 1)), PAGE_FLAGS_SECOND, 0);
+#ifdef NR_PAGES_IN_LARGE_FOLIO
+	/* in the place of memcg_data: the second page would be charged to somebody */
+	folio->_nr_pages = 0;
+#endif
 	set_page_private(&folio->page, 0);
 	ClearPageHead(&folio->page);
 }

@@ -247,7 +247,7 @@ void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 	VM_WARN_ON_FOLIO(folio_page_idx(folio, page) + nr_pages >
 			 folio_nr_pages(folio), folio);
 	VM_WARN_ON_FOLIO(folio->index + folio_page_idx(folio, page) !=
-			 linear_page_index(vma, address), folio);
+			 linear_anon_page_index(vma, address), folio);
 
 	atomic_add(nr_pages, &folio->_large_mapcount);
 }

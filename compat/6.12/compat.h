@@ -32,10 +32,9 @@ static inline swp_entry_t softleaf_from_pte(pte_t entry)
 #define pte_is_marker(entry)		is_pte_marker(entry)
 #define pte_is_uffd_wp_marker(entry)	pte_marker_uffd_wp(entry)
 #define pte_mkuffd(entry)		pte_mkuffd_wp(entry)
-/* only called with what the mapping allows */
+/* our callers ask the mapping before */
 #define make_huge_pte(vma, folio, try_mkwrite)				\
-	make_huge_pte(vma, &(folio)->page,				\
-		      (try_mkwrite) && (vma)->vm_flags & VM_WRITE)
+	make_huge_pte(vma, &(folio)->page, try_mkwrite)
 
 /* Folios and pages */
 #define __folio_index			index
@@ -45,6 +44,14 @@ static inline swp_entry_t softleaf_from_pte(pte_t entry)
 	alloc_hooks(vma_alloc_folio_noprof(gfp, order, vma, address, false))
 #define account_new_hugetlb_folio(h, folio)				\
 	__prep_account_new_huge_page(h, folio_nid(folio))
+
+/* There is no count of hugepages in use. */
+#define NR_HUGETLB			0
+static inline void hugepoison_no_stat(struct folio *folio, int item, long nr)
+{
+}
+
+#define lruvec_stat_mod_folio(folio, item, nr)	hugepoison_no_stat(folio, item, nr)
 
 /* Here a charge comes before the hugepage: it is committed at once. */
 static inline int mem_cgroup_charge_hugetlb(struct folio *folio,
@@ -59,6 +66,27 @@ static inline int mem_cgroup_charge_hugetlb(struct folio *folio,
 	return ret == -ENOMEM ? ret : 0;
 }
 
+/* The array of areas is in hugetlb.c. */
+#ifdef CONFIG_CMA
+#define folio_test_hugetlb_cma(hugepage) ({				\
+	struct folio *__folio = (hugepage);				\
+									\
+	cma_pages_valid(hugetlb_cma[folio_nid(__folio)],		\
+			&__folio->page, 1); })
+
+static inline bool cma_release_frozen(struct cma *cma, const struct page *page,
+				      unsigned long nr)
+{
+	unsigned long i;
+
+	if (!cma_pages_valid(cma, page, nr))
+		return false;
+	for (i = 0; i < nr; i++)
+		set_page_refcounted((struct page *)page + i);
+	return cma_release(cma, page, nr);
+}
+#endif
+
 /* Mappings. An anonymous page of a file's mapping has the file's index. */
 #define mapping_rmap_tree_foreach(vma, mapping, first, last)		\
 	vma_interval_tree_foreach(vma, &(mapping)->i_mmap, first, last)
@@ -68,14 +96,17 @@ static inline int mem_cgroup_charge_hugetlb(struct folio *folio,
 #define linear_anon_page_index(vma, address)	linear_page_index(vma, address)
 #define zap_vma_range(vma, address, size)				\
 	zap_page_range_single(vma, address, size, NULL)
-#define zap_vma(vma)							\
-	zap_vma_range(vma, (vma)->vm_start, (vma)->vm_end - (vma)->vm_start)
 #define vma_flags_t			vm_flags_t
 #define legacy_to_vma_flags(flags)	(flags)
 #define mk_vma_flags(flag)		(flag)
 #define VMA_NORESERVE_BIT		VM_NORESERVE
 #define vma_modify_flags(vmi, prev, vma, start, end, flags)		\
 	vma_modify_flags(vmi, prev, vma, start, end, *(flags))
+
+static inline void zap_vma(struct vm_area_struct *vma)
+{
+	zap_vma_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
+}
 
 /* Files */
 #define for_each_alias(dentry, inode)					\

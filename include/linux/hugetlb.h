@@ -29,6 +29,7 @@ struct vm_fault;
 
 /* mm/hugepoison/reserve.c: a memory reserve for errors */
 void *hugepoison_alloc_raw(void);
+#define hugepoison_alloc_raw_entry(...)	hugepoison_alloc_raw()
 
 /* Where there is no memory for one more raw page, those in the list stay there. */
 static inline void hugepoison_empty_raws(struct folio *folio)
@@ -433,8 +434,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
-#define hugepoison_alloc_raw()						\
-	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
+#define hugepoison_alloc_raw_entry(stock)	(stock)
 #define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)

@@ -453,7 +453,7 @@ static void hugepoison_test_cma(struct kunit *test)
 #ifdef CONFIG_CMA
 	struct hstate *h = size_to_hstate(PUD_SIZE);
 	int nid = num_node_state(N_MEMORY) - 1;
-	struct cma *cma = hugetlb_cma[nid];
+	struct cma *cma = hugepoison_test_cma_area(nid);
 	unsigned long pfn, bad = 0, before;
 	struct folio *folio;
 
@@ -465,7 +465,7 @@ static void hugepoison_test_cma(struct kunit *test)
 					  __GFP_THISNODE, nid,
 					  &node_states[N_MEMORY]);
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_EXPECT_TRUE(test, cma_pages_valid(cma, &folio->page, 1));
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_cma(folio));
 	spin_lock_irq(&hugetlb_lock);
 	enqueue_hugetlb_folio(h, folio);
 	h->max_huge_pages++;

@@ -45,7 +45,11 @@ static void hugepage_test_file_rmap(struct kunit *test)
 static void hugepage_test_anon_rmap(struct kunit *test)
 {
 	struct folio *folio = hugepage_test_folio(test);
-	struct vm_area_struct vma = { .vm_start = SZ_1G };
+	struct vm_area_struct vma = {
+		.vm_start = SZ_1G,
+		.vm_end = SZ_1G + PMD_SIZE,
+		.vm_flags = VM_MAYWRITE,
+	};
 	unsigned long mapping = FOLIO_MAPPING_ANON;
 
 	folio->mapping = (void *)mapping;
