@@ -84,7 +84,6 @@ enum hugepoison_reason {
 	/* to release; WHY_UNRELIABLE as well */
 	HUGEPOISON_WHY_NO_VMEMMAP,
 	/* to replace at once */
-	HUGEPOISON_WHY_NO_FRESH,
 	HUGEPOISON_WHY_REPLACE_OFF,
 	HUGEPOISON_WHY_REFILLING,
 	NR_HUGEPOISON_REASONS
@@ -92,6 +91,7 @@ enum hugepoison_reason {
 
 /* Some mappings of a poisoned hugepage, with a reference to each address space. */
 struct hugepoison_mappers {
+	unsigned int looks;	/* how many mappings the searches may still look at */
 	unsigned int skip;	/* how many mappings to pass over first */
 	unsigned int nr;
 	struct hugepoison_mapper {

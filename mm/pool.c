@@ -73,12 +73,20 @@ static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 			node_set(node, *nodes);
 }
 
-/* Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. */
-static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid)
+/*
+ * Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. Without
+ * @reclaim it has to be free memory already: a user who makes memory short and fragmented
+ * prolongs reclaim and compaction.
+ */
+static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid,
+					   bool reclaim)
 {
 	gfp_t gfp = htlb_alloc_mask(h);
 	nodemask_t nodes = nodemask_of_node(nid);
 	struct folio *folio;
+
+	if (!reclaim)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
 
 	folio = only_alloc_fresh_hugetlb_folio(h, gfp | __GFP_THISNODE, nid,
 					       &nodes, NULL);
@@ -152,7 +160,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
-	fresh = hugepoison_pool_fresh(h, nid);
+	fresh = hugepoison_pool_fresh(h, nid, true);
 	if (!fresh)
 		return false;
 
@@ -532,12 +540,10 @@ static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 
 static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
-	enum hugepoison_reason why = HUGEPOISON_WHY_NO_FRESH;
+	enum hugepoison_reason why = hugepoison_pool_replacing() ?
+				     HUGEPOISON_WHY_REFILLING :
+				     HUGEPOISON_WHY_REPLACE_OFF;
 
-	if (!hugepoison_pool_replacing())
-		why = HUGEPOISON_WHY_REPLACE_OFF;
-	else if (hstate_is_gigantic(h))
-		why = HUGEPOISON_WHY_REFILLING;
 	pr_err("%#lx: the pool of %lu kB hugepages is one smaller: %s\n", pfn,
 	       huge_page_size(h) >> 10, hugepoison_why(why));
 }
@@ -578,9 +584,9 @@ static int hugepoison_pool_exchange(struct hstate *h, struct folio *folio,
  * @folio: the hugepage, after hugepoison_pool_seize()
  *
  * Its healthy pages are freed, see hugepoison_free_poisoned(). A fresh hugepage of
- * the same node, or of another node that the pool has pages on, takes its place. The
- * worker allocates a gigantic one, as that may migrate a GiB, for which all errors
- * would wait on mf_mutex.
+ * the same node, or of another node that the pool has pages on, takes its place. All
+ * errors wait on mf_mutex meanwhile, so it has to be there at once: the worker reclaims
+ * memory for it, or migrates a GiB for a gigantic one.
  *
  * Reservations that cannot be met stay: nothing more can be reserved until they end
  * or the pool is refilled.
@@ -598,7 +604,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 
 	if (hugepoison_pool_replacing() && !hstate_is_gigantic(h) &&
 	    hugepoison_wants_fresh(h, folio))
-		fresh = hugepoison_pool_fresh(h, folio_nid(folio));
+		fresh = hugepoison_pool_fresh(h, folio_nid(folio), false);
 	if (folio_test_anon(folio))
 		__ClearPageAnonExclusive(&folio->page);
 	folio->mapping = NULL;
@@ -688,7 +694,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
-		spare = hugepoison_pool_fresh(h, nid);
+		spare = hugepoison_pool_fresh(h, nid, true);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
@@ -741,8 +747,8 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  * Context: Process context, may sleep and allocate. Allocating a gigantic one may
  * migrate a GiB, so the caller should hold no lock that others need.
  * Return: a hugepage with one reference, which folio_put() gives back; NULL if there is
- * none. It is zeroed: memfd_pin_folios() takes hugepages of the page cache without the
- * folio lock, and would show the contents of the former owner.
+ * none. Its contents are those of a former owner: the caller fills all of it before anybody
+ * can see it.
  */
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
@@ -759,7 +765,6 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 		folio_put(spare);
 		return NULL;
 	}
-	folio_zero_user(spare, 0);
 	return spare;
 }
 
