@@ -124,7 +124,7 @@ void hugepoison_unlock_file_mappers(struct address_space *mapping)
  * Context: Process context, may sleep, unless the task holds the lock already.
  * Return: the anon_vma; NULL when nobody maps @folio.
  */
-struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio)
+struct anon_vma *hugepoison_lock_anon_mappers(const struct folio *folio)
 {
 	if (hugepoison_holds_rmap())
 		return hugepoison_held_rmap->anon_vma;

@@ -130,7 +130,7 @@ void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 	(PageHWPoison(page) && !folio_test_hugetlb(folio))
 void hugepoison_lock_file_mappers(struct address_space *mapping);
 void hugepoison_unlock_file_mappers(struct address_space *mapping);
-struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio);
+struct anon_vma *hugepoison_lock_anon_mappers(const struct folio *folio);
 void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma);
 bool hugepoison_unmap_poisoned(struct folio *folio);
 bool hugepoison_cannot_move(struct folio *folio);
