@@ -20,8 +20,8 @@ setup_file()
 	mkdir -p "$DEBS"
 	cp "$KERNEL" "$DEBS/kernel.deb"
 	cp "$TOOLS" "$DEBS/tools.deb"
-	# shellcheck disable=SC2046 # names
-	scripts/small-debian "$WORK/root.tar" $(depends "$TOOLS")
+	DEBIAN=$(scripts/small-debian)
+	export DEBIAN
 }
 
 teardown_file()
@@ -37,9 +37,6 @@ newest()
 	files=$(ls -t build/deb/"$1"*"$2"_*.deb) || { echo "no package $1: make deb-lean"; return 1; }
 	echo "$PWD/${files%%$'\n'*}"
 }
-
-# depends PACKAGE-FILE: names alone
-depends() { dpkg-deb -f "$1" Depends | sed 's/([^)]*)//g; s/[[:space:]]//g; s/,/ /g'; }
 
 setup()
 {
@@ -66,7 +63,7 @@ fresh_root()
 	local when
 
 	mkdir "$root"
-	tar -C "$root" -xf "${1:-$WORK/root.tar}"
+	tar -C "$root" -xf "${1:-$DEBIAN}"
 	for when in preinst postinst prerm postrm; do
 		mkdir -p "$root/etc/kernel/$when.d"
 		printf '#!/bin/sh\necho %s "$@" >> /var/log/hooks\n' $when > "$root/etc/kernel/$when.d/test"
@@ -227,9 +224,8 @@ units_enabled() { find "$root/etc/systemd/system" -name 'hugepoison-*' | wc -l; 
 # on_debian SUITE: with systemd in it, the tools come, are enabled, upgraded, removed, purged
 on_debian()
 {
-	# shellcheck disable=SC2046 # names
-	SUITE=$1 scripts/small-debian "$WORK/$1.tar" systemd systemd-sysv $(depends "$TOOLS")
-	fresh_root "$WORK/$1.tar"
+	run -0 scripts/small-debian "$1"
+	fresh_root "$output"
 	run -0 cat "$root/etc/os-release"
 	assert_says "VERSION_CODENAME=$1"
 	newer "$TOOLS"
