@@ -81,12 +81,12 @@ in_root()
 }
 
 # All files of the root with their attributes, except the records of dpkg and apt, and what
-# systemd makes anew: its catalog's index, and files of a call of systemctl.
+# systemd and debconf make anew: an index, files of a call.
 files()
 {
 	(cd "$root" && find . \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache/apt \
 		-o -path ./var/log -o -path ./var/cache/ldconfig -o -path ./var/lib/systemd/catalog/database \
-		-o -path ./run/systemd \) -prune -o \
+		-o -path ./run/systemd -o -path ./var/cache/debconf \) -prune -o \
 		! -type d -printf '%p %y %m %U %G %s %l %T@\n' -o -printf '%p %y %m %U %G\n' | sort)
 }
 
