@@ -68,7 +68,8 @@ static void hugepoison_queue_narrow(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
-	if (READ_ONCE(record->worker.pass))
+	if (READ_ONCE(record->worker.pass) ||
+	    !delayed_work_pending(&hugepoison_narrow_dwork))
 		hugepoison_queue_narrow_work();
 	else
 		mod_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
