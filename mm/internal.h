@@ -72,6 +72,7 @@ enum hugepoison_reason {
 
 /* Some mappings of a poisoned hugepage, with a reference to each address space. */
 struct hugepoison_mappers {
+	unsigned int looks;	/* how many mappings the searches may still look at */
 	unsigned int skip;	/* how many mappings to pass over first */
 	unsigned int nr;
 	struct hugepoison_mapper {

@@ -7,6 +7,23 @@
  */
 
 /*
+ * How many mappings one search looks at: it holds the hugepage's locks at a priority before
+ * all ordinary tasks, so no user may prolong it.
+ */
+#define HUGEPOISON_MAPPER_LOOKS		SZ_8K
+
+/* Return: false when a search has looked at as many mappings as it may. */
+static bool hugepoison_may_look(struct hugepoison_mappers *mappers,
+				unsigned int *looks)
+{
+	if (!mappers->looks || *looks == HUGEPOISON_MAPPER_LOOKS)
+		return false;
+	mappers->looks--;
+	++*looks;
+	return true;
+}
+
+/*
  * Add a mapping that can be narrowed to @mappers, unless it is one to skip.
  *
  * Return: false when @mappers is full.
@@ -92,14 +109,18 @@ static bool hugepoison_find_private(struct folio *folio,
 				    struct hugepoison_mappers *mappers)
 {
 	struct anon_vma_chain *avc;
+	unsigned int looks = 0;
 
 	if (!anon_vma_trylock_read(anon_vma))
 		return false;
 	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
-				       folio->index)
+				       folio->index) {
+		if (!hugepoison_may_look(mappers, &looks))
+			break;
 		if (hugepoison_vma_keeps(avc->vma, folio) &&
 		    !hugepoison_note_mapper(avc->vma, folio->index, mappers))
 			break;
+	}
 	anon_vma_unlock_read(anon_vma);
 	return true;
 }
@@ -110,12 +131,14 @@ static bool hugepoison_find_shared(struct folio *folio,
 				   struct hugepoison_mappers *mappers)
 {
 	struct vm_area_struct *vma;
+	unsigned int looks = 0;
 
 	if (!i_mmap_trylock_read(mapping))
 		return false;
 	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
 				  folio->index)
-		if (!hugepoison_note_mapper(vma, folio->index, mappers))
+		if (!hugepoison_may_look(mappers, &looks) ||
+		    !hugepoison_note_mapper(vma, folio->index, mappers))
 			break;
 	i_mmap_unlock_read(mapping);
 	return true;
@@ -126,7 +149,8 @@ static bool hugepoison_find_shared(struct folio *folio,
  * @folio: the hugepage
  * @anon_vma: of a private one, with a reference, else NULL
  * @mappers: to fill, after the first @skip mappings, which could not be narrowed
- *	     before; when it is full the next call finds the others
+ *	     before; when it is full the next call finds the others, as long as there
+ *	     are @looks left
  *
  * Context: Process context; folio lock held, which keeps the file. The caller
  * passes @mappers to hugepoison_narrow_mappers() with no lock held.
