@@ -98,15 +98,14 @@ static void hugepoison_heal_work(struct work_struct *work)
 	struct hugepoison_heal *heal =
 		container_of(work, struct hugepoison_heal, work);
 
-	hugepoison_begin_urgent();
 	heal->ret = heal->step(heal, heal->ret);
-	hugepoison_end_urgent();
 }
 
 /*
  * Run a step of a heal that needs mf_mutex in a worker. The caller may have a low
  * priority, or a cgroup that is out of CPU time: with mf_mutex it would delay all errors.
- * The worker has its own priority, and waits for nothing that the caller holds.
+ * The worker has its own priority, and waits for nothing that the caller holds. It is urgent
+ * only while it has mf_mutex: what it does before takes as long as a user wants.
  *
  * Return: the result of @step.
  */
@@ -376,6 +375,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
+	hugepoison_begin_urgent();
 	hugepoison_lock_handled(heal->folio);
 	/* another error in the old one: the next try takes it into account */
 	if (!ret && !hugepoison_is_unchanged(heal))
@@ -390,6 +390,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	hugepoison_healing = NULL;
 	folio_unlock(heal->folio);
 	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
 	return ret;
 }
 
@@ -481,9 +482,10 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 /*
  * Lock the hugepage, unmap it for an exchange, and try mf_mutex, which comes before the
  * folio lock. Walking a file's very many mappings under mf_mutex would delay all errors,
- * so the walk comes first; the folio lock keeps faults from mapping the hugepage again.
+ * so the walk comes first; the folio lock keeps faults from mapping the hugepage again. The
+ * walk is not urgent: it takes as long as the file has mappings.
  *
- * Return: 1 with the hugepage and mf_mutex, 0 when there is no hugepage, -EBUSY when
+ * Return: 1 with the hugepage, mf_mutex and urgent, 0 when there is no hugepage, -EBUSY when
  * other errors had mf_mutex each time.
  */
 static int hugepoison_heal_lock(struct hugepoison_heal *heal)
@@ -498,6 +500,7 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		if (heal->fresh)
 			hugepoison_unmap_small(folio, &folio->page,
 					       folio_nr_pages(folio));
+		hugepoison_begin_urgent();
 		if (mutex_trylock(&mf_mutex)) {
 			heal->folio = folio;
 			return 1;
@@ -507,6 +510,7 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		/* wait until the current error is handled */
 		mutex_lock(&mf_mutex);
 		mutex_unlock(&mf_mutex);
+		hugepoison_end_urgent();
 	}
 	return -EBUSY;
 }
@@ -527,6 +531,7 @@ static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 	ret = hugepoison_heal_folio(heal);
 	mutex_unlock(&mf_mutex);
 	folio_unlock(heal->folio);
+	hugepoison_end_urgent();
 	return ret;
 }
 

@@ -407,9 +407,10 @@ static void hugepoison_test_take_apart(struct kunit *test)
 
 static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
 {
-	/* it takes that itself, after what may wait */
+	/* it takes that itself, and is urgent then, after what may take long */
 	lockdep_assert_not_held(&mf_mutex);
-	return rt_task(current) ? ret + 1 : -EPERM;
+	return !rt_task(current) && task_nice(current) == MIN_NICE ? ret + 1 :
+								     -EPERM;
 }
 
 /* A heal takes the handler's mutex at nobody's priority but the worker's. */
