@@ -31,9 +31,8 @@
  * exchanged back into the file. Lookups that wait for the fresh one then repeat, as
  * after any truncation.
  *
- * Locks, outermost first: inode, hugepoison_heal_mutex, mf_mutex, folio lock of the
- * poisoned hugepage, i_mmap_rwsem. The folio lock of the fresh hugepage is outside of
- * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is taken
+ * Locks, outermost first: inode, hugepoison_heal_mutex, folio lock of the fresh hugepage,
+ * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
 #include <linux/sched/signal.h>
@@ -316,7 +315,7 @@ static void hugepoison_healed(struct hugepoison_heal *heal)
 
 /*
  * Put the fresh hugepage, locked and not filled yet, in the place of the poisoned one in
- * the file.
+ * the file. From here on the handler does not wait for its lock, see hugepoison_healing.
  *
  * Return: 1 when hugepoison_end_exchange() has to follow, -EBUSY with nothing changed.
  */
@@ -328,7 +327,6 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 	if (folio_mapped(folio))
 		return -EBUSY;
 	heal->nr_raw = hugepoison_nr_raw(folio);
-	folio_lock(heal->fresh);
 	hugepoison_healing = heal->fresh;
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
@@ -535,14 +533,32 @@ static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 	return ret;
 }
 
-/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(). */
+/*
+ * Lock the fresh hugepage, before mf_mutex is taken. Since the last try had it in the file
+ * any number of users may wait for its lock, and they get it in turn. It is in no file: the
+ * handler neither has a reference to it, nor waits for its lock.
+ *
+ * Return: 0, or -EINTR on a fatal signal.
+ */
+static int hugepoison_lock_fresh(struct hugepoison_heal *heal)
+{
+	heal->folio = NULL;
+	return heal->fresh ? folio_lock_killable(heal->fresh) : 0;
+}
+
+/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(), or -EINTR. */
 static int hugepoison_heal_once(struct hugepoison_heal *heal)
 {
-	int ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
+	int ret = hugepoison_lock_fresh(heal);
 
+	if (ret)
+		return ret;
+	ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
 	if (ret > 0)
 		ret = hugepoison_heal_by_worker(heal, hugepoison_end_exchange,
 						hugepoison_fill(heal));
+	else if (heal->fresh)
+		folio_unlock(heal->fresh);
 	if (heal->folio)
 		folio_put(heal->folio);
 	return ret;

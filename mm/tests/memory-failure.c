@@ -4,6 +4,9 @@
  * hugepages. Included by hugepoison/memory-failure.c.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/file.h>
+#include <linux/kthread.h>
 #include <linux/sched/rt.h>
 
 /* A hugepage of the default size, from the pool or beside it, for this test. */
@@ -424,6 +427,95 @@ static void hugepoison_test_heal_by_worker(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
 }
 
+/* A file with one hugepage. */
+static struct file *hugepoison_test_file(struct kunit *test)
+{
+	unsigned long size = huge_page_size(&default_hstate);
+	struct file *file = hugetlb_file_setup("hugepoison_test", size,
+					       VM_NORESERVE,
+					       HUGETLB_ANONHUGE_INODE,
+					       ilog2(size));
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	KUNIT_ASSERT_EQ(test, vfs_fallocate(file, 0, 0, size), 0);
+	return file;
+}
+
+/* The page frame of a file's hugepage. */
+static unsigned long hugepoison_test_pfn(struct kunit *test, struct file *file)
+{
+	struct folio *folio = filemap_get_folio(file->f_mapping, 0);
+	unsigned long pfn;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	pfn = folio_pfn(folio);
+	folio_put(folio);
+	return pfn;
+}
+
+struct hugepoison_test_healer {
+	struct file *file;
+	struct folio *fresh;
+	int ret;
+	struct completion done;
+};
+
+static int hugepoison_test_heal(void *data)
+{
+	struct hugepoison_test_healer *healer = data;
+	struct hugepoison_heal heal = {
+		.inode = file_inode(healer->file),
+		.fresh = healer->fresh,
+		.first = 5,
+		.end = 6,
+	};
+
+	inode_lock(heal.inode);
+	healer->ret = hugepoison_heal_once(&heal);
+	inode_unlock(heal.inode);
+	complete(&healer->done);
+	return 0;
+}
+
+/* Errors do not wait for the lock of a heal's hugepage, which users may still have. */
+static void hugepoison_test_locked_fresh(struct kunit *test)
+{
+	struct hugepoison_test_healer healer = {
+		.file = hugepoison_test_file(test),
+		.fresh = hugepoison_pool_spare(huge_page_order(&default_hstate), 0),
+	};
+	unsigned long pfn = hugepoison_test_pfn(test, healer.file);
+	bool taken, early;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, healer.fresh);
+	KUNIT_EXPECT_EQ(test, memory_failure(pfn + 5, MF_SW_SIMULATED), 0);
+	folio_lock(healer.fresh);
+	init_completion(&healer.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_heal, &healer,
+						    "hugepoison_test")));
+	early = wait_for_completion_timeout(&healer.done, HZ / 5);
+	KUNIT_EXPECT_FALSE(test, early);
+	taken = mutex_trylock(&mf_mutex);
+	KUNIT_EXPECT_TRUE(test, taken);
+	if (taken)
+		mutex_unlock(&mf_mutex);
+	folio_unlock(healer.fresh);
+	if (!early)
+		wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, healer.ret, 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_pfn(test, healer.file),
+			folio_pfn(healer.fresh));
+
+	folio_put(healer.fresh);
+	fput(healer.file);
+	flush_delayed_fput();
+	for (i = 0; i < 100 && folio_test_hugetlb(pfn_folio(pfn)); i++)
+		msleep(20);
+	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(pfn_folio(pfn)));
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
+}
+
 /*
  * Every step from one state to another, the legal ones marked: new, failed, narrowed,
  * contained, pinned, isolated, leaving, released.
@@ -495,6 +587,7 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
 	KUNIT_CASE(hugepoison_test_heal_by_worker),
+	KUNIT_CASE(hugepoison_test_locked_fresh),
 	KUNIT_CASE(hugepoison_test_steps),
 	KUNIT_CASE(hugepoison_test_states),
 	KUNIT_CASE(hugepoison_test_actions),
