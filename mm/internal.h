@@ -64,7 +64,6 @@ enum hugepoison_reason {
 	/* to release; WHY_UNRELIABLE as well */
 	HUGEPOISON_WHY_NO_VMEMMAP,
 	/* to replace at once */
-	HUGEPOISON_WHY_NO_FRESH,
 	HUGEPOISON_WHY_REPLACE_OFF,
 	HUGEPOISON_WHY_REFILLING,
 	NR_HUGEPOISON_REASONS

@@ -76,12 +76,20 @@ static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 			node_set(node, *nodes);
 }
 
-/* Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. */
-static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid)
+/*
+ * Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. Without
+ * @reclaim it has to be free memory already: a user who makes memory short and fragmented
+ * prolongs reclaim and compaction.
+ */
+static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid,
+					   bool reclaim)
 {
 	gfp_t gfp = htlb_alloc_mask(h);
 	nodemask_t nodes = nodemask_of_node(nid);
 	struct folio *folio;
+
+	if (!reclaim)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
 
 	folio = only_alloc_fresh_hugetlb_folio(h, gfp | __GFP_THISNODE, nid,
 					       &nodes, NULL);
@@ -156,7 +164,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
-	fresh = hugepoison_pool_fresh(h, nid);
+	fresh = hugepoison_pool_fresh(h, nid, true);
 	if (!fresh)
 		return false;
 
@@ -457,12 +465,10 @@ static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 
 static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
-	enum hugepoison_reason why = HUGEPOISON_WHY_NO_FRESH;
+	enum hugepoison_reason why = hugepoison_pool_replacing() ?
+				     HUGEPOISON_WHY_REFILLING :
+				     HUGEPOISON_WHY_REPLACE_OFF;
 
-	if (!hugepoison_pool_replacing())
-		why = HUGEPOISON_WHY_REPLACE_OFF;
-	else if (hstate_is_gigantic(h))
-		why = HUGEPOISON_WHY_REFILLING;
 	pr_err("%#lx: the pool of %lu kB hugepages is one smaller: %s\n", pfn,
 	       huge_page_size(h) >> 10, hugepoison_why(why));
 }
@@ -503,9 +509,9 @@ static int hugepoison_pool_exchange(struct hstate *h, struct folio *folio,
  * @folio: the hugepage, after hugepoison_pool_seize()
  *
  * Its healthy pages are freed, see hugepoison_free_poisoned(). A fresh hugepage of
- * the same node, or of another node that the pool has pages on, takes its place. The
- * worker allocates a gigantic one, as that may migrate a GiB, for which all errors
- * would wait on mf_mutex.
+ * the same node, or of another node that the pool has pages on, takes its place. All
+ * errors wait on mf_mutex meanwhile, so it has to be there at once: the worker reclaims
+ * memory for it, or migrates a GiB for a gigantic one.
  *
  * Reservations that cannot be met stay: nothing more can be reserved until they end
  * or the pool is refilled.
@@ -523,7 +529,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 
 	if (hugepoison_pool_replacing() && !hstate_is_gigantic(h) &&
 	    hugepoison_wants_fresh(h, folio))
-		fresh = hugepoison_pool_fresh(h, folio_nid(folio));
+		fresh = hugepoison_pool_fresh(h, folio_nid(folio), false);
 	if (folio_test_anon(folio))
 		__ClearPageAnonExclusive(&folio->page);
 	folio->mapping = NULL;
@@ -643,7 +649,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
-		spare = hugepoison_pool_fresh(h, nid);
+		spare = hugepoison_pool_fresh(h, nid, true);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
