@@ -18,6 +18,7 @@
  *					block on the folio lock
  *	  hugepoison_fill()		mf_mutex not held
  *	    hugepoison_await_users()	earlier lookups drop the old one
+ *	    hugepoison_alloc_lost()	what may reclaim
  *	    hugepoison_copy()		nobody can change the source, nobody can see
  *					the unfinished copy
  *	  hugepoison_end_exchange()	mf_mutex held
@@ -68,6 +69,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @nr_raw: number of raw pages of the hugepage when the exchange began
  * @nr_kept: number of raw pages outside of the hole
  * @fresh_record: the record of @fresh if @nr_kept is not 0
+ * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
  * @work: runs @step in a worker
  * @step: the step to do under mf_mutex; takes the previous result, returns its own
@@ -86,6 +88,7 @@ struct hugepoison_heal {
 	unsigned long nr_raw;
 	unsigned int nr_kept;
 	struct hugepoison_record *fresh_record;
+	unsigned long *lost;
 	struct llist_head raws;
 	struct work_struct work;
 	int (*step)(struct hugepoison_heal *heal, int ret);
@@ -128,6 +131,8 @@ static void hugepoison_drop_fresh_record(struct hugepoison_heal *heal)
 
 	llist_for_each_entry_safe(raw, next, llist_del_all(&heal->raws), node)
 		kfree(raw);
+	kfree(heal->lost);
+	heal->lost = NULL;
 	if (heal->fresh_record)
 		hugepoison_erase(heal->fresh_record);
 	heal->fresh_record = NULL;
@@ -141,46 +146,59 @@ static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
 	return i >= heal->first && i < heal->end;
 }
 
-/* Add a page to the fresh hugepage's record and list: its contents stay lost. */
-static int hugepoison_add_lost(struct hugepoison_heal *heal, unsigned long i)
+/*
+ * Allocate what the record of the fresh hugepage needs for the raw pages that are kept. The
+ * caller holds no mf_mutex: the allocations may reclaim, and a user can make memory short.
+ */
+static int hugepoison_alloc_lost(struct hugepoison_heal *heal)
 {
-	struct raw_hwp_page *raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+	struct raw_hwp_page *raw;
+	unsigned int i;
 
-	if (!raw)
+	if (!heal->nr_kept)
+		return 0;
+	heal->lost = kcalloc(heal->nr_kept, sizeof(*heal->lost), GFP_KERNEL);
+	if (!heal->lost)
 		return -ENOMEM;
-	raw->page = folio_page(heal->fresh, i);
-	llist_add(&raw->node, &heal->raws);
-	heal->fresh_record->lost[heal->fresh_record->nr_lost++] = i;
+	for (i = 0; i < heal->nr_kept; i++) {
+		raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+		if (!raw)
+			return -ENOMEM;
+		llist_add(&raw->node, &heal->raws);
+	}
 	return 0;
 }
 
 /*
- * Prepare the record of the fresh hugepage, before anything is changed. mf_mutex keeps
- * the old hugepage's list.
+ * Prepare the record of the fresh hugepage, before anything is changed: the contents of its
+ * pages in place of raw ones stay lost. mf_mutex keeps the old hugepage's list, which is as
+ * it was when the exchange began, so there are enough entries.
  */
 static int hugepoison_add_fresh_record(struct hugepoison_heal *heal)
 {
+	struct llist_node *entry = heal->raws.first;
 	struct hugepoison_record *record;
 	struct raw_hwp_page *raw;
-	int ret = 0;
+	unsigned long i;
 
 	if (!heal->nr_kept)
 		return 0;
 	record = hugepoison_add(folio_pfn(heal->fresh), heal->record->order);
-	heal->fresh_record = record;
 	if (!record)
 		return -ENOMEM;
-	record->lost = kcalloc(heal->nr_kept, sizeof(*record->lost), GFP_KERNEL);
-	if (!record->lost)
-		return -ENOMEM;
+	heal->fresh_record = record;
+	record->lost = heal->lost;
+	heal->lost = NULL;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
-		if (!hugepoison_is_in_hole(heal, raw))
-			ret = hugepoison_add_lost(heal, folio_page_idx(heal->folio,
-								       raw->page));
-		if (ret)
-			break;
+		if (hugepoison_is_in_hole(heal, raw))
+			continue;
+		i = folio_page_idx(heal->folio, raw->page);
+		llist_entry(entry, struct raw_hwp_page, node)->page =
+			folio_page(heal->fresh, i);
+		record->lost[record->nr_lost++] = i;
+		entry = entry->next;
 	}
-	return ret;
+	return 0;
 }
 
 /*
@@ -276,7 +294,7 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
 
 /*
  * Wait until nobody else has the old hugepage, then fill the fresh one. mf_mutex is not
- * held: neither a lasting reference nor copying a GiB delays an error.
+ * held: neither a lasting reference, nor want of memory, nor copying a GiB delays an error.
  *
  * Meanwhile only the error handler and unpoison can reach the old hugepage: it is in no
  * file, not mapped, and its folio lock is free for them. Unpoison fails as there is one
@@ -286,8 +304,9 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
  */
 static int hugepoison_fill(struct hugepoison_heal *heal)
 {
-	return hugepoison_await_users(heal->folio, 2) ? -EBUSY :
-							hugepoison_copy(heal);
+	if (hugepoison_await_users(heal->folio, 2))
+		return -EBUSY;
+	return hugepoison_alloc_lost(heal) ?: hugepoison_copy(heal);
 }
 
 /* The exchange is final: the file has the fresh hugepage, the old one is released. */
