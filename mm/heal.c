@@ -7,7 +7,8 @@
  * hugepage with the healthy contents takes the place of the poisoned one, and the next
  * fault promotes each mapping.
  *
- * At no moment can a reader find wrong contents:
+ * At no moment can a reader find wrong contents. All that look up a hugepage in the file take
+ * its lock before they use it: in memfd_pin_folios() a hook does.
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
@@ -36,6 +37,7 @@
  * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
+#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
@@ -769,6 +771,64 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 	folio = filemap_lock_hugetlb_folio(h, mapping, idx);
 	i_mmap_lock_write(mapping);
 	return folio;
+}
+
+/*
+ * Whether a file has a hugepage that was looked up without its lock. A heal's fresh hugepage
+ * is locked until it stays in the file, or is out of it.
+ */
+static bool hugepoison_is_settled(struct address_space *mapping,
+				  struct folio *folio)
+{
+	bool ret;
+
+	if (!folio_test_hugetlb(folio))
+		return true;
+	folio_lock(folio);
+	ret = folio->mapping == mapping;
+	folio_unlock(folio);
+	return ret;
+}
+
+/* Whether a file has all of the folios that were looked up. */
+static bool hugepoison_are_settled(struct address_space *mapping,
+				   struct folio_batch *fbatch)
+{
+	unsigned int i;
+
+	for (i = 0; i < folio_batch_count(fbatch); i++)
+		if (!hugepoison_is_settled(mapping, fbatch->folios[i]))
+			return false;
+	return true;
+}
+
+/**
+ * hugepoison_get_folios_contig - look up folios of a file to keep them
+ * @mapping: the file
+ * @start: the first page to look for; gets the one after the last that was found
+ * @end: the last page to look for
+ * @fbatch: to fill, empty
+ *
+ * Like filemap_get_folios_contig(), but it waits for a heal in one of them: before the heal
+ * ends its fresh hugepage is in the file, but has other contents, and may be taken out.
+ *
+ * Context: Process context, takes the folio locks of hugepages, one at a time.
+ * Return: the number of folios found.
+ */
+unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
+					  pgoff_t *start, pgoff_t end,
+					  struct folio_batch *fbatch)
+{
+	const pgoff_t first = *start;
+	unsigned int nr;
+
+	for (;;) {
+		nr = filemap_get_folios_contig(mapping, start, end, fbatch);
+		if (hugepoison_are_settled(mapping, fbatch))
+			return nr;
+		folio_batch_release(fbatch);
+		*start = first;
+	}
 }
 
 /**

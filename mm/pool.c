@@ -702,8 +702,8 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  * Context: Process context, may sleep and allocate. Allocating a gigantic one may
  * migrate a GiB, so the caller should hold no lock that others need.
  * Return: a hugepage with one reference, which folio_put() gives back; NULL if there is
- * none. It is zeroed: memfd_pin_folios() takes hugepages of the page cache without the
- * folio lock, and would show the contents of the former owner.
+ * none. Its contents are those of a former owner: the caller fills all of it before anybody
+ * can see it.
  */
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
@@ -722,8 +722,6 @@ struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 	else if (!ret)
 		mem_cgroup_cancel_charge(memcg, pages_per_huge_page(h));
 	mem_cgroup_put(memcg);
-	if (spare)
-		folio_zero_user(spare, 0);
 	return spare;
 }
 

@@ -18,6 +18,7 @@
 
 struct anon_vma;
 struct dentry;
+struct folio_batch;
 struct hstate;
 struct inode;
 struct list_head;
@@ -66,6 +67,9 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
 struct folio *hugepoison_lock_folio(struct hstate *h,
 				    struct address_space *mapping, pgoff_t idx);
+unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
+					  pgoff_t *start, pgoff_t end,
+					  struct folio_batch *fbatch);
 
 /* mm/hugepoison/mapping.c: what a narrowed VMA is */
 bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma);
@@ -433,6 +437,8 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
+#define hugepoison_get_folios_contig(mapping, start, end, fbatch)	\
+	filemap_get_folios_contig(mapping, start, end, fbatch)
 #define hugepoison_alloc_raw()						\
 	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
 #define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)

@@ -553,22 +553,6 @@ static void hugepoison_test_retries(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
 }
 
-/* A heal's hugepage shows nothing of its former owner, even before it is filled. */
-static void hugepoison_test_zeroed(struct kunit *test)
-{
-	unsigned int order = huge_page_order(&default_hstate);
-	struct folio *folio = hugepoison_pool_spare(order, 0);
-
-	KUNIT_ASSERT_NOT_NULL(test, folio);
-	memset(folio_address(folio), 0x5a, folio_size(folio));
-	folio_put(folio);
-	folio = hugepoison_pool_spare(order, 0);
-	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(folio), 0,
-					   folio_size(folio)));
-	folio_put(folio);
-}
-
 /* A private mapping of a hugepage with an error, narrowed. Returns its page frame. */
 static unsigned long hugepoison_test_narrowed(struct kunit *test,
 					      unsigned long address, int raw)
@@ -643,7 +627,6 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_not_shared),
 	KUNIT_CASE(hugepoison_test_not_replacing),
 	KUNIT_CASE(hugepoison_test_retries),
-	KUNIT_CASE(hugepoison_test_zeroed),
 	{}
 };
 

@@ -516,6 +516,63 @@ static void hugepoison_test_locked_fresh(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
 }
 
+struct hugepoison_test_pin {
+	struct file *file;
+	struct folio *folio;
+	long nr;
+	struct completion done;
+};
+
+static int hugepoison_test_pin_folio(void *data)
+{
+	struct hugepoison_test_pin *pin = data;
+	pgoff_t offset;
+
+	pin->nr = memfd_pin_folios(pin->file, 0, PAGE_SIZE - 1, &pin->folio, 1,
+				   &offset);
+	complete(&pin->done);
+	return 0;
+}
+
+/*
+ * A heal's hugepage, not filled yet, is not what memfd_pin_folios() finds. When the heal is
+ * undone memfd_pin_folios() finds the hugepage that was there before.
+ */
+static void hugepoison_test_settled(struct kunit *test)
+{
+	struct hugepoison_test_pin pin = { .file = hugepoison_test_file(test) };
+	struct folio *fresh = hugepoison_test_folio(test), *folio;
+	struct address_space *mapping = pin.file->f_mapping;
+	bool early;
+
+	folio = filemap_lock_hugetlb_folio(&default_hstate, mapping, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	folio_lock(fresh);
+	hugepoison_exchange(mapping, folio, fresh);
+	folio_unlock(folio);
+
+	init_completion(&pin.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_pin_folio,
+						    &pin, "hugepoison_test")));
+	early = wait_for_completion_timeout(&pin.done, HZ / 5);
+	KUNIT_EXPECT_FALSE(test, early);
+
+	folio_lock(folio);
+	hugepoison_exchange(mapping, fresh, folio);
+	folio_unlock(fresh);
+	folio_unlock(folio);
+	if (!early)
+		wait_for_completion(&pin.done);
+	KUNIT_EXPECT_EQ(test, pin.nr, 1L);
+	KUNIT_EXPECT_PTR_EQ(test, pin.folio, folio);
+	if (pin.nr == 1)
+		unpin_folios(&pin.folio, 1);
+	folio_put(folio);
+	folio_put(fresh);
+	fput(pin.file);
+	flush_delayed_fput();
+}
+
 /*
  * Every step from one state to another, the legal ones marked: new, failed, narrowed,
  * contained, pinned, isolated, leaving, released.
@@ -588,6 +645,7 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_take_apart),
 	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
+	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_steps),
 	KUNIT_CASE(hugepoison_test_states),
 	KUNIT_CASE(hugepoison_test_actions),
