@@ -92,8 +92,8 @@ static inline bool cma_release_frozen(struct cma *cma, const struct page *page,
 	vma_interval_tree_foreach(vma, &(mapping)->i_mmap, first, last)
 #define anon_rmap_tree_foreach(avc, anon_vma, first, last)		\
 	anon_vma_interval_tree_foreach(avc, &(anon_vma)->rb_root, first, last)
-#define folio_lock_anon_vma_read(folio, rwc)				\
-	folio_lock_anon_vma_read((struct folio *)(folio), rwc)
+#define folio_lock_anon_vma_read(of, rwc)				\
+	folio_lock_anon_vma_read((struct folio *)(of), rwc)
 #define vma_start_anon_pgoff(vma)	((vma)->vm_pgoff)
 #define linear_anon_page_index(vma, address)	linear_page_index(vma, address)
 #define zap_vma_range(vma, address, size)				\
