@@ -10,6 +10,6 @@ expression E;
   {
   <...
 - softleaf_is_hwpoison(E)
-+ hugepoison_entry_copied(entry, softleaf_is_hwpoison(E))
++ hugepoison_copied(entry, softleaf_is_hwpoison(E))
   ...>
   }

@@ -17,9 +17,6 @@
  *					cannot, release when unused
  */
 
-/* The hook in memory_failure() replaces the only call; the function stays for =n. */
-static typeof(try_memory_failure_hugetlb) try_memory_failure_hugetlb __maybe_unused;
-
 /* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;
 

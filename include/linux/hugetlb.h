@@ -56,9 +56,10 @@ void hugepoison_put_subpool(struct hugepage_subpool *spool);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
 int hugepoison_memory_failure(unsigned long pfn, int flags);
-/* the last argument is stock's own test, for =n */
-#define hugepoison_try_memory_failure(pfn, flags, ...)			\
-	hugepoison_memory_failure(pfn, flags)
+/* stock's call is for =n: sizeof() only keeps the compiler from calling it unused */
+#define hugepoison_try_memory_failure(pfn, flags, stock)		\
+	((void)sizeof(stock), hugepoison_memory_failure(pfn, flags))
+#define hugepoison_handled(ret, stock)	((void)(stock), (ret) != -ENOENT)
 short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift);
 bool hugepoison_is_on_kill_list(struct task_struct *task,
@@ -121,7 +122,7 @@ bool hugepoison_writes_in_place(struct vm_area_struct *vma,
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
 			     struct vm_area_struct *parent);
 bool hugepoison_copy_entry(pte_t *entry);
-#define hugepoison_entry_copied(entry, ...)	hugepoison_copy_entry(&(entry))
+#define hugepoison_copied(entry, ...)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
 			    pte_t *ptep, unsigned long size, bool only_one);
 
@@ -415,6 +416,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 
 #define hugepoison_try_memory_failure(pfn, flags, stock)		\
 	((void)(pfn), (void)(flags), (stock))
+#define hugepoison_handled(ret, stock)	((void)(ret), (stock))
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
@@ -463,7 +465,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
-#define hugepoison_entry_copied(entry, stock)	((void)(entry), (stock))
+#define hugepoison_copied(entry, stock)	((void)(entry), (stock))
 #define hugepoison_clear_entry(mm, address, ptep, size, only_one)	\
 	((void)(only_one), huge_pte_clear(mm, address, ptep, size))
 #define hugepoison_vma_is_narrowed(...)		false

@@ -9,6 +9,6 @@ symbol entry;
   {
   <...
 - is_hugetlb_entry_hwpoisoned(entry)
-+ hugepoison_entry_copied(entry, is_hugetlb_entry_hwpoisoned(entry))
++ hugepoison_copied(entry, is_hugetlb_entry_hwpoisoned(entry))
   ...>
   }

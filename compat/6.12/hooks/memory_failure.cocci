@@ -9,11 +9,15 @@ symbol res, hugetlb;
   int memory_failure(...)
   {
   <...
-- res = try_memory_failure_hugetlb(pfn, flags, &hugetlb);
-+ res = hugepoison_try_memory_failure(pfn, flags,
-+ 				    try_memory_failure_hugetlb(pfn, flags, &hugetlb));
-- if (hugetlb)
-+ if (IS_ENABLED(CONFIG_HUGEPOISON) ? res != -ENOENT : hugetlb)
+  res =
+- try_memory_failure_hugetlb(pfn, flags, &hugetlb)
++ hugepoison_try_memory_failure(pfn, flags,
++ 				    try_memory_failure_hugetlb(pfn, flags, &hugetlb))
+  ;
+  if (
+- hugetlb
++ hugepoison_handled(res, hugetlb)
+  )
   	goto unlock_mutex;
   ...>
   }
