@@ -534,8 +534,10 @@ static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 {
 	if (folio_test_hugetlb_temporary(folio))
 		return false;
+	/* signed, as the reservations may be below zero: see hugepoison_available() */
 	return hugepoison_is_persistent(h, folio) ||
-	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
+	       (long)READ_ONCE(h->resv_huge_pages) >
+	       (long)READ_ONCE(h->free_huge_pages);
 }
 
 static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)

@@ -381,12 +381,18 @@ static inline bool hugepoison_is_immovable(const struct folio *folio)
  * An error may take a reserved free hugepage that cannot be replaced: then more are
  * reserved than free. Stock's subtraction would wrap to a huge number of available ones.
  *
+ * Stock also lets @reserved wrap below zero: an owner's reservation ends while a device
+ * still has the hugepage, or a truncation races with a fault. Then none is reserved. Any
+ * user can bring that about, so it must not look like a huge number of reserved ones.
+ *
  * Context: hugetlb_lock held if the result has to last.
  * Return: the difference, never below zero.
  */
 static inline unsigned long hugepoison_available(unsigned long free,
 						 unsigned long reserved)
 {
+	if ((long)reserved < 0)
+		return free;
 	return free > reserved ? free - reserved : 0;
 }
 

@@ -63,7 +63,9 @@ static void hugepoison_test_available(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hugepoison_available(5, 3), 2UL);
 	KUNIT_EXPECT_EQ(test, hugepoison_available(3, 3), 0UL);
 	KUNIT_EXPECT_EQ(test, hugepoison_available(2, 3), 0UL);
+	/* below zero none is reserved */
 	KUNIT_EXPECT_EQ(test, hugepoison_available(0, ULONG_MAX), 0UL);
+	KUNIT_EXPECT_EQ(test, hugepoison_available(4, ULONG_MAX), 4UL);
 }
 
 /* An isolated hugepage is off the free list, in the pool, and comes back. */

@@ -327,6 +327,32 @@ TEST_F(resv, of_what_stays_behind)
 	EXPECT_EQ(before, resv_now());
 }
 
+/*
+ * The owner's reservation ends while a device still has the hugepage, which gives it back
+ * later: the number wraps below zero meanwhile, without any error. Others may use the free
+ * hugepages all the same, and need no surplus.
+ */
+TEST_F(resv, of_a_pinned_hugepage)
+{
+	const char *surplus = "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages";
+	long before = resv_now();
+	struct story story;
+	char *addr;
+
+	begin(&story, ANON, NULL);
+	EXPECT_EQ(0, hp_touch(story.addr, HP_WRITE).code);
+	hold(&story, story.addr);
+	unmap_all(&story);
+	addr = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_EQ(0, hp_touch(addr, HP_WRITE).code);
+	EXPECT_EQ(0, hp_read_long(surplus));
+	munmap(addr, HP_2M);
+	end(&story);
+	EXPECT_TRUE(hp_await(resv_now() == before, "the pinned hugepage is free"));
+}
+
 /* Stories that end as they began, with errors or as on stock without any. */
 static void tell_all(struct __test_metadata *_metadata, FIXTURE_DATA(resv) *self,
 		     const FIXTURE_VARIANT(resv) *variant, bool errors)
