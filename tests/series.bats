@@ -31,7 +31,7 @@ copy_of_our_code()
 {
 	export HUGEPOISON_TOP=$BATS_TEST_TMPDIR/top
 	mkdir "$HUGEPOISON_TOP"
-	cp -r mm include hooks Documentation tools tests "$HUGEPOISON_TOP"
+	cp -r mm include hooks compat Documentation tools tests "$HUGEPOISON_TOP"
 }
 
 @test "a name in two steps is refused" {
