@@ -319,7 +319,8 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 {
 	bool first, last;
 
-	if (mmap_read_lock_killable(mm))
+	/* the lock alone is refused only to a task that would have to wait for it */
+	if (fatal_signal_pending(current) || mmap_read_lock_killable(mm))
 		return false;
 	start = untagged_addr_remote(mm, start);
 	first = hugepoison_cut_vma(mm, start);

@@ -211,6 +211,13 @@ assert_says()
 	assert_says "hook first.cocci adds 7 lines"
 }
 
+@test "a hook that makes a function call itself is refused" {
+	sed -i '/^+/a + stock_add();' "$HUGEPOISON_TOP/hooks/first.cocci"
+	run -1 "$mount" "$tree"
+	assert_says "hook first.cocci: stock_add() would call itself"
+	assert_untouched
+}
+
 @test "a directory that is no kernel tree is refused by what it lacks" {
 	rm -r "$tree/mm/hugetlb.c" "$tree/Kconfig"
 	run -1 "$mount" "$tree"

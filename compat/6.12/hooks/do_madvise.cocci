@@ -1,13 +1,16 @@
-// See hooks/do_madvise.cocci. mmap_lock is dropped.
+// See hooks/do_madvise.cocci. mmap_lock is dropped here.
 // file: mm/madvise.c
-// hunks: 1
+// hunks: 2
 @@
-identifier mm, start, len, behavior, error;
+identifier mm, start, len, behavior, error, write;
 @@
   do_madvise(struct mm_struct *mm, unsigned long start, size_t len, int behavior)
   {
+  ...
++ hugepoison_again:
+  write = madvise_need_mmap_write(behavior);
   ... when any
 + if (hugepoison_advise_again(mm, start, len, behavior, error))
-+ 	return do_madvise(mm, start, len, behavior);
++ 	goto hugepoison_again;
   return error;
   }
