@@ -8,7 +8,7 @@
  * fault promotes each mapping.
  *
  * At no moment can a reader find wrong contents. All that look up a hugepage in the file take
- * its lock before they use it: in memfd_pin_folios() a hook does.
+ * its lock before they use it, or wait for it: in memfd_pin_folios() a hook does.
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
@@ -780,14 +780,12 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 static bool hugepoison_is_settled(struct address_space *mapping,
 				  struct folio *folio)
 {
-	bool ret;
-
 	if (!folio_test_hugetlb(folio))
 		return true;
-	folio_lock(folio);
-	ret = folio->mapping == mapping;
-	folio_unlock(folio);
-	return ret;
+	folio_wait_locked(folio);
+	/* pairs with the unlock: it comes after the fresh hugepage has left the file */
+	smp_rmb();
+	return READ_ONCE(folio->mapping) == mapping;
 }
 
 /* Whether a file has all of the folios that were looked up. */
@@ -812,7 +810,9 @@ static bool hugepoison_are_settled(struct address_space *mapping,
  * Like filemap_get_folios_contig(), but it waits for a heal in one of them: before the heal
  * ends its fresh hugepage is in the file, but has other contents, and may be taken out.
  *
- * Context: Process context, takes the folio locks of hugepages, one at a time.
+ * A caller that pins a hugepage without a heal pays for a test of its lock.
+ *
+ * Context: Process context, waits for the folio locks of hugepages, and takes none.
  * Return: the number of folios found.
  */
 unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
