@@ -9,7 +9,7 @@
 
 static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
 {
-	/* it takes that itself, and is urgent then, after what may take long */
+	/* a step takes mf_mutex itself, and is urgent then, after what may take long */
 	lockdep_assert_not_held(&mf_mutex);
 	return !rt_task(current) && task_nice(current) == MIN_NICE ? ret + 1 :
 								     -EPERM;
@@ -85,32 +85,6 @@ static void hugepoison_test_held(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
-/* A file with one hugepage. */
-static struct file *hugepoison_test_new_file(struct kunit *test)
-{
-	unsigned long size = huge_page_size(&default_hstate);
-	struct file *file = hugetlb_file_setup("hugepoison_test", size,
-					       mk_vma_flags(VMA_NORESERVE_BIT),
-					       HUGETLB_ANONHUGE_INODE,
-					       ilog2(size));
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	KUNIT_ASSERT_EQ(test, vfs_fallocate(file, 0, 0, size), 0);
-	return file;
-}
-
-/* The page frame of a file's hugepage. */
-static unsigned long hugepoison_test_pfn(struct kunit *test, struct file *file)
-{
-	struct folio *folio = filemap_get_folio(file->f_mapping, 0);
-	unsigned long pfn;
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
-	pfn = folio_pfn(folio);
-	folio_put(folio);
-	return pfn;
-}
-
 struct hugepoison_test_healer {
 	struct file *file;
 	struct folio *fresh;
@@ -138,16 +112,17 @@ static int hugepoison_test_heal(void *data)
 /* Errors do not wait for the lock of a heal's hugepage, which users may still have. */
 static void hugepoison_test_locked_fresh(struct kunit *test)
 {
-	struct hugepoison_test_healer healer = {
-		.file = hugepoison_test_new_file(test),
-		.fresh = hugepoison_pool_spare(huge_page_order(&default_hstate), 0),
-	};
-	unsigned long pfn = hugepoison_test_pfn(test, healer.file);
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_healer healer = { };
+	struct hugepoison_test_file f;
 	bool taken, early;
-	int i;
 
+	hugepoison_test_open(test, &f);
+	healer.file = f.file;
+	healer.fresh = hugepoison_pool_spare(huge_page_order(&default_hstate), 0);
 	KUNIT_ASSERT_NOT_NULL(test, healer.fresh);
-	KUNIT_EXPECT_EQ(test, memory_failure(pfn + 5, MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
 	folio_lock(healer.fresh);
 	init_completion(&healer.done);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_heal, &healer,
@@ -162,16 +137,10 @@ static void hugepoison_test_locked_fresh(struct kunit *test)
 	if (!early)
 		wait_for_completion(&healer.done);
 	KUNIT_EXPECT_EQ(test, healer.ret, 0);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_pfn(test, healer.file),
-			folio_pfn(healer.fresh));
-
+	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0),
+			    healer.fresh);
 	folio_put(healer.fresh);
-	fput(healer.file);
-	flush_delayed_fput();
-	for (i = 0; i < 100 && folio_test_hugetlb(pfn_folio(pfn)); i++)
-		msleep(20);
-	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(pfn_folio(pfn)));
-	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
 struct hugepoison_test_pin {
@@ -198,16 +167,21 @@ static int hugepoison_test_pin_folio(void *data)
  */
 static void hugepoison_test_settled(struct kunit *test)
 {
-	struct hugepoison_test_pin pin = { .file = hugepoison_test_new_file(test) };
-	struct folio *fresh = hugepoison_test_folio(test), *folio;
-	struct address_space *mapping = pin.file->f_mapping;
+	struct folio *fresh = hugepoison_test_folio(test);
+	struct hugepoison_test_pin pin = { };
+	struct hugepoison_test_file f;
+	struct address_space *mapping;
 	bool early;
 
-	folio = filemap_lock_hugetlb_folio(&default_hstate, mapping, 0);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	hugepoison_test_open(test, &f);
+	vm_munmap(f.address, f.size);
+	pin.file = f.file;
+	mapping = f.file->f_mapping;
+	folio_get(f.folio);
+	folio_lock(f.folio);
 	folio_lock(fresh);
-	hugepoison_exchange(mapping, folio, fresh);
-	folio_unlock(folio);
+	hugepoison_exchange(mapping, f.folio, fresh);
+	folio_unlock(f.folio);
 
 	init_completion(&pin.done);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_pin_folio,
@@ -215,19 +189,19 @@ static void hugepoison_test_settled(struct kunit *test)
 	early = wait_for_completion_timeout(&pin.done, HZ / 5);
 	KUNIT_EXPECT_FALSE(test, early);
 
-	folio_lock(folio);
-	hugepoison_exchange(mapping, fresh, folio);
+	folio_lock(f.folio);
+	hugepoison_exchange(mapping, fresh, f.folio);
 	folio_unlock(fresh);
-	folio_unlock(folio);
+	folio_unlock(f.folio);
 	if (!early)
 		wait_for_completion(&pin.done);
 	KUNIT_EXPECT_EQ(test, pin.nr, 1L);
-	KUNIT_EXPECT_PTR_EQ(test, pin.folio, folio);
+	KUNIT_EXPECT_PTR_EQ(test, pin.folio, f.folio);
 	if (pin.nr == 1)
 		unpin_folios(&pin.folio, 1);
-	folio_put(folio);
+	folio_put(f.folio);
 	folio_put(fresh);
-	fput(pin.file);
+	fput(f.file);
 	flush_delayed_fput();
 }
 

@@ -82,7 +82,7 @@ static void hugepoison_test_discard(struct kunit *test, unsigned long address,
 }
 
 /*
- * Discarding the raw page makes the range a hugepage again, with what was written to it.
+ * The range becomes a hugepage again once its raw page is discarded, and keeps its contents.
  * A device that has pinned the hugepage may write to it, so the range stays small; then
  * no fault tries again before the process discards something.
  */
