@@ -486,7 +486,7 @@ static bool hugepoison_restores_reserve(struct folio *folio)
 
 /**
  * hugepoison_pool_settle - end a poisoned hugepage's part in a subpool
- * @folio: what was a poisoned hugepage when the handler saw it last
+ * @folio: a poisoned hugepage when the handler saw it last; stock may have freed it since
  * @spool: a subpool that its mount is about to put
  *
  * As when a healthy hugepage is freed. Later the hugepage leaves its pool, or goes back

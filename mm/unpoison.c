@@ -66,8 +66,8 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 	if (folio_mapping(folio))
 		hugepoison_unmap_small(folio, &folio->page,
 				       folio_nr_pages(folio));
-	/* in use: the handler has to find it so when the next error comes */
-	if (folio_mapping(folio) || folio_test_anon(folio))
+	/* a file's or a private one is in use: the next error has to find it so */
+	if (READ_ONCE(folio->mapping))
 		folio_set_hugetlb_migratable(folio);
 	hugepoison_log_narrowed(record);
 	hugepoison_mark(folio, false);
