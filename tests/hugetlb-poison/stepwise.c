@@ -2,7 +2,8 @@
 /*
  * A private GiB becomes a hugepage again by one page table at a time. Meanwhile, or
  * while the GiB is stuck half-way, its process and children write, fork, discard, pin:
- * each has the bytes that it should have.
+ * each has the bytes that it should have. All variants are of 1 GiB, and want a second one
+ * in the pool: make test T=stepwise FULL=1
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
