@@ -855,11 +855,12 @@ static unsigned long sample_1g_wait(void)
 	need_victim_of(HP_1G, MAP_PRIVATE);
 	took = hit() == BROKEN ? BROKEN : cost_of_load(victim.addr);
 	if (took < BROKEN) {
-		usleep(WORKER_US);
 		over = false;
 		longest = 0;
 		if (pthread_create(&thread, NULL, wait_for_lock, NULL))
 			die("pthread_create");
+		/* lets the thread run, which raises its priority */
+		usleep(WORKER_US);
 		madvise(victim.addr + RAW_PAGE * HP_BASE, HP_BASE, MADV_DONTNEED);
 		took = cost_of_load(victim.addr + RAW_PAGE * HP_BASE);
 		__atomic_store_n(&over, true, __ATOMIC_RELEASE);
