@@ -36,7 +36,7 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	page = vm_normal_page(vma, address, entry);
 	if (!page || PageHuge(page))
 		return page;
-	return PageAnon(page) && !PageCompound(page) && !PageKsm(page) &&
+	return PageAnon(page) && !PageCompound(page) && !folio_test_ksm(page_folio(page)) &&
 	       !PageHWPoison(page);
 }
 
@@ -115,8 +115,7 @@ static bool hugepoison_held_is_unused(struct vm_area_struct *vma,
 				      unsigned long table)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
-	struct folio *folio = test_bit(table, priv->moved) ? priv->fresh :
-							     priv->folio;
+	struct folio *folio = hugepoison_table_folio(priv, table * PTRS_PER_PTE);
 
 	return !folio || !PageAnonExclusive(&folio->page) ||
 	       folio_ref_count(folio) - folio_mapcount(folio) <=
@@ -265,7 +264,7 @@ static void hugepoison_set_huge_entry(struct vm_area_struct *vma,
 
 	hugetlb_add_anon_rmap(folio, vma, start, RMAP_NONE);
 	set_huge_pte_at(vma->vm_mm, start, ptep,
-			make_huge_pte(vma, &folio->page, write),
+			make_huge_pte(vma, folio, write),
 			huge_page_size(h));
 	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
 	folio_set_hugetlb_migratable(folio);
