@@ -277,8 +277,8 @@ static bool hugepoison_covers_file(struct vm_area_struct *vma,
  * @bad: of its own hugepage those that the process has discarded, of the file's those
  * that it has not. A none entry does not tell them apart: the next fault has yet to map
  * the page that the process sees. With the page table lock held the result is final for
- * its own hugepage, and without it a fault has to call this again. Bits are only set, so
- * for the file's an early result holds back too many pages at worst.
+ * its own hugepage, and without it a fault has to call this again. During a fault bits are
+ * only set, so for the file's an early result holds back too many pages at worst.
  */
 static void hugepoison_mask_discarded(struct vm_area_struct *vma,
 				      struct folio *folio, unsigned long first,
@@ -719,6 +719,8 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	i_mmap_lock_write(mapping);
 	WRITE_ONCE(priv->folio, NULL);
 	WRITE_ONCE(priv->fresh, NULL);
+	/* nothing of the child's is in a fresh hugepage, its own one included */
+	bitmap_zero(priv->moved, PTRS_PER_PMD);
 	i_mmap_unlock_write(mapping);
 	hugepoison_private_put_folio(folio);
 	hugepoison_private_put_folio(fresh);

@@ -355,6 +355,57 @@ TEST_F_TIMEOUT(stopped, is_pinned_and_discarded, 120)
 	EXPECT_EQ(5, moved[BYTE]);
 }
 
+/*
+ * A child that has copies discards one, and its range moves: to a hugepage where the pages
+ * of its parent's still are.
+ */
+static int move_copies(struct gib *g, int go)
+{
+	char *moved = page_of(g, MOVED_TABLE), byte;
+
+	if (read(go, &byte, 1))
+		return 1;
+	let_go(g);
+	if (hp_damage(g->map.addr, SIZE, SEED) != 4)
+		return 2;
+	if (madvise(moved, HP_BASE, MADV_DONTNEED) ||
+	    madvise(g->raw, HP_BASE, MADV_DONTNEED) || !hp_all_zero(g->raw))
+		return 3;
+	if (!becomes_huge(g->raw, HP_PATIENCE_MS))
+		return 4;
+	if (!hp_all_zero(moved))
+		return 5;
+	return hp_damage(g->map.addr, SIZE, SEED) == 6 ? 0 : 6;
+}
+
+/* Where a device has pinned a page of the fresh hugepage, a child has nothing of it. */
+TEST_F_TIMEOUT(stopped, is_pinned_and_forked, 240)
+{
+	struct gib *g = &self->g;
+	struct io_uring_params params = { .flags = 0 };
+	struct iovec buffer = { .iov_base = page_of(g, MOVED_TABLE), .iov_len = HP_BASE };
+	int ring = syscall(__NR_io_uring_setup, 1, &params), go[2], status = -1;
+	pid_t pid;
+
+	ASSERT_LE(0, ring);
+	ASSERT_EQ(0, syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1));
+	ASSERT_EQ(0, pipe(go));
+	pid = fork();
+	if (!pid) {
+		close(ring);
+		close(go[1]);
+		_exit(move_copies(g, go[0]));
+	}
+	EXPECT_EQ(0, syscall(__NR_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0));
+	close(ring);
+	hp_unmap(&g->map);
+	let_go(g);
+	close(go[0]);
+	close(go[1]);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
 /* The rights and the place that the mapping has by then. */
 TEST_F_TIMEOUT(stopped, is_protected_and_moved, 120)
 {
