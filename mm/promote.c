@@ -270,21 +270,50 @@ static void hugepoison_set_huge_entry(struct vm_area_struct *vma,
 	folio_set_hugetlb_migratable(folio);
 }
 
-/* All page tables have moved: map the fresh hugepage in place of its pages. */
-static void hugepoison_end_move(struct vm_area_struct *vma, pte_t *ptep)
+/*
+ * Map the fresh hugepage at its size, unless it has an error. The folio lock is held from
+ * the test on: the handler unmaps with it, so it has not yet and will find the entry.
+ *
+ * Return: 0, -EBUSY for an error, 1 where another has the folio lock.
+ */
+static int hugepoison_map_fresh(struct vm_area_struct *vma,
+				struct folio *fresh, pte_t *ptep)
+{
+	spinlock_t *ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, ptep);
+	int ret = 1;
+
+	/* only tried: the handler has it, and waits for locks that the caller holds */
+	if (folio_trylock(fresh)) {
+		ret = -EBUSY;
+		if (hugepoison_fate(fresh) == HUGEPOISON_HEALTHY) {
+			hugepoison_set_huge_entry(vma, vma->vm_start, ptep, fresh,
+						  vma->vm_flags & VM_WRITE);
+			ret = 0;
+		}
+		folio_unlock(fresh);
+	}
+	spin_unlock(ptl);
+	return ret;
+}
+
+/*
+ * All page tables have moved: map the fresh hugepage in place of its pages. Return: as
+ * hugepoison_map_fresh(). Until the range is a hugepage faults map its pages again.
+ */
+static int hugepoison_end_move(struct vm_area_struct *vma, pte_t *ptep)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
 	struct folio *fresh = priv->fresh;
-	spinlock_t *ptl = NULL;
+	int ret;
 
 	hugepoison_free_tables(vma, vma->vm_start, vma->vm_end);
+	ret = hugepoison_map_fresh(vma, fresh, ptep);
+	if (ret)
+		return ret;
 	priv->fresh = NULL;
 	hugepoison_make_hugetlb(vma);
 	hugepoison_uncharge_reserved(vma, fresh);
-	ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, ptep);
-	hugepoison_set_huge_entry(vma, vma->vm_start, ptep, fresh,
-				  vma->vm_flags & VM_WRITE);
-	spin_unlock(ptl);
+	return 0;
 }
 
 /* The first page table has moved: from now on faults map the fresh hugepage as well. */
@@ -318,7 +347,6 @@ static int hugepoison_move_next(struct vm_area_struct *vma, struct folio *fresh,
 
 	i_mmap_lock_write(mapping);
 	anon_vma_lock_write(vma->anon_vma);
-	/* the handler unmaps with the anon_vma lock held: it has not, or will find the entry */
 	if (!hugepoison_is_in_file(vma, vma->vm_start) ||
 	    hugepoison_file_pfn(vma, vma->vm_start) ||
 	    hugepoison_fate(fresh) != HUGEPOISON_HEALTHY)
@@ -331,7 +359,7 @@ static int hugepoison_move_next(struct vm_area_struct *vma, struct folio *fresh,
 		hugepoison_begin_move(vma, fresh);
 	ret = hugepoison_next_to_move(vma) < vma->vm_end;
 	if (!ret)
-		hugepoison_end_move(vma, ptep);
+		ret = hugepoison_end_move(vma, ptep);
 unlock:
 	anon_vma_unlock_write(vma->anon_vma);
 	i_mmap_unlock_write(mapping);
@@ -374,18 +402,21 @@ static pte_t *hugepoison_huge_slot(struct vm_area_struct *vma)
 }
 
 /*
- * Whether no other process shares the fresh hugepage: a child forked meanwhile does. Only
- * fork could change that, and mmap_lock is held.
+ * Whether a range can move on to a fresh hugepage: no other process shares that, as a
+ * child forked meanwhile does. Only fork could change that, and mmap_lock is held.
+ *
+ * Return: 0, -EBUSY where it is shared, 1 where another had the folio lock. Faults of
+ * children may have it over and over: so this does not try again with mmap_lock held.
  */
-static bool hugepoison_fresh_is_exclusive(struct folio *fresh)
+static int hugepoison_check_fresh(struct folio *fresh)
 {
 	bool exclusive;
 
-	while (!hugepoison_trylock_briefly(fresh))
-		;
+	if (!hugepoison_trylock_briefly(fresh))
+		return 1;
 	exclusive = hugepoison_private_is_exclusive(fresh);
 	hugepoison_unlock_briefly(fresh);
-	return exclusive;
+	return exclusive ? 0 : -EBUSY;
 }
 
 /*
@@ -400,14 +431,17 @@ static int hugepoison_promote_step(struct vm_area_struct *vma, u64 begin)
 	struct folio *fresh = priv->fresh;
 	struct vm_area_struct pseudo_vma;
 	unsigned long pfn;
-	int ret;
+	int ret = 0;
 
 	if (!slot || userfaultfd_armed(vma) || anon_vma_prepare(vma))
 		return -EBUSY;
 	vma_start_write(vma);
-	if (fresh ? !hugepoison_fresh_is_exclusive(fresh) :
-		    !hugepoison_range_is_whole(vma))
-		return -EBUSY;
+	if (fresh)
+		ret = hugepoison_check_fresh(fresh);
+	else if (!hugepoison_range_is_whole(vma))
+		ret = -EBUSY;
+	if (ret)
+		return ret;
 	hugepoison_init_pseudo_vma(&pseudo_vma, vma);
 	if (!fresh)
 		fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
@@ -427,6 +461,50 @@ static int hugepoison_promote_step(struct vm_area_struct *vma, u64 begin)
 	return ret;
 }
 
+/* --- a range that waits for a hugepage --------------------------------------- */
+
+/*
+ * How often the worker looks at the pool while ranges wait, and at how many ranges each
+ * time. A range gets one try: if that fails, for a pinned page say, the range is not
+ * listed again, except where it has moved in part.
+ */
+#define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
+#define HUGEPOISON_PROMOTE_BATCH	64
+
+static struct delayed_work hugepoison_promote_dwork;
+
+/*
+ * Add a range to the list that waits for a hugepage. The process's cgroup is charged
+ * for the list entry, and a mapping has at most one.
+ */
+static void hugepoison_queue_promotion(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_promotion *promotion;
+
+	if (READ_ONCE(priv->waiting))
+		return;
+	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
+			    __GFP_NORETRY | __GFP_NOWARN);
+	if (!promotion)
+		return;
+	promotion->priv = priv;
+	promotion->mm = vma->vm_mm;
+	promotion->address = vma->vm_start;
+	promotion->pool = hstate_index(hstate_vma(vma));
+
+	spin_lock(&hugepoison_promotions_lock);
+	if (!priv->waiting) {
+		WRITE_ONCE(priv->waiting, promotion);
+		list_add_tail(&promotion->node, &hugepoison_promotions);
+		promotion = NULL;
+	}
+	spin_unlock(&hugepoison_promotions_lock);
+	kfree(promotion);
+	queue_delayed_work(hugepoison_wq, &hugepoison_promote_dwork,
+			   HUGEPOISON_PROMOTE_AGAIN);
+}
+
 /* Whether a range has moved in part to a fresh hugepage that has no error. */
 static bool hugepoison_has_begun(struct vm_area_struct *vma)
 {
@@ -434,6 +512,8 @@ static bool hugepoison_has_begun(struct vm_area_struct *vma)
 
 	return priv->fresh && !folio_test_hwpoison(priv->fresh);
 }
+
+/* --- one try ------------------------------------------------------------------ */
 
 /* The narrowed private range at an address that may be promoted, or NULL. */
 static struct vm_area_struct *hugepoison_promotable(struct mm_struct *mm,
@@ -457,7 +537,8 @@ static struct vm_area_struct *hugepoison_promotable(struct mm_struct *mm,
  * Promote a private range by one page table. The obstacle may last (a pinned page, a
  * cgroup at its limit), and each try drains the LRU lists of all CPUs and takes a hugepage
  * from the pool for a while. So after a failure no fault tries again until the process
- * discards something; one task does if the range is listed.
+ * discards something; one task does if the range is listed. A range that has moved in
+ * part to a hugepage without an error stays listed, or is again.
  *
  * Return: whether there is more to move.
  */
@@ -474,6 +555,9 @@ static bool hugepoison_promote_private(struct mm_struct *mm,
 	ret = hugepoison_promote_step(vma, begin);
 	if (ret < 0)
 		WRITE_ONCE(priv->tried, true);
+	/* with mmap_lock still held: if mremap() moves the range its entry comes along */
+	if (ret && hugepoison_has_begun(vma))
+		hugepoison_queue_promotion(vma);
 	return ret > 0;
 }
 
@@ -499,15 +583,7 @@ static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 	}
 }
 
-/* --- a range that waits for a hugepage --------------------------------------- */
-
-/*
- * How often the worker looks at the pool while ranges wait, and at how many ranges each
- * time. A range gets one try: if that fails, for a pinned page say, the range is not
- * listed again, except where it has moved in part.
- */
-#define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
-#define HUGEPOISON_PROMOTE_BATCH	64
+/* --- the worker and the tasks --------------------------------------------------- */
 
 /* Free hugepages that are not reserved, and the surplus that the pool may still add. */
 static long hugepoison_nr_spare(struct hstate *h)
@@ -558,63 +634,19 @@ static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 	return task;
 }
 
-static struct delayed_work hugepoison_promote_dwork;
-
-/*
- * Add a range to the list that waits for a hugepage. The process's cgroup is charged
- * for the list entry, and a mapping has at most one.
- */
-static void hugepoison_queue_promotion(struct vm_area_struct *vma)
-{
-	struct hugepoison_private *priv = vma->vm_private_data;
-	struct hugepoison_promotion *promotion;
-
-	if (READ_ONCE(priv->waiting))
-		return;
-	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
-			    __GFP_NORETRY | __GFP_NOWARN);
-	if (!promotion)
-		return;
-	promotion->priv = priv;
-	promotion->mm = vma->vm_mm;
-	promotion->address = vma->vm_start;
-	promotion->pool = hstate_index(hstate_vma(vma));
-
-	spin_lock(&hugepoison_promotions_lock);
-	if (!priv->waiting) {
-		WRITE_ONCE(priv->waiting, promotion);
-		list_add_tail(&promotion->node, &hugepoison_promotions);
-		promotion = NULL;
-	}
-	spin_unlock(&hugepoison_promotions_lock);
-	kfree(promotion);
-	queue_delayed_work(hugepoison_wq, &hugepoison_promote_dwork,
-			   HUGEPOISON_PROMOTE_AGAIN);
-}
-
 /*
  * Promote from a task that returns to user mode: it holds no lock, and its cgroup is
  * charged. The address space, or the mapping at the address, may be another one by now.
- * A range that has moved in part is listed again.
  */
 static void hugepoison_promote_task(struct callback_head *work)
 {
 	struct hugepoison_promotion *promotion =
 		container_of(work, struct hugepoison_promotion, work);
 	unsigned long address = promotion->address;
-	struct mm_struct *mm = current->mm;
-	struct vm_area_struct *vma;
 
 	kfree(promotion);
-	if (!mm)
-		return;
-	hugepoison_try_promote(mm, address);
-	if (mmap_read_lock_killable(mm))
-		return;
-	vma = hugepoison_promotable(mm, address);
-	if (vma && hugepoison_has_begun(vma))
-		hugepoison_queue_promotion(vma);
-	mmap_read_unlock(mm);
+	if (current->mm)
+		hugepoison_try_promote(current->mm, address);
 }
 
 /*
