@@ -99,9 +99,10 @@ check-long: ## in full what make check shortens, and what it has no time for
 	@CHECKS=tests/checks-long CHECK_LOGS=build/check-long scripts/check
 selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug
 	@scripts/selftests $(if $(KERNEL),--kernel $(call guest,hugepoison))
-soak: tests ## 10000 errors under load on the debug kernel; SOAK_ERRORS=, KERNEL=
+soak: tests ## 10000 errors, 10000 in private hugepages; SOAK_ERRORS= SOAK_PRIVATES= KERNEL=
 	@scripts/vm --kernel $(call guest,debug) --no-kmemleak --timeout 7200 -- \
-		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) --seconds 7000
+		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) \
+		--privates $(or $(SOAK_PRIVATES),10000) --seconds 7000
 fuzz: ## random calls and errors, all pages checked; SEED= KERNEL= HVO= SECONDS=
 	@$(say) 'the fuzzer' flock build/tests.lock $(MAKE) -s -C tests/fuzz OUT=$(CURDIR)/build/tests
 	@tests/fuzz/run --kernel $(call guest,hugepoison) --hvo $(or $(HVO),off) -- \

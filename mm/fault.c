@@ -122,20 +122,13 @@ static void hugepoison_map_again(struct vm_area_struct *vma,
 				 struct folio *folio)
 {
 	bool write = vma->vm_flags & VM_WRITE && PageAnonExclusive(&folio->page);
-	struct hstate *h = hstate_vma(vma);
-	struct mm_struct *mm = vma->vm_mm;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	/* two references: the caller's and the entry's */
-	if (hugepoison_kept_folio(huge_ptep_get(mm, start, ptep)) != folio ||
-	    folio_test_hwpoison(folio) || folio_ref_count(folio) != 2)
-		return;
-	hugetlb_add_anon_rmap(folio, vma, start, RMAP_NONE);
-	set_huge_pte_at(mm, start, ptep,
-			make_huge_pte(vma, folio, write),
-			huge_page_size(h));
-	hugetlb_count_add(pages_per_huge_page(h), mm);
-	folio_set_hugetlb_migratable(folio);
+	if (hugepoison_kept_folio(huge_ptep_get(vma->vm_mm, start,
+						ptep)) == folio &&
+	    !folio_test_hwpoison(folio) && folio_ref_count(folio) == 2)
+		hugepoison_set_huge_entry(vma, start, ptep, folio, write);
 }
 
 /*

@@ -257,6 +257,7 @@ void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 /* raw.c: which pages of a hugepage are bad */
 void hugepoison_raw_pages(struct folio *folio, unsigned long first,
 			  unsigned long *bad, unsigned int nr);
+unsigned long hugepoison_next_raw(struct folio *folio, unsigned long from);
 bool hugepoison_page_is_raw(struct folio *folio, unsigned long at);
 bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);

@@ -87,7 +87,8 @@ static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 	/* pairs with hugepoison_make_private() */
 	smp_rmb();
 	priv = READ_ONCE(vma->vm_private_data);
-	return priv && READ_ONCE(priv->folio) == folio;
+	return priv && (READ_ONCE(priv->folio) == folio ||
+			READ_ONCE(priv->fresh) == folio);
 }
 
 /**

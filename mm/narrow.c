@@ -164,6 +164,18 @@ static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
 
 /* --- promote ---------------------------------------------------------------------- */
 
+/* Unmap all pages of part of a range, and free the page tables that only it has. */
+static void hugepoison_free_tables(struct vm_area_struct *vma,
+				   unsigned long start, unsigned long end)
+{
+	struct mmu_gather tlb;
+
+	zap_vma_range(vma, start, end - start);
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	free_pgd_range(&tlb, start, end, start, end);
+	tlb_finish_mmu(&tlb);
+}
+
 /*
  * Make a narrowed shared VMA a hugetlb VMA again. Its entries are cleared, and its page
  * tables freed where the hugepage's entry goes. The hugetlb VMA lock is allocated
@@ -175,7 +187,6 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
 	struct vm_area_struct *vma = vma_lookup(mm, address);
 	struct address_space *mapping;
-	struct mmu_gather tlb;
 
 	mmap_assert_write_locked(mm);
 	/* mmap_lock was dropped since the fault: a private VMA may be here now */
@@ -188,11 +199,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	vma_start_write(vma);
 	hugetlb_vma_lock_alloc(vma);
 	i_mmap_lock_write(mapping);
-	zap_vma(vma);
-	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
-		       vma->vm_end);
-	tlb_finish_mmu(&tlb);
+	hugepoison_free_tables(vma, vma->vm_start, vma->vm_end);
 	vm_flags_set(vma, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);

@@ -15,6 +15,9 @@
  * HVO no tail struct page can be written. Fork clears the flag; then both
  * processes copy on write, 4 KiB at a time. The last holder sets the flag again.
  *
+ * promote.c moves the range to a fresh hugepage, one page table at a time. Meanwhile
+ * the mapping holds both: a page is in the one that @moved says.
+ *
  * Until a mapping is narrowed its hwpoison entry holds the reference, marked by
  * the swap entry's exclusive bit, which has no other meaning there. When fork
  * copies such an entry it takes one more reference.
@@ -30,6 +33,7 @@
  * @priv: of the mapping; valid, like @mm, as long as @node is in the list
  * @mm: the address space
  * @address: where the range begins
+ * @pool: index of the hstate of its hugepage
  */
 struct hugepoison_promotion {
 	struct list_head node;
@@ -37,6 +41,7 @@ struct hugepoison_promotion {
 	struct hugepoison_private *priv;
 	struct mm_struct *mm;
 	unsigned long address;
+	int pool;
 };
 
 static LIST_HEAD(hugepoison_promotions);
@@ -53,10 +58,13 @@ static DEFINE_SPINLOCK(hugepoison_promotions_lock);
  *	   discards something
  * @folio: the poisoned hugepage, with a reference; NULL where the mapping had
  *	   only the file's hugepage
+ * @fresh: the hugepage that promoting moves the range to, with a reference; or NULL
+ * @moved: a bit for each page table whose pages are in @fresh, no longer in @folio
  * @lock: taken to set a bit of @begun
  * @begun: a bit for each page table whose part of @discarded is initialized.
  *	   Zeroing all of @discarded would cost more than narrowing a GiB
- * @discarded: a bit for each page of @folio that the process has discarded
+ * @discarded: a bit for each page that the process has discarded since it was in
+ *	   @folio, or moved to @fresh
  */
 struct hugepoison_private {
 	refcount_t users;
@@ -65,6 +73,8 @@ struct hugepoison_private {
 	struct hugepoison_promotion *waiting;
 	bool tried;
 	struct folio *folio;
+	struct folio *fresh;
+	DECLARE_BITMAP(moved, PTRS_PER_PMD);
 	spinlock_t lock; /* to set a bit of begun */
 	DECLARE_BITMAP(begun, PTRS_PER_PMD);
 	unsigned long discarded[];
@@ -123,6 +133,7 @@ static void hugepoison_private_free(struct hugepoison_private *priv)
 {
 	hugepoison_dequeue_promotion(priv);
 	hugepoison_private_put_folio(priv->folio);
+	hugepoison_private_put_folio(priv->fresh);
 	kvfree(priv);
 }
 
@@ -140,13 +151,21 @@ static void hugepoison_private_close(struct vm_area_struct *vma)
 	hugetlb_vm_op_close(vma);
 }
 
-/* The VMA was duplicated: mremap() moves it, or fork is about to copy it. */
+/*
+ * The VMA was duplicated: mremap() moves it, where the range waits from now on, or fork
+ * is about to copy it, to the same address.
+ */
 static void hugepoison_private_open(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
 
-	if (priv)
-		refcount_inc(&priv->users);
+	if (!priv)
+		return;
+	refcount_inc(&priv->users);
+	spin_lock(&hugepoison_promotions_lock);
+	if (priv->waiting)
+		priv->waiting->address = vma->vm_start;
+	spin_unlock(&hugepoison_promotions_lock);
 }
 
 /* The discard bits of the page table that maps page @at; NULL if none is set. */
@@ -174,6 +193,14 @@ static void hugepoison_begin_part(struct hugepoison_private *priv,
 	spin_unlock(&priv->lock);
 }
 
+/* The hugepage that has what is not discarded of the page table of page @at, or NULL. */
+static struct folio *hugepoison_table_folio(struct hugepoison_private *priv,
+					    unsigned long at)
+{
+	return test_bit(at / PTRS_PER_PTE, priv->moved) ? priv->fresh :
+							  priv->folio;
+}
+
 /* The hugepage that a narrowed private VMA holds at an address, or NULL. */
 static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 					      unsigned long address)
@@ -182,12 +209,12 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 	struct hugepoison_private *priv = vma->vm_private_data;
 	const unsigned long *discarded;
 
-	if (!priv || !priv->folio)
+	if (!priv)
 		return NULL;
 	discarded = hugepoison_discarded_part(priv, at);
 	if (discarded && test_bit(at % PTRS_PER_PTE, discarded))
 		return NULL;
-	return priv->folio;
+	return hugepoison_table_folio(priv, at);
 }
 
 /**
@@ -214,7 +241,7 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 	if (vma->vm_flags & VM_MAYSHARE || !priv)
 		return;
 	WRITE_ONCE(priv->tried, false);
-	if (!READ_ONCE(priv->folio))
+	if (!READ_ONCE(priv->folio) && !READ_ONCE(priv->fresh))
 		return;
 	for (address = start; address < end; address += PAGE_SIZE) {
 		at = (address - vma->vm_start) >> PAGE_SHIFT;
@@ -231,15 +258,18 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 }
 
 /*
- * Whether a private mapping has a hugepage that covers @folio, the file's: it sees the
- * file only where it has discarded.
+ * Whether a private mapping holds a hugepage for the page table of page @first, which
+ * covers @folio, the file's: the mapping sees the file only where it has discarded. The
+ * mapping may hold the fresh hugepage alone: then no page table covers the file but those
+ * that have moved.
  */
-static bool hugepoison_covers_file(struct vm_area_struct *vma, struct folio *folio)
+static bool hugepoison_covers_file(struct vm_area_struct *vma,
+				   struct folio *folio, unsigned long first)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
 
 	return !folio_test_anon(folio) && !(vma->vm_flags & VM_MAYSHARE) &&
-	       priv && priv->folio;
+	       priv && hugepoison_table_folio(priv, first);
 }
 
 /*
@@ -247,14 +277,14 @@ static bool hugepoison_covers_file(struct vm_area_struct *vma, struct folio *fol
  * @bad: of its own hugepage those that the process has discarded, of the file's those
  * that it has not. A none entry does not tell them apart: the next fault has yet to map
  * the page that the process sees. With the page table lock held the result is final for
- * its own hugepage, and without it a fault has to call this again. Bits are only set, so
- * for the file's an early result holds back too many pages at worst.
+ * its own hugepage, and without it a fault has to call this again. During a fault bits are
+ * only set, so for the file's an early result holds back too many pages at worst.
  */
 static void hugepoison_mask_discarded(struct vm_area_struct *vma,
 				      struct folio *folio, unsigned long first,
 				      unsigned long *bad)
 {
-	const bool covers = hugepoison_covers_file(vma, folio);
+	const bool covers = hugepoison_covers_file(vma, folio, first);
 	const unsigned long *discarded;
 	unsigned long bits;
 	int i;
@@ -499,12 +529,13 @@ static void hugepoison_zap_but_cows(struct vm_area_struct *vma,
 }
 
 /*
- * Clear the entries of poisoned hugepages, the mapping's and its file's, in a narrowed
+ * Clear the entries of hugepages, the mapping's and its file's, in part of a narrowed
  * private VMA. Pages that the process has copied stay mapped.
  */
-static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
+static void hugepoison_drop_hugepage(struct vm_area_struct *vma,
+				     unsigned long start, unsigned long size)
 {
-	hugepoison_zap_but_cows(vma, vma->vm_start, vma->vm_end - vma->vm_start);
+	hugepoison_zap_but_cows(vma, start, size);
 }
 
 /*
@@ -661,14 +692,14 @@ static int hugepoison_copy_for_child(struct vm_area_struct *vma,
 /*
  * Copy all pages that the parent has of a pinned hugepage for the child. Truncation
  * already finds the child's VMA in the file's tree, so child->folio changes under
- * i_mmap_rwsem.
+ * i_mmap_rwsem. Where the parent is moving to a fresh hugepage the child copies both.
  */
 static int hugepoison_copy_pinned(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
 	struct address_space *mapping = child->vm_file->f_mapping;
 	struct hugepoison_private *priv = child->vm_private_data;
-	struct folio *folio;
+	struct folio *folio, *fresh;
 	unsigned long address;
 	int ret = 0;
 
@@ -684,11 +715,30 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 		cond_resched();
 	}
 	folio = priv->folio;
+	fresh = priv->fresh;
 	i_mmap_lock_write(mapping);
 	WRITE_ONCE(priv->folio, NULL);
+	WRITE_ONCE(priv->fresh, NULL);
+	/* nothing of the child's is in a fresh hugepage, its own one included */
+	bitmap_zero(priv->moved, PTRS_PER_PMD);
 	i_mmap_unlock_write(mapping);
 	hugepoison_private_put_folio(folio);
+	hugepoison_private_put_folio(fresh);
 	return ret;
+}
+
+/*
+ * From now on a child shares the hugepage, and both copy on write. Return: false where a
+ * device has pinned it: the device has to write to what the parent maps.
+ */
+static bool hugepoison_share(struct folio *folio)
+{
+	if (!folio || !PageAnonExclusive(&folio->page))
+		return true;
+	if (folio_maybe_dma_pinned(folio))
+		return false;
+	ClearPageAnonExclusive(&folio->page);
+	return true;
 }
 
 /*
@@ -717,6 +767,10 @@ static int hugepoison_fork_private(struct vm_area_struct *child,
 	copy->folio = priv->folio;
 	if (copy->folio)
 		folio_get(copy->folio);
+	copy->fresh = priv->fresh;
+	if (copy->fresh)
+		folio_get(copy->fresh);
+	bitmap_copy(copy->moved, priv->moved, PTRS_PER_PMD);
 	/* so that a hole punched meanwhile is in both or follows */
 	i_mmap_lock_write(mapping);
 	for_each_set_bit(table, priv->begun, PTRS_PER_PMD) {
@@ -728,13 +782,8 @@ static int hugepoison_fork_private(struct vm_area_struct *child,
 	/* pairs with hugepoison_vma_keeps(), which goes by the anon_vma */
 	smp_store_release(&child->vm_private_data, (void *)copy);
 	i_mmap_unlock_write(mapping);
-	if (!priv->folio)
-		return 0;
-	if (PageAnonExclusive(&priv->folio->page)) {
-		if (folio_maybe_dma_pinned(priv->folio))
-			return hugepoison_copy_pinned(child, parent);
-		ClearPageAnonExclusive(&priv->folio->page);
-	}
+	if (!hugepoison_share(priv->folio) || !hugepoison_share(priv->fresh))
+		return hugepoison_copy_pinned(child, parent);
 	return 0;
 }
 
@@ -756,6 +805,7 @@ int hugepoison_fork_narrowed(struct vm_area_struct *child,
 {
 	if (parent->vm_flags & VM_MAYSHARE)
 		return 1;
-	hugepoison_drop_hugepage(parent);
+	hugepoison_drop_hugepage(parent, parent->vm_start,
+				 parent->vm_end - parent->vm_start);
 	return hugepoison_fork_private(child, parent);
 }

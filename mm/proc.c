@@ -20,40 +20,6 @@
 /* Characters that would split a name into words or lines. */
 #define HUGEPOISON_ESCAPED	" \t\n\\"
 
-/*
- * The first bad subpage of a hugepage from @from on, as hugepoison_raw_pages() finds
- * them; the hugepage's number of pages if there is none.
- */
-static unsigned long hugepoison_next_raw_locked(struct folio *folio,
-						unsigned long from)
-{
-	unsigned long i, next = folio_nr_pages(folio);
-	struct raw_hwp_page *raw;
-
-	lockdep_assert_held(&hugetlb_lock);
-	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
-		return from;
-	if (!folio_test_hwpoison(folio))
-		return next;
-	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
-		i = folio_page_idx(folio, raw->page);
-		if (i >= from)
-			next = min(next, i);
-	}
-	return next;
-}
-
-static unsigned long hugepoison_next_raw(struct folio *folio,
-					 unsigned long from)
-{
-	unsigned long next;
-
-	spin_lock_irq(&hugetlb_lock);
-	next = hugepoison_next_raw_locked(folio, from);
-	spin_unlock_irq(&hugetlb_lock);
-	return next;
-}
-
 /* --- bad_pages ------------------------------------------------------------ */
 
 /* The state of a bad page, in a word. */

@@ -5,9 +5,16 @@
  * Included by hugepoison/hugetlb.c. A fault maps the pages that the mapping has of
  * its hugepage. Where the process has discarded a page the fault allocates an
  * anonymous page, as in a private mapping of any file: so a private raw page heals.
- * When no page is poisoned and the pool has a hugepage to spare, that fault makes a
- * 2 MiB range a hugepage again. If the pool has none the range waits in a list. A
- * 1 GiB range stays mapped by 2 MiB blocks: copying it would hold mmap_lock too long.
+ * When no page is poisoned and the pool has a hugepage to spare, that fault makes the
+ * range a hugepage again. If the pool has none the range waits in a list.
+ *
+ * Copying a GiB would hold mmap_lock for too long. So the range moves to the fresh
+ * hugepage by one page table each time that mmap_lock is held. In between, faults of
+ * other threads map each page from where it is, the fresh hugepage below its size:
+ * a store goes to the hugepage that has the page, so none is lost. When all page tables
+ * have moved, one entry maps the fresh hugepage. If that cannot go on (a device has
+ * pinned the poisoned hugepage, or fork shares the fresh one) the range stays as it is,
+ * and a task tries again each few seconds.
  */
 #include <linux/oom.h>
 
@@ -33,10 +40,10 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	       !PageHWPoison(page);
 }
 
-/* Whether all pages of the page table are plain. */
-static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
+/* Whether all pages of one page table are plain. */
+static bool hugepoison_table_is_plain(struct vm_area_struct *vma,
+				      unsigned long address)
 {
-	unsigned long address = vma->vm_start;
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
 	pte_t *ptes, *pte, *end;
 	spinlock_t *ptl = NULL;
@@ -46,7 +53,7 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 	ptes = pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl);
 	if (!ptes)
 		return true;
-	end = ptes + vma_pages(vma);
+	end = ptes + PTRS_PER_PTE;
 	for (pte = ptes; pte < end; pte++, address += PAGE_SIZE)
 		if (!hugepoison_is_plain(vma, address, ptep_get(pte)))
 			break;
@@ -54,19 +61,18 @@ static bool hugepoison_table_is_plain(struct vm_area_struct *vma)
 	return pte == end;
 }
 
-/* Whether a page of the mapping's hugepage is poisoned: raw pages only can be. */
-static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
+/* Whether a page that the mapping has of a hugepage is poisoned. */
+static bool hugepoison_folio_is_poisoned(struct vm_area_struct *vma,
+					 struct folio *folio)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
-	DECLARE_BITMAP(bad, PTRS_PER_PTE);
-	unsigned int i;
+	unsigned long i;
 
-	if (!priv->folio)
+	if (!folio)
 		return false;
-	if (hugepoison_fate(priv->folio) == HUGEPOISON_WIDE)
+	if (hugepoison_fate(folio) == HUGEPOISON_WIDE)
 		return true;
-	hugepoison_raw_pages(priv->folio, 0, bad, PTRS_PER_PTE);
-	for_each_set_bit(i, bad, PTRS_PER_PTE)
+	for (i = hugepoison_next_raw(folio, 0); i < folio_nr_pages(folio);
+	     i = hugepoison_next_raw(folio, i + 1))
 		if (hugepoison_private_is_poisoned(vma, vma->vm_start +
 						   i * PAGE_SIZE))
 			return true;
@@ -74,15 +80,22 @@ static bool hugepoison_range_is_poisoned(struct vm_area_struct *vma)
 }
 
 /*
- * Whether a range of 2 MiB can become a hugepage: no page is poisoned, all pages are
- * plain, and the file has no hugepage there, which the mapping would see where it has
- * discarded. A poisoned copy is not plain. mmap_lock, held at least for reading, keeps
- * the page table.
+ * Whether a range can become a hugepage: no page is poisoned, all pages are plain, and
+ * the file has no hugepage there, which the mapping would see where it has discarded. A
+ * poisoned copy is not plain. mmap_lock, held at least for reading, keeps the page
+ * tables.
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
-	return !hugepoison_file_pfn(vma, vma->vm_start) &&
-	       !hugepoison_range_is_poisoned(vma) && hugepoison_table_is_plain(vma);
+	struct hugepoison_private *priv = vma->vm_private_data;
+	unsigned long address = vma->vm_start;
+
+	if (hugepoison_file_pfn(vma, address) ||
+	    hugepoison_folio_is_poisoned(vma, priv->folio))
+		return false;
+	while (address < vma->vm_end && hugepoison_table_is_plain(vma, address))
+		address += PMD_SIZE;
+	return address == vma->vm_end;
 }
 
 /* Whether only mappings and the swap cache have references to a page. */
@@ -93,17 +106,20 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 }
 
 /*
- * Whether the hugepage that the range is copied from has no references but the
- * mapping's and, while it is poisoned, the handler's: else a device may be writing to
- * it. A shared hugepage is read-only.
+ * Whether the hugepage that has a page table's pages has no references but those of
+ * entries, the mapping's and, while it is poisoned, the handler's: else a device may be
+ * writing to it. That is the poisoned one, or once the table has moved the fresh one. A
+ * shared hugepage is read-only.
  */
-static bool hugepoison_held_is_unused(struct vm_area_struct *vma)
+static bool hugepoison_held_is_unused(struct vm_area_struct *vma,
+				      unsigned long table)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
+	struct folio *folio = hugepoison_table_folio(priv, table * PTRS_PER_PTE);
 
-	return !priv->folio || !PageAnonExclusive(&priv->folio->page) ||
-	       folio_ref_count(priv->folio) <=
-	       1 + folio_test_hwpoison(priv->folio);
+	return !folio || !PageAnonExclusive(&folio->page) ||
+	       folio_ref_count(folio) - folio_mapcount(folio) <=
+	       1 + folio_test_hwpoison(folio);
 }
 
 /*
@@ -116,24 +132,24 @@ static bool hugepoison_copy_page(struct vm_area_struct *vma,
 	struct page *to = folio_page(fresh,
 				     (address - vma->vm_start) >> PAGE_SHIFT);
 	pte_t entry = hugepoison_base_entry(vma, address);
+	struct folio *from;
 
-	if (pte_none(entry))
-		return hugepoison_fill_page(vma, address, to,
-				hugepoison_private_folio(vma, address));
+	if (pte_none(entry)) {
+		from = hugepoison_private_folio(vma, address);
+		return from == fresh ||
+		       hugepoison_fill_page(vma, address, to, from);
+	}
 	return hugepoison_is_plain(vma, address, entry) &&
 	       hugepoison_is_only_mapped(page_folio(pte_page(entry))) &&
 	       !copy_mc_user_highpage(to, pte_page(entry), address, vma);
 }
 
-static bool hugepoison_copy_range(struct vm_area_struct *vma,
-				  struct folio *fresh)
+static bool hugepoison_copy_table(struct vm_area_struct *vma,
+				  unsigned long start, struct folio *fresh)
 {
 	unsigned long address;
 
-	if (!hugepoison_held_is_unused(vma))
-		return false;
-	for (address = vma->vm_start; address < vma->vm_end;
-	     address += PAGE_SIZE) {
+	for (address = start; address < start + PMD_SIZE; address += PAGE_SIZE) {
 		if (!hugepoison_copy_page(vma, address, fresh))
 			return false;
 		cond_resched();
@@ -142,31 +158,79 @@ static bool hugepoison_copy_range(struct vm_area_struct *vma,
 }
 
 /*
- * Change the protection of the range. With VM_NONE nobody can access the pages during
- * the copy: a fault blocks on the VMA lock, and get_user_pages_fast() has to fault.
+ * Change the protection of a page table's range. With VM_NONE nobody can access the pages
+ * during the copy: a fault blocks on the VMA lock, and get_user_pages_fast() has to fault.
  */
-static void hugepoison_protect(struct vm_area_struct *vma, pgprot_t prot)
+static void hugepoison_protect(struct vm_area_struct *vma, unsigned long start,
+			       pgprot_t prot)
 {
 	struct mmu_gather tlb;
 
 	vma->vm_page_prot = prot;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	/* after the old protection is back, write faults make pages writable again */
-	change_protection(&tlb, vma, vma->vm_start, vma->vm_end, 0);
+	change_protection(&tlb, vma, start, start + PMD_SIZE, 0);
 	tlb_finish_mmu(&tlb);
 }
 
-/* Make a narrowed private VMA a hugetlb VMA again. */
+/*
+ * Move the pages of one page table to the fresh hugepage, where discarded pages are
+ * zero.
+ */
+static bool hugepoison_move_table(struct vm_area_struct *vma,
+				  unsigned long start, struct folio *fresh)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	unsigned long at = (start - vma->vm_start) >> PAGE_SHIFT;
+	pgprot_t prot = vma->vm_page_prot;
+	unsigned long *discarded;
+
+	hugepoison_drop_hugepage(vma, start, PMD_SIZE);
+	hugepoison_protect(vma, start, vm_get_page_prot(VM_NONE));
+	if (!hugepoison_held_is_unused(vma, at / PTRS_PER_PTE) ||
+	    !hugepoison_copy_table(vma, start, fresh)) {
+		hugepoison_protect(vma, start, prot);
+		return false;
+	}
+	vma->vm_page_prot = prot;
+	hugepoison_free_tables(vma, start, start + PMD_SIZE);
+	discarded = hugepoison_discarded_part(priv, at);
+	if (discarded)
+		bitmap_zero(discarded, PTRS_PER_PTE);
+	set_bit(at / PTRS_PER_PTE, priv->moved);
+	return true;
+}
+
+/*
+ * The next page table to move. That is one that has not moved; one of which the process
+ * has discarded pages since; or any that exists, as it may have pages of the process's
+ * own. Return: the end of the range if there is none.
+ */
+static unsigned long hugepoison_next_to_move(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	unsigned long *discarded, address, at;
+	pmd_t *pmd;
+
+	for (address = vma->vm_start; address < vma->vm_end;
+	     address += PMD_SIZE) {
+		at = (address - vma->vm_start) >> PAGE_SHIFT;
+		discarded = hugepoison_discarded_part(priv, at);
+		pmd = mm_find_pmd(vma->vm_mm, address);
+		if (!test_bit(at / PTRS_PER_PTE, priv->moved) ||
+		    (discarded && !bitmap_empty(discarded, PTRS_PER_PTE)) ||
+		    (pmd && pmd_present(*pmd) && !pmd_leaf(*pmd)))
+			break;
+	}
+	return address;
+}
+
+/* Make a narrowed private VMA, of which nothing is mapped, a hugetlb VMA again. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
 	struct hugepoison_private *priv = vma->vm_private_data;
 	vm_flags_t added = priv->added;
-	struct mmu_gather tlb;
 
-	tlb_gather_mmu(&tlb, vma->vm_mm);
-	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
-		       vma->vm_end);
-	tlb_finish_mmu(&tlb);
 	vma->vm_private_data = priv->reserved;
 	vm_flags_mod(vma, VM_HUGETLB, added);
 	vma_set_page_prot(vma);
@@ -191,57 +255,115 @@ static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 	spin_unlock_irq(&hugetlb_lock);
 }
 
-/* Map the fresh hugepage in place of the base pages. */
-static void hugepoison_map_fresh(struct vm_area_struct *vma,
-				 struct folio *fresh, pte_t *ptep)
+/* Map a hugepage that the VMA has a reference to. The page table lock is held. */
+static void hugepoison_set_huge_entry(struct vm_area_struct *vma,
+				      unsigned long start, pte_t *ptep,
+				      struct folio *folio, bool write)
 {
 	struct hstate *h = hstate_vma(vma);
-	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl = NULL;
 
-	__folio_mark_uptodate(fresh);
-	ptl = huge_pte_lock(h, mm, ptep);
-	hugetlb_add_new_anon_rmap(fresh, vma, vma->vm_start);
-	set_huge_pte_at(mm, vma->vm_start, ptep,
-			make_huge_pte(vma, fresh,
-				      !!(vma->vm_flags & VM_WRITE)),
+	hugetlb_add_anon_rmap(folio, vma, start, RMAP_NONE);
+	set_huge_pte_at(vma->vm_mm, start, ptep,
+			make_huge_pte(vma, folio, write),
 			huge_page_size(h));
-	hugetlb_count_add(pages_per_huge_page(h), mm);
-	spin_unlock(ptl);
-	folio_set_hugetlb_migratable(fresh);
+	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
+	folio_set_hugetlb_migratable(folio);
 }
 
 /*
- * Copy the range's pages to the fresh hugepage, and map it in their place. The anon_vma
- * lock keeps reverse map walks out of the page table, which is freed. i_mmap_rwsem is
- * held until the hugepage is mapped: a hole or truncation comes before the copy, or
- * finds the mapping.
+ * Map the fresh hugepage at its size, unless it has an error. The folio lock is held from
+ * the test on: the handler unmaps with it, so it has not yet and will find the entry.
+ *
+ * Return: 0, -EBUSY for an error, 1 where another has the folio lock.
  */
-static bool hugepoison_collapse_range(struct vm_area_struct *vma,
-				      struct folio *fresh, pte_t *ptep)
+static int hugepoison_map_fresh(struct vm_area_struct *vma,
+				struct folio *fresh, pte_t *ptep)
 {
+	spinlock_t *ptl = huge_pte_lock(hstate_vma(vma), vma->vm_mm, ptep);
+	int ret = 1;
+
+	/* only tried: the handler has it, and waits for locks that the caller holds */
+	if (folio_trylock(fresh)) {
+		ret = -EBUSY;
+		if (hugepoison_fate(fresh) == HUGEPOISON_HEALTHY) {
+			hugepoison_set_huge_entry(vma, vma->vm_start, ptep, fresh,
+						  vma->vm_flags & VM_WRITE);
+			ret = 0;
+		}
+		folio_unlock(fresh);
+	}
+	spin_unlock(ptl);
+	return ret;
+}
+
+/*
+ * All page tables have moved: map the fresh hugepage in place of its pages. Return: as
+ * hugepoison_map_fresh(). Until the range is a hugepage faults map its pages again.
+ */
+static int hugepoison_end_move(struct vm_area_struct *vma, pte_t *ptep)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	struct folio *fresh = priv->fresh;
+	int ret;
+
+	hugepoison_free_tables(vma, vma->vm_start, vma->vm_end);
+	ret = hugepoison_map_fresh(vma, fresh, ptep);
+	if (ret)
+		return ret;
+	priv->fresh = NULL;
+	hugepoison_make_hugetlb(vma);
+	hugepoison_uncharge_reserved(vma, fresh);
+	return 0;
+}
+
+/* The first page table has moved: from now on faults map the fresh hugepage as well. */
+static void hugepoison_begin_move(struct vm_area_struct *vma,
+				  struct folio *fresh)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+
+	__folio_mark_uptodate(fresh);
+	/* private and exclusive, but not mapped yet */
+	hugetlb_add_new_anon_rmap(fresh, vma, vma->vm_start);
+	hugetlb_remove_rmap(fresh);
+	folio_set_hugetlb_migratable(fresh);
+	WRITE_ONCE(priv->fresh, fresh);
+}
+
+/*
+ * Move the next page table. The anon_vma lock keeps reverse map walks out of the page
+ * table, which is freed. i_mmap_rwsem keeps holes and truncation out: they come before the
+ * copy, or find what has moved.
+ *
+ * Return: 1 if there are more to move, 0 if the fresh hugepage is mapped, -EBUSY.
+ */
+static int hugepoison_move_next(struct vm_area_struct *vma, struct folio *fresh,
+				pte_t *ptep)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
 	struct address_space *mapping = vma->vm_file->f_mapping;
-	pgprot_t prot = vma->vm_page_prot;
-	bool done;
+	unsigned long address;
+	int ret = -EBUSY;
 
 	i_mmap_lock_write(mapping);
 	anon_vma_lock_write(vma->anon_vma);
-	hugepoison_drop_hugepage(vma);
-	hugepoison_protect(vma, vm_get_page_prot(VM_NONE));
-	done = hugepoison_is_in_file(vma, vma->vm_start) &&
-	       !hugepoison_file_pfn(vma, vma->vm_start) &&
-	       hugepoison_copy_range(vma, fresh);
-	if (done) {
-		zap_vma(vma);
-		hugepoison_make_hugetlb(vma);
-		hugepoison_uncharge_reserved(vma, fresh);
-		hugepoison_map_fresh(vma, fresh, ptep);
-	} else {
-		hugepoison_protect(vma, prot);
-	}
+	if (!hugepoison_is_in_file(vma, vma->vm_start) ||
+	    hugepoison_file_pfn(vma, vma->vm_start) ||
+	    hugepoison_fate(fresh) != HUGEPOISON_HEALTHY)
+		goto unlock;
+	address = hugepoison_next_to_move(vma);
+	if (address < vma->vm_end &&
+	    !hugepoison_move_table(vma, address, fresh))
+		goto unlock;
+	if (!priv->fresh)
+		hugepoison_begin_move(vma, fresh);
+	ret = hugepoison_next_to_move(vma) < vma->vm_end;
+	if (!ret)
+		ret = hugepoison_end_move(vma, ptep);
+unlock:
 	anon_vma_unlock_write(vma->anon_vma);
 	i_mmap_unlock_write(mapping);
-	return done;
+	return ret;
 }
 
 /*
@@ -266,80 +388,77 @@ static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
 #endif
 }
 
-/*
- * Make a narrowed private range of 2 MiB a hugepage again. Return: false if the range
- * cannot become one now, or the pool has none.
- */
-static bool hugepoison_promote_range(struct vm_area_struct *vma)
+/* Where a hugepage's entry goes, or NULL. */
+static pte_t *hugepoison_huge_slot(struct vm_area_struct *vma)
 {
-	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
-	/* the hugepage's entry goes here, if there are page tables */
-	pte_t *slot = (pte_t *)mm_find_pmd(vma->vm_mm, vma->vm_start);
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long address = vma->vm_start;
+	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, address), address);
+	pud_t *pud = p4d ? pud_alloc(mm, p4d, address) : NULL;
+
+	if (!pud || vma->vm_end - address > PMD_SIZE)
+		return (pte_t *)pud;
+	return (pte_t *)pmd_alloc(mm, pud, address);
+}
+
+/*
+ * Whether a range can move on to a fresh hugepage: no other process shares that, as a
+ * child forked meanwhile does. Only fork could change that, and mmap_lock is held.
+ *
+ * Return: 0, -EBUSY where it is shared, 1 where another had the folio lock. Faults of
+ * children may have it over and over: so this does not try again with mmap_lock held.
+ */
+static int hugepoison_check_fresh(struct folio *fresh)
+{
+	bool exclusive;
+
+	if (!hugepoison_trylock_briefly(fresh))
+		return 1;
+	exclusive = hugepoison_private_is_exclusive(fresh);
+	hugepoison_unlock_briefly(fresh);
+	return exclusive ? 0 : -EBUSY;
+}
+
+/*
+ * Move the next page table of a narrowed private range to a fresh hugepage. Return: 1 if
+ * there are more, 0 if the range is a hugepage again, -EBUSY if it cannot become one now,
+ * or the pool has none.
+ */
+static int hugepoison_promote_step(struct vm_area_struct *vma, u64 begin)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	pte_t *slot = hugepoison_huge_slot(vma);
+	struct folio *fresh = priv->fresh;
 	struct vm_area_struct pseudo_vma;
-	struct folio *fresh;
 	unsigned long pfn;
-	bool done;
+	int ret = 0;
 
 	if (!slot || userfaultfd_armed(vma) || anon_vma_prepare(vma))
-		return false;
+		return -EBUSY;
 	vma_start_write(vma);
-	if (!hugepoison_range_is_whole(vma))
-		return false;
-
+	if (fresh)
+		ret = hugepoison_check_fresh(fresh);
+	else if (!hugepoison_range_is_whole(vma))
+		ret = -EBUSY;
+	if (ret)
+		return ret;
 	hugepoison_init_pseudo_vma(&pseudo_vma, vma);
-	fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
+	if (!fresh)
+		fresh = alloc_hugetlb_folio(&pseudo_vma, vma->vm_start, false);
 	if (IS_ERR(fresh))
-		return false;
+		return -EBUSY;
 	/* once it is mapped, truncation may free it */
 	pfn = folio_pfn(fresh);
-	done = hugepoison_collapse_range(vma, fresh, slot);
-	trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
-				 done ? "promoted" : "failed", begin);
-	if (done)
-		return true;
-	restore_reserve_on_error(hstate_vma(vma), &pseudo_vma, vma->vm_start,
-				 fresh);
-	folio_put(fresh);
-	return false;
-}
-
-/*
- * Try once to promote a private range. The obstacle may last (a pinned page, a cgroup
- * at its limit), and each try drains the LRU lists of all CPUs and takes a hugepage
- * from the pool for a while. So after a failure no fault tries again until the process
- * discards something; one task does if the range is listed.
- */
-static void hugepoison_promote_private(struct mm_struct *mm,
-				       unsigned long address)
-{
-	struct vm_area_struct *vma = vma_lookup(mm, address);
-	struct hugepoison_private *priv;
-	unsigned long size;
-
-	mmap_assert_write_locked(mm);
-	if (check_stable_address_space(mm) || !vma ||
-	    !hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
-		return;
-	/* mmap_lock was dropped since the fault: a 1 GiB range may be here now */
-	size = huge_page_size(hstate_vma(vma));
-	priv = vma->vm_private_data;
-	if (!priv || size > PMD_SIZE || !IS_ALIGNED(vma->vm_start, size) ||
-	    vma->vm_end - vma->vm_start != size)
-		return;
-	if (hugepoison_promote_range(vma))
-		return;
-	WRITE_ONCE(priv->tried, true);
-}
-
-/* Promote the range if that is still possible; no lock is held. */
-static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
-{
-	/* a page in a CPU's LRU batch has one reference too many */
-	lru_add_drain_all();
-	if (mmap_write_lock_killable(mm))
-		return;
-	hugepoison_promote_private(mm, address);
-	mmap_write_unlock(mm);
+	ret = hugepoison_move_next(vma, fresh, slot);
+	if (ret <= 0)
+		trace_hugepoison_promote(pfn, huge_page_order(hstate_vma(vma)),
+					 ret ? "failed" : "promoted", begin);
+	if (ret < 0 && !priv->fresh) {
+		restore_reserve_on_error(hstate_vma(vma), &pseudo_vma,
+					 vma->vm_start, fresh);
+		folio_put(fresh);
+	}
+	return ret;
 }
 
 /* --- a range that waits for a hugepage --------------------------------------- */
@@ -347,10 +466,124 @@ static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
 /*
  * How often the worker looks at the pool while ranges wait, and at how many ranges each
  * time. A range gets one try: if that fails, for a pinned page say, the range is not
- * listed again.
+ * listed again, except where it has moved in part.
  */
 #define HUGEPOISON_PROMOTE_AGAIN	(4 * HZ)
 #define HUGEPOISON_PROMOTE_BATCH	64
+
+static struct delayed_work hugepoison_promote_dwork;
+
+/*
+ * Add a range to the list that waits for a hugepage. The process's cgroup is charged
+ * for the list entry, and a mapping has at most one.
+ */
+static void hugepoison_queue_promotion(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_promotion *promotion;
+
+	if (READ_ONCE(priv->waiting))
+		return;
+	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
+			    __GFP_NORETRY | __GFP_NOWARN);
+	if (!promotion)
+		return;
+	promotion->priv = priv;
+	promotion->mm = vma->vm_mm;
+	promotion->address = vma->vm_start;
+	promotion->pool = hstate_index(hstate_vma(vma));
+
+	spin_lock(&hugepoison_promotions_lock);
+	if (!priv->waiting) {
+		WRITE_ONCE(priv->waiting, promotion);
+		list_add_tail(&promotion->node, &hugepoison_promotions);
+		promotion = NULL;
+	}
+	spin_unlock(&hugepoison_promotions_lock);
+	kfree(promotion);
+	queue_delayed_work(hugepoison_wq, &hugepoison_promote_dwork,
+			   HUGEPOISON_PROMOTE_AGAIN);
+}
+
+/* Whether a range has moved in part to a fresh hugepage that has no error. */
+static bool hugepoison_has_begun(struct vm_area_struct *vma)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+
+	return priv->fresh && !folio_test_hwpoison(priv->fresh);
+}
+
+/* --- one try ------------------------------------------------------------------ */
+
+/* The narrowed private range at an address that may be promoted, or NULL. */
+static struct vm_area_struct *hugepoison_promotable(struct mm_struct *mm,
+						    unsigned long address)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, address);
+	unsigned long size;
+
+	mmap_assert_locked(mm);
+	if (check_stable_address_space(mm) || !vma ||
+	    !hugepoison_vma_is_narrowed(vma) || vma->vm_flags & VM_MAYSHARE)
+		return NULL;
+	size = huge_page_size(hstate_vma(vma));
+	if (!vma->vm_private_data || !IS_ALIGNED(vma->vm_start, size) ||
+	    vma->vm_end - vma->vm_start != size)
+		return NULL;
+	return vma;
+}
+
+/*
+ * Promote a private range by one page table. The obstacle may last (a pinned page, a
+ * cgroup at its limit), and each try drains the LRU lists of all CPUs and takes a hugepage
+ * from the pool for a while. So after a failure no fault tries again until the process
+ * discards something; one task does if the range is listed. A range that has moved in
+ * part to a hugepage without an error stays listed, or is again.
+ *
+ * Return: whether there is more to move.
+ */
+static bool hugepoison_promote_private(struct mm_struct *mm,
+				       unsigned long address, u64 begin)
+{
+	struct vm_area_struct *vma = hugepoison_promotable(mm, address);
+	struct hugepoison_private *priv;
+	int ret;
+
+	if (!vma)
+		return false;
+	priv = vma->vm_private_data;
+	ret = hugepoison_promote_step(vma, begin);
+	if (ret < 0)
+		WRITE_ONCE(priv->tried, true);
+	/* with mmap_lock still held: if mremap() moves the range its entry comes along */
+	if (ret && hugepoison_has_begun(vma))
+		hugepoison_queue_promotion(vma);
+	return ret > 0;
+}
+
+/*
+ * Promote the range if that is still possible; no lock is held. mmap_lock is dropped after
+ * each page table: faults of other threads come in between. They can have page tables
+ * moved again, so the number of steps is limited.
+ */
+static void hugepoison_try_promote(struct mm_struct *mm, unsigned long address)
+{
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_promote_enabled());
+	unsigned int steps = 2 * PTRS_PER_PMD;
+	bool more = true;
+
+	/* a page in a CPU's LRU batch has one reference too many */
+	lru_add_drain_all();
+	while (more && steps--) {
+		if (mmap_write_lock_killable(mm))
+			return;
+		more = hugepoison_promote_private(mm, address, begin);
+		mmap_write_unlock(mm);
+		cond_resched();
+	}
+}
+
+/* --- the worker and the tasks --------------------------------------------------- */
 
 /* Free hugepages that are not reserved, and the surplus that the pool may still add. */
 static long hugepoison_nr_spare(struct hstate *h)
@@ -361,22 +594,6 @@ static long hugepoison_nr_spare(struct hstate *h)
 		    READ_ONCE(h->surplus_huge_pages);
 
 	return max(spare, 0L) + max(more, 0L);
-}
-
-/*
- * Promote from a task that returns to user mode: it holds no lock, and its cgroup is
- * charged. The address space, or the mapping at the address, may be another one by now.
- */
-static void hugepoison_promote_task(struct callback_head *work)
-{
-	struct hugepoison_promotion *promotion =
-		container_of(work, struct hugepoison_promotion, work);
-	unsigned long address = promotion->address;
-	struct mm_struct *mm = current->mm;
-
-	kfree(promotion);
-	if (mm)
-		hugepoison_try_promote(mm, address);
 }
 
 #ifdef CONFIG_MEMCG
@@ -418,11 +635,28 @@ static struct task_struct *hugepoison_get_runner(struct mm_struct *mm)
 }
 
 /*
- * Hand the first listed range to a task, or move it to the end of the list.
- *
- * Return: 1 if handed over, 0 if moved, -ENOENT for an empty list.
+ * Promote from a task that returns to user mode: it holds no lock, and its cgroup is
+ * charged. The address space, or the mapping at the address, may be another one by now.
  */
-static int hugepoison_promote_next(void)
+static void hugepoison_promote_task(struct callback_head *work)
+{
+	struct hugepoison_promotion *promotion =
+		container_of(work, struct hugepoison_promotion, work);
+	unsigned long address = promotion->address;
+
+	kfree(promotion);
+	if (current->mm)
+		hugepoison_try_promote(current->mm, address);
+}
+
+/*
+ * Hand the first listed range to a task, or move it to the end of the list. @spare says
+ * how many hugepages each pool has left for that. A range that has moved in part needs
+ * none.
+ *
+ * Return: false for an empty list.
+ */
+static bool hugepoison_promote_next(long *spare)
 {
 	struct hugepoison_promotion *promotion;
 	struct task_struct *task = NULL;
@@ -430,9 +664,11 @@ static int hugepoison_promote_next(void)
 	spin_lock(&hugepoison_promotions_lock);
 	promotion = list_first_entry_or_null(&hugepoison_promotions,
 					     struct hugepoison_promotion, node);
-	if (promotion)
+	if (promotion && (spare[promotion->pool] > 0 ||
+			  READ_ONCE(promotion->priv->fresh)))
 		task = hugepoison_get_runner(promotion->mm);
 	if (task) {
+		spare[promotion->pool]--;
 		list_del(&promotion->node);
 		WRITE_ONCE(promotion->priv->waiting, NULL);
 	} else if (promotion) {
@@ -441,60 +677,36 @@ static int hugepoison_promote_next(void)
 	spin_unlock(&hugepoison_promotions_lock);
 
 	if (!task)
-		return promotion ? 0 : -ENOENT;
+		return promotion;
+	init_task_work(&promotion->work, hugepoison_promote_task);
 	if (task_work_add(task, &promotion->work, TWA_RESUME))
 		kfree(promotion);
 	put_task_struct(task);
-	return 1;
+	return true;
 }
 
 static void hugepoison_promote_work(struct work_struct *work)
 {
-	long spare = hugepoison_nr_spare(size_to_hstate(PMD_SIZE));
-	int nr, ret = 0;
+	long spare[HUGE_MAX_HSTATE];
+	struct hstate *h;
+	int nr = 0;
 
-	for (nr = 0; nr < HUGEPOISON_PROMOTE_BATCH && spare > 0 && ret >= 0; nr++) {
-		ret = hugepoison_promote_next();
-		spare -= ret;
-	}
+	for_each_hstate(h)
+		spare[hstate_index(h)] = hugepoison_nr_spare(h);
+	while (nr++ < HUGEPOISON_PROMOTE_BATCH && hugepoison_promote_next(spare))
+		;
 	if (!list_empty_careful(&hugepoison_promotions))
 		queue_delayed_work(hugepoison_wq, to_delayed_work(work),
 				   HUGEPOISON_PROMOTE_AGAIN);
 }
 
-static DECLARE_DELAYED_WORK(hugepoison_promote_dwork, hugepoison_promote_work);
-
-/*
- * Add a range to the list that waits for a hugepage. The process's cgroup is charged
- * for the list entry, and a mapping has at most one.
- */
-static void hugepoison_queue_promotion(struct vm_area_struct *vma)
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_promote(void)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
-	struct hugepoison_promotion *promotion;
-
-	if (READ_ONCE(priv->waiting))
-		return;
-	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
-			    __GFP_NORETRY | __GFP_NOWARN);
-	if (!promotion)
-		return;
-	init_task_work(&promotion->work, hugepoison_promote_task);
-	promotion->priv = priv;
-	promotion->mm = vma->vm_mm;
-	promotion->address = vma->vm_start;
-
-	spin_lock(&hugepoison_promotions_lock);
-	if (!priv->waiting) {
-		WRITE_ONCE(priv->waiting, promotion);
-		list_add_tail(&promotion->node, &hugepoison_promotions);
-		promotion = NULL;
-	}
-	spin_unlock(&hugepoison_promotions_lock);
-	kfree(promotion);
-	queue_delayed_work(hugepoison_wq, &hugepoison_promote_dwork,
-			   HUGEPOISON_PROMOTE_AGAIN);
+	INIT_DELAYED_WORK(&hugepoison_promote_dwork, hugepoison_promote_work);
+	return 0;
 }
+core_initcall(hugepoison_init_promote);
 
 /* --- faults --------------------------------------------------------------- */
 
@@ -510,10 +722,9 @@ static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||
 	    !hugepoison_says_tried(vmf->flags) ||
-	    hugepoison_cannot_wait(vmf->flags) ||
-	    huge_page_size(h) > PMD_SIZE || !priv || READ_ONCE(priv->tried))
+	    hugepoison_cannot_wait(vmf->flags) || !priv || READ_ONCE(priv->tried))
 		return false;
-	if (!hugepoison_nr_spare(h)) {
+	if (!priv->fresh && !hugepoison_nr_spare(h)) {
 		hugepoison_queue_promotion(vmf->vma);
 		return false;
 	}
@@ -674,8 +885,7 @@ static vm_fault_t hugepoison_held_fault(struct vm_fault *vmf,
  */
 static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 {
-	struct hugepoison_private *priv = vmf->vma->vm_private_data;
-	struct folio *folio = priv ? priv->folio : NULL;
+	struct folio *folio = hugepoison_private_folio(vmf->vma, vmf->address);
 	vm_fault_t ret;
 
 	/* pages that the OOM reaper took from a dying process must not come back */
@@ -686,10 +896,6 @@ static vm_fault_t hugepoison_private_fault(struct vm_fault *vmf)
 		return hugepoison_discarded_fault(vmf);
 	while (!hugepoison_trylock_briefly(folio))
 		;
-	if (!hugepoison_private_folio(vmf->vma, vmf->address)) {
-		hugepoison_unlock_briefly(folio);
-		return hugepoison_discarded_fault(vmf);
-	}
 	ret = hugepoison_held_fault(vmf, folio);
 	hugepoison_unlock_briefly(folio);
 	return ret ?: hugepoison_undecided_fault(vmf);

@@ -146,6 +146,47 @@ void hugepoison_raw_pages(struct folio *folio, unsigned long first,
 	spin_unlock_irq(&hugetlb_lock);
 }
 
+/*
+ * The first bad subpage of a hugepage from @from on, as hugepoison_raw_pages() finds
+ * them; the hugepage's number of pages if there is none.
+ */
+static unsigned long hugepoison_next_raw_locked(struct folio *folio,
+						unsigned long from)
+{
+	unsigned long i, next = folio_nr_pages(folio);
+	struct raw_hwp_page *raw;
+
+	lockdep_assert_held(&hugetlb_lock);
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return from;
+	if (!folio_test_hwpoison(folio))
+		return next;
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
+		i = folio_page_idx(folio, raw->page);
+		if (i >= from)
+			next = min(next, i);
+	}
+	return next;
+}
+
+/**
+ * hugepoison_next_raw - find the bad pages of a hugepage, one after the other
+ * @folio: the hugepage, healthy or poisoned
+ * @from: the first subpage to look at
+ *
+ * Context: As hugepoison_raw_pages().
+ * Return: the first bad subpage from @from on; the number of subpages if there is none.
+ */
+unsigned long hugepoison_next_raw(struct folio *folio, unsigned long from)
+{
+	unsigned long next;
+
+	spin_lock_irq(&hugetlb_lock);
+	next = hugepoison_next_raw_locked(folio, from);
+	spin_unlock_irq(&hugetlb_lock);
+	return next;
+}
+
 /**
  * hugepoison_page_is_raw - whether a page of a poisoned hugepage is bad
  * @folio: the hugepage

@@ -363,14 +363,21 @@ static inline bool hugepoison_is_block(const struct page *page)
  * @folio: any folio
  *
  * A poisoned hugepage can not. Code that expects only transparent hugepages mapped below
- * their size may find a narrowed one.
+ * their size may find a narrowed one. A healthy hugepage is mapped below its size where
+ * its errors were undone, or while promoting moves a range to it: a private one, and a
+ * narrowed mapping exists. Else the counters would not be worth a look: while one process
+ * unmaps a hugepage they differ for a moment, and a user would get that pinned for long
+ * where pages have to be movable.
  *
  * Context: Any.
- * Return: true for a poisoned hugepage.
+ * Return: true for a hugepage that is poisoned, or mapped below its size.
  */
 static inline bool hugepoison_is_immovable(const struct folio *folio)
 {
-	return folio_test_hugetlb(folio) && folio_test_hwpoison(folio);
+	return folio_test_hugetlb(folio) &&
+	       (folio_test_hwpoison(folio) ||
+		(hugepoison_small_rmap(folio) && folio_test_anon(folio) &&
+		 folio_mapcount(folio) != folio_entire_mapcount(folio)));
 }
 
 /**

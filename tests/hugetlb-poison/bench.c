@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -823,6 +824,54 @@ static unsigned long sample_1g_private(void)
 	return took;
 }
 
+static bool over;
+static unsigned long longest;		/* that the thread waited */
+
+/* Of a higher priority: it waits for mmap_lock alone, each time for another moment. */
+static void *wait_for_lock(void *arg)
+{
+	const struct sched_param param = { .sched_priority = 11 };
+	const struct timespec between = { .tv_nsec = 173 * 1000 };
+	unsigned long begin, took;
+
+	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &param))
+		die("pthread_setschedparam");
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
+		begin = count();
+		munmap(need_map(HP_BASE, MAP_PRIVATE | MAP_ANONYMOUS, -1), HP_BASE);
+		took = since(begin);
+		longest = took > longest ? took : longest;
+		nanosleep(&between, NULL);
+	}
+	return arg;
+}
+
+/* A private GiB becomes a hugepage again, and another thread maps meanwhile. */
+static unsigned long sample_1g_wait(void)
+{
+	unsigned long took;
+	pthread_t thread;
+
+	need_victim_of(HP_1G, MAP_PRIVATE);
+	took = hit() == BROKEN ? BROKEN : cost_of_load(victim.addr);
+	if (took < BROKEN) {
+		over = false;
+		longest = 0;
+		if (pthread_create(&thread, NULL, wait_for_lock, NULL))
+			die("pthread_create");
+		/* lets the thread run, which raises its priority */
+		usleep(WORKER_US);
+		madvise(victim.addr + RAW_PAGE * HP_BASE, HP_BASE, MADV_DONTNEED);
+		took = cost_of_load(victim.addr + RAW_PAGE * HP_BASE);
+		__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+		pthread_join(thread, NULL);
+		/* copying a byte takes an instruction */
+		took = took < HP_1G ? BROKEN : longest;
+	}
+	drop_victim();
+	return took;
+}
+
 /*
  * Some things happen once: the first error turns on what later ones find. And
  * what the log says is written to the console, which costs more than all else.
@@ -953,6 +1002,7 @@ static const struct bench {
 	{ "1g_healthy_block",	1, 0,	setup_errors, sample_1g_healthy_block, no_tear_down },
 	{ "1g_next_mapper",	1, 0,	setup_errors, sample_1g_next_mapper, no_tear_down },
 	{ "1g_private",		1, 0,	setup_errors, sample_1g_private, no_tear_down },
+	{ "1g_wait",		1, 0,	setup_errors, sample_1g_wait, no_tear_down },
 
 	{ "after_madvise",	101, 101, setup_small_after, sample_madvise, tear_down },
 	{ "after_small_fault",	101, 101, setup_small_after, sample_small_fault, tear_down },

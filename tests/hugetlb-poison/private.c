@@ -206,14 +206,10 @@ TEST_F_TIMEOUT(alone, heals_untouched, 120)
 	prctl(PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0);
 }
 
-/*
- * The touch after the discard finds a hugepage again, if there is one to spare.
- * A GiB is not copied for it: the page is one of the process's own.
- */
+/* The touch after the discard finds a hugepage again, if there is one to spare. */
 TEST_F_TIMEOUT(alone, heals_huge, 120)
 {
 	struct one *o = &self->o;
-	bool huge = o->size == HP_2M;
 	struct hp_state want;
 	long committed = hp_meminfo_kb("Committed_AS");
 	int node;
@@ -224,22 +220,17 @@ TEST_F_TIMEOUT(alone, heals_huge, 120)
 	EXPECT_EQ(0, madvise(o->raw, HP_BASE, MADV_DONTNEED));
 	hp_read_state(&want);
 	EXPECT_EQ(0, hp_touch(o->raw, HP_READ).code);
-	EXPECT_EQ(huge, is_huge(o->raw));
+	EXPECT_TRUE(is_huge(o->raw));
 	expect_healed(_metadata, o);
-	EXPECT_EQ(huge ? KB(o->size) : 0, hp_status_kb(getpid(), "HugetlbPages"));
+	EXPECT_EQ(KB(o->size), hp_status_kb(getpid(), "HugetlbPages"));
 	EXPECT_GE(512, hp_meminfo_kb("Committed_AS") - committed);
 	node = hp_pfn_node(hp_pfn(o->raw));
-	if (huge) {
-		hp_expect_released(&want, o->size, o->node);
-		hp_add(&want, HP_FREE, o->size, node, -1);
-	}
+	hp_expect_released(&want, o->size, o->node);
+	hp_add(&want, HP_FREE, o->size, node, -1);
 	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
 	EXPECT_EQ(0, hp_stamp(o->map.addr, o->size, SEED + 3));
 	hp_map_free(&o->map);
-	if (huge)
-		hp_add(&want, HP_FREE, o->size, node, 1);
-	else
-		hp_expect_released(&want, o->size, o->node);
+	hp_add(&want, HP_FREE, o->size, node, 1);
 	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
 }
 
