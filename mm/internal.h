@@ -57,6 +57,7 @@ enum hugepoison_reason {
 	HUGEPOISON_WHY_REFERENCED,
 	HUGEPOISON_WHY_NOT_RAW,
 	HUGEPOISON_WHY_LOST,
+	HUGEPOISON_WHY_REFILLED,
 	/* to heal */
 	HUGEPOISON_WHY_HELD,
 	HUGEPOISON_WHY_ANOTHER_ERROR,
@@ -178,6 +179,20 @@ struct hugepoison_record {
 	struct anon_vma *anon_vma;
 };
 
+/**
+ * struct hugepoison_stand_in - a page that stands in for a raw page
+ * @node: in hugepoison_stand_ins, by @raw
+ * @rcu: lookups run under RCU
+ * @raw: page frame of the raw page
+ * @page: the page with the contents; page_private() is @raw
+ */
+struct hugepoison_stand_in {
+	struct hlist_node node;
+	struct rcu_head rcu;
+	unsigned long raw;
+	struct page *page;
+};
+
 /*
  * An error on its way through the handler. Its record is there before the handler looks
  * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
@@ -241,6 +256,16 @@ bool hugepoison_page_is_raw(struct folio *folio, unsigned long at);
 bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);
 
+/* stand-in.c: good pages that stand in for raw pages */
+struct hugepoison_stand_in *hugepoison_new_stand_in(void);
+void hugepoison_free_stand_in(struct hugepoison_stand_in *stand_in);
+void hugepoison_add_stand_in(struct hugepoison_stand_in *stand_in,
+			     struct page *raw);
+void hugepoison_remove_stand_in(struct page *raw);
+struct page *hugepoison_stand_in(struct page *raw);
+struct page *hugepoison_next_refilled(struct folio *folio);
+struct page *hugepoison_good_page(struct folio *folio, unsigned long at);
+
 /* record.c: the record of a poisoned hugepage */
 bool hugepoison_handled_recently(void);
 bool hugepoison_handling_now(void);
@@ -290,6 +315,10 @@ bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
+
+/* refill.c: a process fills a lost page again */
+int hugepoison_refill(struct mm_struct *mm, unsigned long address,
+		      const char __user *from);
 
 /* inject.c: the handler's part of the injector */
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);
