@@ -862,7 +862,7 @@ size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
  * @end: the byte after the last
  *
  * Like folio_zero_segment(), but it skips raw pages: touching one would be a machine
- * check in the kernel. What stands in for a raw page is zeroed in its place.
+ * check in the kernel. Where another page stands in for a raw page, that one is zeroed.
  *
  * Context: Process context; folio lock held.
  */

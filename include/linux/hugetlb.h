@@ -441,7 +441,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_zero_segment(folio, start, end)			\
 	folio_zero_segment(folio, start, end)
 #define hugepoison_heal_hole(...)		0
-#define hugepoison_is_refilled(raw)		false
+#define hugepoison_is_refilled(...)		false
 #define hugepoison_copy_to_iter(folio, offset, len, to)			\
 	copy_folio_to_iter(folio, offset, len, to)
 #define hugepoison_lock_folio(h, mapping, idx)				\
