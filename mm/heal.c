@@ -36,6 +36,7 @@
  * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
+#include <linux/fs.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
@@ -782,6 +783,129 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 		ret = hugepoison_heal_part(inode, tail, end);
 	return ret;
 }
+
+/* --- after a refill ----------------------------------------------------------- */
+
+/*
+ * Hold the file that has a hugepage: its super block as well, as an inode with users would
+ * be there when that is unmounted.
+ */
+static struct inode *hugepoison_get_file(struct folio *folio)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	struct super_block *sb;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!mapping)
+		return NULL;
+	sb = mapping->host->i_sb;
+	if (!atomic_inc_not_zero(&sb->s_active))
+		return NULL;
+	if (igrab(mapping->host))
+		return mapping->host;
+	/* the inode is on its way out, and so is its hugepage */
+	deactivate_super(sb);
+	return NULL;
+}
+
+static void hugepoison_put_file(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+
+	iput(inode);
+	deactivate_super(sb);
+}
+
+/*
+ * Find the file of a hugepage that was refilled, and hold it. Return: false when the hugepage
+ * is no longer that, or a user has it locked or pinned.
+ */
+static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long pfn)
+{
+	struct folio *folio = hugepoison_get_narrowed(pfn, NULL);
+
+	if (!folio)
+		return false;
+	if (folio_trylock(folio)) {
+		if (!folio_maybe_dma_pinned(folio) && hugepoison_next_refilled(folio))
+			heal->inode = hugepoison_get_file(folio);
+		heal->index = folio->index;
+		heal->nid = folio_nid(folio);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return heal->inode;
+}
+
+/*
+ * Heal a hugepage that was refilled. The inode lock is only tried, as the worker serves all
+ * files. Seals do not matter: the contents stay.
+ *
+ * Return: false if it is not healed.
+ */
+static bool hugepoison_reheal(const struct hugepoison_record *picked)
+{
+	struct hugepoison_heal heal = { };
+	int ret = -EBUSY;
+
+	if (!hugepoison_begin_reheal(&heal, picked->pfn))
+		return false;
+	if (inode_trylock(heal.inode)) {
+		ret = hugepoison_heal_serialized(&heal, picked->order);
+		inode_unlock(heal.inode);
+	}
+	hugepoison_put_file(heal.inode);
+	return !ret;
+}
+
+/* The next hugepage to heal in this pass; @picked gets its page frame and order. */
+static bool hugepoison_pick_reheal(unsigned int pass,
+				   struct hugepoison_record *picked)
+{
+	struct hugepoison_record *record;
+	bool found = false;
+	unsigned int tries;
+	int bucket;
+
+	rcu_read_lock();
+	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
+		tries = READ_ONCE(record->worker.reheal);
+		if (found || !tries || record->worker.reheal_pass == pass)
+			continue;
+		record->worker.reheal_pass = pass;
+		/* fails if a refill has reset the tries, which then counts */
+		cmpxchg(&record->worker.reheal, tries, tries - 1);
+		picked->pfn = record->pfn;
+		picked->order = record->order;
+		found = true;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* Heal the hugepages that were refilled; the tries of each are bounded. */
+static void hugepoison_reheal_work(struct work_struct *work)
+{
+	struct hugepoison_record picked;
+	static unsigned int pass;
+	bool again = false;
+
+	pass++;
+	while (hugepoison_pick_reheal(pass, &picked))
+		again |= !hugepoison_reheal(&picked);
+	if (again)
+		hugepoison_queue_reheal_work();
+}
+
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_reheal(void)
+{
+	INIT_DELAYED_WORK(&hugepoison_reheal_dwork, hugepoison_reheal_work);
+	return 0;
+}
+core_initcall(hugepoison_init_reheal);
+
+/* --- stock's changes of a part of a hugepage ---------------------------------------- */
 
 /**
  * hugepoison_lock_folio - look up and lock a hugepage to change part of it

@@ -134,6 +134,8 @@ enum hugepoison_state {
  * @looked: when that was, in jiffies
  * @unlogged: raw page that the narrow worker has yet to log, 0 for none
  * @round: the release worker's last round over it
+ * @reheal: how many tries the worker has left to heal it after a refill
+ * @reheal_pass: the worker's last pass over it
  * @stuck: logged already: it has no users, and its pool does not get it back
  */
 struct hugepoison_worker {
@@ -142,6 +144,8 @@ struct hugepoison_worker {
 	unsigned long looked;
 	unsigned long unlogged;
 	unsigned int round;
+	unsigned int reheal;
+	unsigned int reheal_pass;
 	bool stuck;
 };
 
@@ -274,6 +278,7 @@ void hugepoison_refilled(unsigned int order, int nid, int from);
 
 /* queue.c: the workers' works, and when they run */
 void hugepoison_queue_narrow_folio(struct folio *folio);
+void hugepoison_queue_reheal(struct folio *folio);
 void hugepoison_await_handled(void);
 
 /* pool.c: the pool */

@@ -181,6 +181,7 @@ static int hugepoison_refill_shared(struct hugepoison_refill *refill,
 			break;
 		hugepoison_add_stand_in(refill->stand_in, folio_page(folio, at));
 		refill->stand_in = NULL;
+		hugepoison_queue_reheal(folio);
 		ret = 0;
 		break;
 	default:
