@@ -43,7 +43,7 @@ struct hugepoison_lost {
 	size_t len;		/* HUGEPOISON_PAGE, or all of a hugepage */
 };
 
-/* What this process has lost now: the first @max of them in @lost; how many, or -errno. */
+/* The losses of this process now: the first @max of them in @lost; how many, or -errno. */
 long hugepoison_list(struct hugepoison_lost *lost, size_t max);
 
 /* How long a thread that ran into a lost page waits for it: 10 s unless said. */

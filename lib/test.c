@@ -54,7 +54,7 @@ static void hit(int code, char *at)
 		perror("rt_tgsigqueueinfo");
 }
 
-/* What the library has written for a page. */
+/* Read the contents that the library has written for a page. */
 static void written(char *at, char *page)
 {
 	int fd = open(HUGEPOISON_OWN, O_RDONLY | O_CLOEXEC);

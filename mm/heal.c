@@ -371,7 +371,7 @@ static bool hugepoison_holds_stand_in(struct folio *folio)
 
 	lockdep_assert_held(&mf_mutex);
 	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
-		page = hugepoison_stand_in(raw->page);
+		page = hugepoison_stand_in_of(raw->page);
 		if (page && page_count(page) > 1)
 			return true;
 	}

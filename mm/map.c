@@ -183,7 +183,7 @@ static void hugepoison_map_stand_ins(struct vm_fault *vmf, struct folio *folio,
 	if (folio_test_anon(folio))
 		return;
 	for_each_set_bit(i, bad, PTRS_PER_PTE) {
-		page = hugepoison_stand_in(folio_page(folio, first + i));
+		page = hugepoison_stand_in_of(folio_page(folio, first + i));
 		vmf->pte = ptes + i;
 		if (page && pte_none(ptep_get(vmf->pte)))
 			hugepoison_map_stand_in(vmf, page, address + i * PAGE_SIZE,
@@ -205,8 +205,8 @@ static void hugepoison_map_protected(struct vm_fault *vmf, struct folio *folio,
 		return;
 	if (!bad)
 		hugepoison_map_run(vmf, folio, page, 1, address, true);
-	else if (!folio_test_anon(folio) && hugepoison_stand_in(page))
-		hugepoison_map_stand_in(vmf, hugepoison_stand_in(page), address,
+	else if (!folio_test_anon(folio) && hugepoison_stand_in_of(page))
+		hugepoison_map_stand_in(vmf, hugepoison_stand_in_of(page), address,
 					true);
 }
 

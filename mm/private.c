@@ -573,7 +573,7 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 	}
 	at = linear_page_index(vma, address) & (folio_nr_pages(from) - 1);
 	page = folio_page(from, at);
-	return !copy_mc_user_highpage(to, hugepoison_stand_in(page) ?: page,
+	return !copy_mc_user_highpage(to, hugepoison_stand_in_of(page) ?: page,
 				      address, vma);
 }
 

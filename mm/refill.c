@@ -17,14 +17,14 @@
  */
 
 /**
- * struct hugepoison_refill - a page to be filled again
+ * struct hugepoison_new_page - a page to be filled again
  * @mm: the address space, the caller's
  * @address: of the page
  * @shared: whether @stand_in has the contents, else @folio
  * @stand_in: for a shared mapping
  * @folio: an anonymous page, for a private mapping
  */
-struct hugepoison_refill {
+struct hugepoison_new_page {
 	struct mm_struct *mm;
 	unsigned long address;
 	bool shared;
@@ -81,7 +81,7 @@ static int hugepoison_check_lost(struct vm_area_struct *vma, unsigned long addre
 }
 
 /* The mapping to fill a page of, or ERR_PTR(). mmap_lock held for reading. */
-static struct vm_area_struct *hugepoison_refill_vma(struct hugepoison_refill *refill)
+static struct vm_area_struct *hugepoison_refill_vma(struct hugepoison_new_page *refill)
 {
 	struct vm_area_struct *vma = vma_lookup(refill->mm, refill->address);
 
@@ -97,7 +97,7 @@ static struct vm_area_struct *hugepoison_refill_vma(struct hugepoison_refill *re
 
 /* --- memory for the new contents --------------------------------------------------- */
 
-static void hugepoison_free_refill(struct hugepoison_refill *refill)
+static void hugepoison_free_refill(struct hugepoison_new_page *refill)
 {
 	if (refill->stand_in)
 		hugepoison_free_stand_in(refill->stand_in);
@@ -121,7 +121,7 @@ static struct folio *hugepoison_new_anon_page(struct vm_area_struct *vma,
 }
 
 /* Allocate for a mapping, unless it is done. Return: -ENOMEM. */
-static int hugepoison_alloc_refill(struct hugepoison_refill *refill,
+static int hugepoison_alloc_refill(struct hugepoison_new_page *refill,
 				   struct vm_area_struct *vma)
 {
 	refill->shared = vma->vm_flags & VM_MAYSHARE;
@@ -133,7 +133,7 @@ static int hugepoison_alloc_refill(struct hugepoison_refill *refill,
 }
 
 /* Read the new contents. No lock is held: they may have to be faulted in. */
-static int hugepoison_read_refill(struct hugepoison_refill *refill,
+static int hugepoison_read_refill(struct hugepoison_new_page *refill,
 				  const char __user *from)
 {
 	struct page *page = refill->shared ?
@@ -157,7 +157,7 @@ static int hugepoison_read_refill(struct hugepoison_refill *refill,
  * error, a heal or a truncation comes before, and then the page may not be lost any more, or
  * afterwards, and finds the stand-in.
  */
-static int hugepoison_refill_shared(struct hugepoison_refill *refill,
+static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 				    struct vm_area_struct *vma)
 {
 	pgoff_t index = linear_page_index(vma, refill->address);
@@ -207,7 +207,7 @@ static pmd_t *hugepoison_alloc_table(struct mm_struct *mm, unsigned long address
 }
 
 /* Map the new page in place of an entry that maps nothing. Page table lock held. */
-static void hugepoison_map_refill(struct hugepoison_refill *refill,
+static void hugepoison_map_refill(struct hugepoison_new_page *refill,
 				  struct vm_area_struct *vma, pte_t *pte)
 {
 	struct folio *folio = refill->folio;
@@ -230,7 +230,7 @@ static void hugepoison_map_refill(struct hugepoison_refill *refill,
  * what they have. The page table lock is held from the test on: a discard, a fault or a
  * truncation comes before or after.
  */
-static int hugepoison_refill_private(struct hugepoison_refill *refill,
+static int hugepoison_refill_private(struct hugepoison_new_page *refill,
 				     struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
@@ -273,7 +273,7 @@ static void hugepoison_promote_refilled(struct vm_area_struct *vma)
 /* --- both --------------------------------------------------------------------------- */
 
 /* The first test, and memory for the new contents. Return: as hugepoison_check_lost(). */
-static int hugepoison_prepare_refill(struct hugepoison_refill *refill)
+static int hugepoison_prepare_refill(struct hugepoison_new_page *refill)
 {
 	struct vm_area_struct *vma;
 	int ret;
@@ -291,7 +291,7 @@ static int hugepoison_prepare_refill(struct hugepoison_refill *refill)
 }
 
 /* The second test, and the change. Return: as hugepoison_check_lost(). */
-static int hugepoison_finish_refill(struct hugepoison_refill *refill)
+static int hugepoison_finish_refill(struct hugepoison_new_page *refill)
 {
 	struct vm_area_struct *vma;
 	int ret;
@@ -316,7 +316,7 @@ static int hugepoison_finish_refill(struct hugepoison_refill *refill)
 }
 
 /* Narrow a private mapping. Return: 0 if that is done, or worth another try. */
-static int hugepoison_narrow_refill(struct hugepoison_refill *refill)
+static int hugepoison_narrow_refill(struct hugepoison_new_page *refill)
 {
 	enum hugepoison_reason why;
 
@@ -331,7 +331,7 @@ static int hugepoison_narrow_refill(struct hugepoison_refill *refill)
 }
 
 /* One try. Return: 0, -EAGAIN or -ENOTBLK for another one, else the error. */
-static int hugepoison_refill_once(struct hugepoison_refill *refill,
+static int hugepoison_refill_once(struct hugepoison_new_page *refill,
 				  const char __user *from)
 {
 	int ret = hugepoison_prepare_refill(refill);
@@ -361,7 +361,7 @@ static int hugepoison_refill_once(struct hugepoison_refill *refill,
 int hugepoison_refill(struct mm_struct *mm, unsigned long address,
 		      const char __user *from)
 {
-	struct hugepoison_refill refill = { .mm = mm, .address = address };
+	struct hugepoison_new_page refill = { .mm = mm, .address = address };
 	int tries, ret = -EAGAIN;
 
 	for (tries = 0; tries < HUGEPOISON_FAULT_TRIES; tries++) {
@@ -397,7 +397,7 @@ void hugepoison_delete(struct folio *folio)
 	if (likely(!folio_test_hwpoison(folio)))
 		return;
 	while ((raw = hugepoison_next_refilled(folio))) {
-		if (page_mapped(hugepoison_stand_in(raw)))
+		if (page_mapped(hugepoison_stand_in_of(raw)))
 			hugepoison_unmap_small(folio, raw, 1);
 		hugepoison_remove_stand_in(raw);
 	}

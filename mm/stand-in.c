@@ -33,14 +33,14 @@ static struct hugepoison_stand_in *hugepoison_find_stand_in(unsigned long raw)
 }
 
 /**
- * hugepoison_stand_in - the page that stands in for a raw page
+ * hugepoison_stand_in_of - the page that stands in for a raw page
  * @raw: any page of a hugepage
  *
  * Context: Any; the lock of the hugepage, held, keeps the stand-in. Without it the caller
  * may only ask whether there is one, and may be out of date.
  * Return: NULL if there is none.
  */
-struct page *hugepoison_stand_in(struct page *raw)
+struct page *hugepoison_stand_in_of(struct page *raw)
 {
 	struct hugepoison_stand_in *stand_in;
 	struct page *page;
@@ -56,12 +56,12 @@ struct page *hugepoison_stand_in(struct page *raw)
  * hugepoison_is_refilled - whether a page stands in for a raw page
  * @raw: any page of a hugepage
  *
- * Context: As hugepoison_stand_in().
+ * Context: As hugepoison_stand_in_of().
  * Return: true for yes.
  */
 bool hugepoison_is_refilled(struct page *raw)
 {
-	return hugepoison_stand_in(raw);
+	return hugepoison_stand_in_of(raw);
 }
 
 /*
@@ -73,11 +73,11 @@ static struct page *hugepoison_get_stand_in(struct page *raw)
 	struct page *page;
 
 	rcu_read_lock();
-	page = hugepoison_stand_in(raw);
+	page = hugepoison_stand_in_of(raw);
 	if (page && !get_page_unless_zero(page))
 		page = NULL;
 	rcu_read_unlock();
-	if (page && hugepoison_stand_in(raw) != page) {
+	if (page && hugepoison_stand_in_of(raw) != page) {
 		put_page(page);
 		page = NULL;
 	}
@@ -226,6 +226,6 @@ struct page *hugepoison_good_page(struct folio *folio, unsigned long at)
 	struct page *page = folio_page(folio, at);
 
 	if (hugepoison_page_is_raw(folio, at))
-		return hugepoison_stand_in(page);
+		return hugepoison_stand_in_of(page);
 	return page;
 }

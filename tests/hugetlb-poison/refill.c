@@ -70,6 +70,11 @@ static int refill(struct owner *o, const void *from, unsigned long nr)
 	return ret == (long)(nr * HP_BASE) ? 0 : ret < 0 ? errno : -1;
 }
 
+static int write_at(struct owner *o, const void *from, unsigned long len, char *at)
+{
+	return said(pwrite(o->own, from, len, (off_t)(unsigned long)at));
+}
+
 /* How many lines /proc/hugepoison/own has for this process. */
 static int count_lost(void)
 {
@@ -473,8 +478,7 @@ TEST_F_TIMEOUT(file, heals_itself, 120)
 	EXPECT_EQ(0, memcmp(o->was, hp_narrowed_raw(&o->n), HP_BASE));
 	EXPECT_EQ(1, count_lost());
 	memset(o->fill, 0, HP_BASE);
-	EXPECT_EQ((long)HP_BASE, pwrite(o->own, o->fill, HP_BASE,
-					(off_t)(unsigned long)(hp_narrowed_raw(&o->n) + 9 * HP_BASE)));
+	EXPECT_EQ(0, write_at(o, o->fill, HP_BASE, hp_narrowed_raw(&o->n) + 9 * HP_BASE));
 	EXPECT_TRUE(hp_await((hp_touch(victim, HP_READ), hp_is_hugetlb(victim)),
 			     "the mapping is promoted"));
 	EXPECT_EQ(0, memcmp(o->was, hp_narrowed_raw(&o->n), HP_BASE));
@@ -544,11 +548,6 @@ FIXTURE_SETUP(refused)
 FIXTURE_TEARDOWN(refused)
 {
 	leave(_metadata, &self->o);
-}
-
-static int write_at(struct owner *o, const void *from, unsigned long len, char *at)
-{
-	return said(pwrite(o->own, from, len, (off_t)(unsigned long)at));
 }
 
 TEST_F_TIMEOUT(refused, calls, 60)
