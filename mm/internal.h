@@ -267,6 +267,7 @@ void hugepoison_add_stand_in(struct hugepoison_stand_in *stand_in,
 			     struct page *raw);
 void hugepoison_remove_stand_in(struct page *raw);
 struct page *hugepoison_stand_in_of(struct page *raw);
+struct page *hugepoison_get_stand_in(struct page *raw);
 struct page *hugepoison_next_refilled(struct folio *folio);
 struct page *hugepoison_good_page(struct folio *folio, unsigned long at);
 

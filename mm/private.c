@@ -557,15 +557,16 @@ static void hugepoison_map_anon(struct vm_area_struct *vma,
 }
 
 /*
- * Copy a page of a hugepage, or what stands in for it, or zero @to. The hugepage is locked
- * if it is poisoned. Return: false for a bad page.
+ * Copy a page of a hugepage, or what stands in for it, or zero @to. The hugepage need not be
+ * locked. Return: false for a bad page.
  */
 static bool hugepoison_fill_page(struct vm_area_struct *vma,
 				 unsigned long address, struct page *to,
 				 struct folio *from)
 {
-	struct page *page;
+	struct page *page, *stand_in;
 	unsigned long at;
+	bool copied;
 
 	if (!from) {
 		clear_user_highpage(to, address);
@@ -573,8 +574,11 @@ static bool hugepoison_fill_page(struct vm_area_struct *vma,
 	}
 	at = linear_page_index(vma, address) & (folio_nr_pages(from) - 1);
 	page = folio_page(from, at);
-	return !copy_mc_user_highpage(to, hugepoison_stand_in_of(page) ?: page,
-				      address, vma);
+	stand_in = hugepoison_get_stand_in(page);
+	copied = !copy_mc_user_highpage(to, stand_in ?: page, address, vma);
+	if (stand_in)
+		put_page(stand_in);
+	return copied;
 }
 
 /* Fill an anonymous page and map it. Return: -EHWPOISON for a bad source page. */

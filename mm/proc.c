@@ -62,10 +62,11 @@ static unsigned long hugepoison_next_raw(struct folio *folio,
 static const char *hugepoison_state(struct hugepoison_record *record,
 				    unsigned long pfn)
 {
-	if (hugepoison_is_refilled(pfn_to_page(pfn)))
-		return "refilled";
+	/* good memory, refilled or not: tools must not take it for bad */
 	if (hugepoison_is_lost(record, pfn))
 		return "lost";
+	if (hugepoison_is_refilled(pfn_to_page(pfn)))
+		return "refilled";
 	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return "released";
 	if (hugepoison_is_whole(record->state))

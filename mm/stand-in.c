@@ -64,11 +64,17 @@ bool hugepoison_is_refilled(struct page *raw)
 	return hugepoison_stand_in_of(raw);
 }
 
-/*
- * The stand-in of a raw page, with a reference, or NULL. After a reference is taken the
- * table is read again: before, the page may have been freed and reused.
+/**
+ * hugepoison_get_stand_in - the page that stands in for a raw page, with a reference
+ * @raw: any page of a hugepage, which need not be locked
+ *
+ * After a reference is taken the table is read again: before, the page may have been freed
+ * and reused.
+ *
+ * Context: Any.
+ * Return: NULL if there is none.
  */
-static struct page *hugepoison_get_stand_in(struct page *raw)
+struct page *hugepoison_get_stand_in(struct page *raw)
 {
 	struct page *page;
 
