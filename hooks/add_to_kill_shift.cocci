@@ -8,7 +8,7 @@ expression E;
   __add_to_kill(...)
   {
   <...
-- page_shift(E)
-+ hugepoison_kill_shift(p, vma, page_shift(E))
+- folio_shift(E)
++ hugepoison_kill_shift(p, vma, folio_shift(E))
   ...>
   }

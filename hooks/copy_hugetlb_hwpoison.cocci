@@ -4,11 +4,12 @@
 // hunks: 1
 @@
 symbol entry;
+expression E;
 @@
   copy_hugetlb_page_range(...)
   {
   <...
-- is_hugetlb_entry_hwpoisoned(entry)
-+ hugepoison_entry_copied(entry)
+- softleaf_is_hwpoison(E)
++ hugepoison_entry_copied(entry, softleaf_is_hwpoison(E))
   ...>
   }

@@ -8,17 +8,15 @@
 // hunks: 1
 // fixes: 550a7d60bd5e ("mm, hugepages: add mremap() support for hugepage backed vma")
 @@
-identifier vma, new_vma;
+identifier vrm, new_vma;
 @@
-  move_vma(...)
+  copy_vma_and_data(struct vma_remap_struct *vrm, ...)
   {
   ...
   new_vma = copy_vma(...);
   ...
-  if (is_vm_hugetlb_page(vma)) {
-- 	clear_vma_resv_huge_pages(vma);
-+ 	clear_vma_resv_huge_pages(vma_pages(new_vma) < vma_pages(vma) ?
-+ 				  new_vma : vma);
-  }
+- fixup_hugetlb_reservations(vrm->vma);
++ fixup_hugetlb_reservations(vma_pages(new_vma) < vma_pages(vrm->vma) ?
++ 			   new_vma : vrm->vma);
   ...
   }

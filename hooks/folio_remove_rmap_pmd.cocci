@@ -3,7 +3,7 @@
 // file: mm/rmap.c
 // hunks: 1
 @@
-symbol folio;
+symbol folio, last;
 @@
   __folio_remove_rmap(...)
   {
@@ -12,6 +12,9 @@ symbol folio;
 + 	hugepoison_remove_rmap(folio, 1);
 + 	break;
 + }
-  atomic_dec(&folio->_large_mapcount);
+  if (IS_ENABLED(CONFIG_NO_PAGE_MAPCOUNT)) {
+  	last = atomic_add_negative(...);
+  	...
+  }
   ...>
   }

@@ -7,13 +7,14 @@
 identifier vma;
 symbol start, end;
 expression E1, E2;
+iterator name mapping_rmap_tree_foreach;
 @@
   hugetlb_unmap_file_folio(...)
   {
   <...
 + if (hugepoison_zap_hugepage(vma, start, end))
 + 	continue;
-  if (!hugetlb_vma_maps_page(vma, E1, E2))
+  if (!hugetlb_vma_maps_pfn(vma, E1, E2))
   	continue;
   ...>
   }

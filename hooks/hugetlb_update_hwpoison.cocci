@@ -10,8 +10,8 @@ expression folio;
   {
   <...
 (
-- kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
-+ hugepoison_alloc_raw()
+- kmalloc_obj(struct raw_hwp_page, GFP_ATOMIC)
++ hugepoison_alloc_raw_entry(kmalloc_obj(struct raw_hwp_page, GFP_ATOMIC))
 |
 - __folio_free_raw_hwp(folio, false)
 + hugepoison_empty_raws(folio)

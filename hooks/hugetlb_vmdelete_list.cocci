@@ -3,9 +3,9 @@
 // hunks: 1
 @@
 identifier start, end, vma;
-iterator name vma_interval_tree_foreach;
+iterator name mapping_rmap_tree_foreach;
 @@
-  hugetlb_vmdelete_list(struct rb_root_cached *root, pgoff_t start, pgoff_t end, ...)
+  hugetlb_vmdelete_list(struct address_space *mapping, pgoff_t start, pgoff_t end, ...)
   {
   <...
 + if (hugepoison_zap_narrowed(vma, start, end))

@@ -3,13 +3,14 @@
 // file: fs/hugetlbfs/inode.c
 // hunks: 1
 @@
+identifier error;
 expression E1, E2, E3;
 @@
   hugetlbfs_fallocate(...)
   {
   <...
-- return hugetlbfs_punch_hole(E1, E2, E3);
-+ return hugepoison_heal_hole(E1, E2, E3) ?:
-+        hugetlbfs_punch_hole(E1, E2, E3);
+- error = hugetlbfs_punch_hole(E1, E2, E3);
++ error = hugepoison_heal_hole(E1, E2, E3) ?:
++ 	hugetlbfs_punch_hole(E1, E2, E3);
   ...>
   }

@@ -1,7 +1,7 @@
 // Adds the injector's filters by hugepage size and hugetlb cgroup after the others.
 // The second definition, without an injector, does not match: it has no statement
 // before its return.
-// file: mm/memory-failure.c
+// file: mm/hwpoison-inject.c
 // hunks: 1
 @@
 identifier p;

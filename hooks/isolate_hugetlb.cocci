@@ -5,7 +5,7 @@
 @@
 symbol folio;
 @@
-  isolate_hugetlb(...)
+  folio_isolate_hugetlb(...)
   {
   <...
 - !folio_test_hugetlb_migratable(folio)

@@ -3,14 +3,18 @@
 // file: mm/madvise.c
 // hunks: 1
 @@
-identifier vma, end;
+identifier vma, range;
 expression E;
 @@
-  madvise_dontneed_free_valid_vma(struct vm_area_struct *vma, ..., unsigned long *end, ...)
+  madvise_dontneed_free_valid_vma(...)
   {
   ...
-+ if (hugepoison_cuts_poison(vma, *end))
+  struct vm_area_struct *vma = ...;
+  ...
+  struct madvise_behavior_range *range = ...;
+  ...
++ if (hugepoison_cuts_poison(vma, range->end))
 + 	return false;
-  *end = ALIGN_DOWN(*end, E);
+  range->end = ALIGN_DOWN(range->end, E);
   ...
   }

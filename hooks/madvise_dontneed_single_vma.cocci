@@ -3,10 +3,14 @@
 // file: mm/madvise.c
 // hunks: 1
 @@
-identifier vma, start, end;
+identifier madv_behavior, range;
 @@
-  madvise_dontneed_single_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+  madvise_dontneed_single_vma(struct madvise_behavior *madv_behavior)
   {
-+ hugepoison_prepare_discard(vma, start, end);
+  ...
+  struct madvise_behavior_range *range = ...;
+  ...
++ hugepoison_prepare_discard(madv_behavior->vma, range->start, range->end);
+  zap_vma_range_batched(...);
   ...
   }

@@ -3,12 +3,12 @@
 // file: mm/memory-failure.c
 // hunks: 1
 @@
-expression pfn, flags, hugetlb;
+expression pfn, flags;
 @@
   int memory_failure(...)
   {
   <...
-- try_memory_failure_hugetlb(pfn, flags, hugetlb)
-+ hugepoison_memory_failure(pfn, flags, hugetlb)
+- try_memory_failure_hugetlb(pfn, flags)
++ hugepoison_try_memory_failure(pfn, flags, try_memory_failure_hugetlb(pfn, flags))
   ...>
   }

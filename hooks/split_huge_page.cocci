@@ -3,15 +3,14 @@
 // file: mm/huge_memory.c
 // hunks: 1
 @@
-identifier new_order;
-symbol folio;
+identifier folio;
 @@
-  split_huge_page_to_list_to_order(..., unsigned int new_order)
+  folio_check_splittable(struct folio *folio, ...)
   {
   ...
 + if (hugepoison_is_immovable(folio))
 + 	return -EBUSY;
-  if (new_order >= folio_order(folio))
-  	return -EINVAL;
+  if (!folio->mapping && !folio_test_anon(folio))
+  	return -EBUSY;
   ...
   }

@@ -6,7 +6,7 @@
 @@
 symbol src;
 @@
-  unmap_and_move_huge_page(...)
+  unmap_and_move_hugetlb_folio(...)
   {
   <...
 - hugetlb_folio_subpool(src) && !folio_mapping(src)

@@ -2,27 +2,18 @@
 // empty, stock takes the hugepage from the children. A narrowed VMA does not map
 // it: it maps anonymous pages, or base pages of the file's poisoned hugepage. The
 // rest of the loop is for hugetlb VMAs only.
-//
-// A child may have moved its mapping by mremap(). Stock looks at the owner's
-// address, finds nothing to unmap, and tries for ever, without any error.
 // file: mm/hugetlb.c
-// hunks: 2
+// hunks: 1
 @@
-symbol iter_vma, address, pgoff;
-iterator name vma_interval_tree_foreach;
+symbol iter_vma;
+iterator name mapping_rmap_tree_foreach;
 @@
   unmap_ref_private(...)
   {
   <...
-(
   if (iter_vma->vm_flags & VM_MAYSHARE)
   	continue;
 + if (hugepoison_vma_is_narrowed(iter_vma))
 + 	continue;
-|
-+ address = hugepoison_ref_address(iter_vma, pgoff, address);
-  if (!is_vma_resv_set(...))
-  	unmap_hugepage_range(...);
-)
   ...>
   }

@@ -17,7 +17,10 @@ static enum hugepoison_fate hugepoison_vma_fate(struct vm_area_struct *vma,
 	return hugepoison_file_fate(vma, address);
 }
 
-/* The fate of a narrowed private mapping: test each page, as any may be a copy. */
+/*
+ * The fate of a narrowed private mapping: test each page, as any may be a copy. A task
+ * that is killed does not need it any more.
+ */
 static enum hugepoison_fate hugepoison_narrowed_fate(struct vm_area_struct *vma)
 {
 	unsigned long address;
@@ -26,6 +29,8 @@ static enum hugepoison_fate hugepoison_narrowed_fate(struct vm_area_struct *vma)
 	     address += PAGE_SIZE) {
 		if (hugepoison_private_is_poisoned(vma, address))
 			return HUGEPOISON_NARROW;
+		if (fatal_signal_pending(current))
+			return HUGEPOISON_UNDECIDED;
 		cond_resched();
 	}
 	return HUGEPOISON_HEALTHY;
@@ -41,7 +46,8 @@ static enum hugepoison_fate hugepoison_narrowed_fate(struct vm_area_struct *vma)
  * Context: mmap_lock held for reading, which keeps the page table: page tables of
  * private mappings are never shared with other processes.
  * Return: HUGEPOISON_HEALTHY for none, HUGEPOISON_NARROW for the raw pages,
- * HUGEPOISON_WIDE for all, HUGEPOISON_UNDECIDED if the handler has yet to decide.
+ * HUGEPOISON_WIDE for all, HUGEPOISON_UNDECIDED if the handler has yet to decide or
+ * the task is killed.
  */
 enum hugepoison_fate hugepoison_mapping_fate(struct vm_area_struct *vma,
 					     unsigned long address)

@@ -70,7 +70,8 @@ static void hugepoison_clear_stale(struct vm_area_struct *vma,
 		return;
 	ptl = huge_pte_lock(h, mm, ptep);
 	if (pte_same(huge_ptep_get(mm, start, ptep), stale))
-		hugepoison_clear_entry(mm, start, ptep, huge_page_size(h), NULL);
+		hugepoison_clear_entry(mm, start, ptep, huge_page_size(h),
+				       false);
 	spin_unlock(ptl);
 }
 
@@ -96,7 +97,7 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 	hugetlb_vma_lock_write(vma);
 	i_mmap_lock_write(mapping);
 	entry = hugepoison_entry_at(vma, start);
-	if (is_hugetlb_entry_hwpoisoned(entry) &&
+	if (hugepoison_is_hwpoison(entry) &&
 	    hugepoison_vma_fate(vma, start) == HUGEPOISON_HEALTHY)
 		hugepoison_clear_stale(vma, start, entry);
 	i_mmap_unlock_write(mapping);
@@ -131,7 +132,7 @@ static void hugepoison_map_again(struct vm_area_struct *vma,
 		return;
 	hugetlb_add_anon_rmap(folio, vma, start, RMAP_NONE);
 	set_huge_pte_at(mm, start, ptep,
-			make_huge_pte(vma, &folio->page, write),
+			make_huge_pte(vma, folio, write),
 			huge_page_size(h));
 	hugetlb_count_add(pages_per_huge_page(h), mm);
 	folio_set_hugetlb_migratable(folio);

@@ -18,8 +18,7 @@
  */
 
 /* The hook in memory_failure() replaces the only call; the function stays for =n. */
-static int __maybe_unused try_memory_failure_hugetlb(unsigned long pfn,
-						     int flags, int *hugetlb);
+static typeof(try_memory_failure_hugetlb) try_memory_failure_hugetlb __maybe_unused;
 
 /* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;
@@ -35,7 +34,7 @@ static bool hugepoison_narrow_policy = true;
  * Context: Process context; mf_mutex held for a hugepage.
  * Return: PAGE_SHIFT where the mapping keeps the healthy pages, else @shift.
  */
-short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift)
 {
 	struct hugepoison_record *record;
@@ -61,7 +60,8 @@ short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
  * Context: Process context.
  * Return: true when @task is in @to_kill, and @page is in a hugepage.
  */
-bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+bool hugepoison_is_on_kill_list(struct task_struct *task,
+				const struct page *page,
 				struct list_head *to_kill)
 {
 	return PageHuge(page) && !list_empty(to_kill) &&
@@ -155,6 +155,9 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 		WRITE_ONCE(record->worker.unlogged, err->pfn);
 		/* queue after that: the worker logs what it finds, once */
 		hugepoison_queue_narrow(record);
+		/* no mapping may be left that would queue this */
+		if (folio_test_anon(err->folio) && !record->anon_vma)
+			hugepoison_queue_release(record);
 	} else {
 		hugepoison_log(err->pfn, err->order, outcome, record->nr_bad);
 	}
@@ -204,7 +207,7 @@ static void hugepoison_unrecord(struct hugepoison_error *err)
  * Switch to the record of a raw page whose hugepage is dissolved. If there was no memory
  * for it the worker adds it later.
  */
-static void hugepoison_record_left(struct hugepoison_error *err)
+static void hugepoison_use_raw_record(struct hugepoison_error *err)
 {
 	err->record = hugepoison_lookup(err->pfn);
 	if (err->record)
@@ -226,7 +229,7 @@ hugepoison_dissolve_handled(struct hugepoison_error *err)
 	if (outcome == HUGEPOISON_ISOLATED)
 		return outcome;
 	err->referenced = false;
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return outcome;
 }
 
@@ -267,13 +270,13 @@ static bool hugepoison_was_dissolved(struct hugepoison_error *err)
 
 	if (!PageHWPoisonTakenOff(err->page))
 		return false;
-	err->order = err->page->index;
+	err->order = err->page->__folio_index;
 	former = hugepoison_former_record(err->page);
 	/* poisoned before, and dissolved since: this error is one of that record's */
 	if (former && former != err->record)
 		former->nr_bad++;
 	hugepoison_record_released();
-	hugepoison_record_left(err);
+	hugepoison_use_raw_record(err);
 	return true;
 }
 
@@ -351,9 +354,20 @@ static enum hugepoison_outcome me_private_hugepage(struct hugepoison_error *err)
 }
 
 /*
+ * Whether nobody but the handler has a private hugepage. An unmapped one may be kept by
+ * hwpoison entries: of an earlier try, or of an error that was undone. Each of them has a
+ * reference.
+ */
+static bool hugepoison_is_dropped(struct hugepoison_error *err)
+{
+	return !err->record->anon_vma &&
+	       folio_ref_count(err->folio) == 1 + (err->held == err->folio);
+}
+
+/*
  * Whether only the raw page has to go out of use. A file's hugepage stays in the page
  * cache, where every mapping finds it. A private one is kept by the entries of its
- * mappings, which its anon_vma finds.
+ * mappings, which its anon_vma finds. Without an anon_vma only faults narrow.
  */
 static bool hugepoison_may_narrow(struct hugepoison_error *err)
 {
@@ -364,9 +378,8 @@ static bool hugepoison_may_narrow(struct hugepoison_error *err)
 	/* without a file or a mapping no fault would find the healthy pages */
 	if (folio_test_anon(err->folio)) {
 		anon_vma = folio_get_anon_vma(err->folio);
-		/* an earlier try may have left entries that keep it */
-		if (!anon_vma)
-			return err->record->anon_vma;
+		if (!anon_vma && hugepoison_is_dropped(err))
+			return false;
 	} else if (!err->folio->mapping) {
 		return false;
 	}
@@ -523,11 +536,11 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
  * those in the list of raw pages, or the first one. If @listed the list also has the
  * present error, which is not counted yet.
  */
-static void hugepoison_record_late(struct hugepoison_error *err, bool listed)
+static void hugepoison_add_missing_record(struct hugepoison_error *err, bool listed)
 {
 	hugepoison_record(err);
 	if (hugepoison_is_inserted(err->record))
-		hugepoison_begin_late(err->record, err->nr_listed - listed);
+		hugepoison_init_missing_record(err->record, err->nr_listed - listed);
 	else
 		WRITE_ONCE(hugepoison_unrecorded, true);
 }
@@ -547,7 +560,7 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	if (record)
 		err->record = record;
 	else if (huge)
-		hugepoison_record_late(err, !same_page && !err->unlisted);
+		hugepoison_add_missing_record(err, !same_page && !err->unlisted);
 	record = err->record;
 	if (!same_page && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
 		return hugepoison_narrow_again(err);
@@ -661,12 +674,15 @@ static int hugepoison_get(struct hugepoison_error *err)
 					  &err->migratable_cleared);
 }
 
-/* Handle the error by how the page was found: stock's MF_HUGETLB_*. */
+/*
+ * Handle the error by how the page was found: stock's MF_HUGETLB_*. Only a page in no
+ * hugepage is -ENOENT: stock's half goes on with it.
+ */
 static int hugepoison_found(struct hugepoison_error *err, int found)
 {
 	switch (found) {
 	case MF_HUGETLB_NON_HUGEPAGE:
-		return 0;
+		return -ENOENT;
 	case MF_HUGETLB_IN_USED:
 		return hugepoison_contain(err);
 	case MF_HUGETLB_FOLIO_PRE_POISONED:
@@ -683,17 +699,16 @@ static int hugepoison_found(struct hugepoison_error *err, int found)
  * hugepoison_memory_failure - handle an error that may be in a hugepage
  * @pfn: the page frame that the hardware reported
  * @flags: memory_failure()'s
- * @hugetlb: set to 1 when the page belongs to a hugepage and the error is handled
- *	     here, else to 0
  *
  * Replaces try_memory_failure_hugetlb(), with the same return values.
  *
  * Context: Process context, may sleep; mf_mutex held.
- * Return: 0 when @pfn is in no hugepage, or the error is contained; -EBUSY
- * when it is not, or other users hold the hugepage; -EHWPOISON when the
- * hugepage was poisoned before; -EOPNOTSUPP when a filter excepts it.
+ * Return: 0 when the error is contained; -ENOENT when @pfn is in no hugepage, and
+ * only then; -EBUSY when it is not contained, or other users hold the hugepage;
+ * -EHWPOISON when the hugepage was poisoned before; -EOPNOTSUPP when a filter excepts
+ * it.
  */
-int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
+int hugepoison_memory_failure(unsigned long pfn, int flags)
 {
 	struct hugepoison_error err = {
 		.pfn = pfn,
@@ -701,18 +716,15 @@ int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb)
 		.page = pfn_to_page(pfn),
 		.begin = hugepoison_trace_begin(trace_hugepoison_contain_enabled()),
 	};
-	int found, ret;
+	int ret;
 
 	hugepoison_begin_error(&err);
 	if (hugepoison_stand_in_failed(&err, &ret)) {
 		hugepoison_end_error(&err);
-		*hugetlb = 1;
 		return ret;
 	}
 	hugepoison_hold(&err);
-	found = hugepoison_get(&err);
-	*hugetlb = found != MF_HUGETLB_NON_HUGEPAGE;
-	ret = hugepoison_found(&err, found);
+	ret = hugepoison_found(&err, hugepoison_get(&err));
 	hugepoison_let_go(&err);
 	hugepoison_end_error(&err);
 	/* this may take long, and faults wait for hugepoison_end_handling(): so after */

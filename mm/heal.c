@@ -7,7 +7,8 @@
  * hugepage with the healthy contents takes the place of the poisoned one, and the next
  * fault promotes each mapping.
  *
- * At no moment can a reader find wrong contents:
+ * At no moment can a reader find wrong contents. All that look up a hugepage in the file take
+ * its lock before they use it: in memfd_pin_folios() a hook does.
  *
  *	hugepoison_heal_hole()
  *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
@@ -18,6 +19,7 @@
  *					block on the folio lock
  *	  hugepoison_fill()		mf_mutex not held
  *	    hugepoison_await_users()	earlier lookups drop the old one
+ *	    hugepoison_alloc_lost()	what may reclaim
  *	    hugepoison_copy()		nobody can change the source, nobody can see
  *					the unfinished copy
  *	  hugepoison_end_exchange()	mf_mutex held
@@ -31,12 +33,12 @@
  * exchanged back into the file. Lookups that wait for the fresh one then repeat, as
  * after any truncation.
  *
- * Locks, outermost first: inode, hugepoison_heal_mutex, mf_mutex, folio lock of the
- * poisoned hugepage, i_mmap_rwsem. The folio lock of the fresh hugepage is outside of
- * mf_mutex when the exchange ends, see hugepoison_end_exchange(). mmap_lock is taken
+ * Locks, outermost first: inode, hugepoison_heal_mutex, folio lock of the fresh hugepage,
+ * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
 #include <linux/fs.h>
+#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
@@ -73,6 +75,7 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @nr_refilled: number of those that a page stands in for
  * @nr_kept: number of raw pages whose contents stay lost
  * @fresh_record: the record of @fresh if @nr_kept is not 0
+ * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
  * @work: runs @step in a worker
  * @step: the step to do under mf_mutex; takes the previous result, returns its own
@@ -92,6 +95,7 @@ struct hugepoison_heal {
 	unsigned long nr_refilled;
 	unsigned int nr_kept;
 	struct hugepoison_record *fresh_record;
+	unsigned long *lost;
 	struct llist_head raws;
 	struct work_struct work;
 	int (*step)(struct hugepoison_heal *heal, int ret);
@@ -103,15 +107,14 @@ static void hugepoison_heal_work(struct work_struct *work)
 	struct hugepoison_heal *heal =
 		container_of(work, struct hugepoison_heal, work);
 
-	hugepoison_begin_urgent();
 	heal->ret = heal->step(heal, heal->ret);
-	hugepoison_end_urgent();
 }
 
 /*
  * Run a step of a heal that needs mf_mutex in a worker. The caller may have a low
  * priority, or a cgroup that is out of CPU time: with mf_mutex it would delay all errors.
- * The worker has its own priority, and waits for nothing that the caller holds.
+ * The worker has its own priority, and waits for nothing that the caller holds. It is urgent
+ * only while it has mf_mutex: what it does before takes as long as a user wants.
  *
  * Return: the result of @step.
  */
@@ -135,6 +138,8 @@ static void hugepoison_drop_fresh_record(struct hugepoison_heal *heal)
 
 	llist_for_each_entry_safe(raw, next, llist_del_all(&heal->raws), node)
 		kfree(raw);
+	kfree(heal->lost);
+	heal->lost = NULL;
 	if (heal->fresh_record)
 		hugepoison_erase(heal->fresh_record);
 	heal->fresh_record = NULL;
@@ -156,46 +161,59 @@ static bool hugepoison_stays_lost(struct hugepoison_heal *heal,
 	       !hugepoison_is_refilled(raw->page);
 }
 
-/* Add a page to the fresh hugepage's record and list: its contents stay lost. */
-static int hugepoison_add_lost(struct hugepoison_heal *heal, unsigned long i)
+/*
+ * Allocate what the record of the fresh hugepage needs for the raw pages that are kept. The
+ * caller holds no mf_mutex: the allocations may reclaim, and a user can make memory short.
+ */
+static int hugepoison_alloc_lost(struct hugepoison_heal *heal)
 {
-	struct raw_hwp_page *raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+	struct raw_hwp_page *raw;
+	unsigned int i;
 
-	if (!raw)
+	if (!heal->nr_kept)
+		return 0;
+	heal->lost = kcalloc(heal->nr_kept, sizeof(*heal->lost), GFP_KERNEL);
+	if (!heal->lost)
 		return -ENOMEM;
-	raw->page = folio_page(heal->fresh, i);
-	llist_add(&raw->node, &heal->raws);
-	heal->fresh_record->lost[heal->fresh_record->nr_lost++] = i;
+	for (i = 0; i < heal->nr_kept; i++) {
+		raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+		if (!raw)
+			return -ENOMEM;
+		llist_add(&raw->node, &heal->raws);
+	}
 	return 0;
 }
 
 /*
- * Prepare the record of the fresh hugepage, before anything is changed. mf_mutex keeps
- * the old hugepage's list.
+ * Prepare the record of the fresh hugepage, before anything is changed: the contents of its
+ * pages in place of raw ones stay lost. mf_mutex keeps the old hugepage's list, which is as
+ * it was when the exchange began, so there are enough entries.
  */
 static int hugepoison_add_fresh_record(struct hugepoison_heal *heal)
 {
+	struct llist_node *entry = heal->raws.first;
 	struct hugepoison_record *record;
 	struct raw_hwp_page *raw;
-	int ret = 0;
+	unsigned long i;
 
 	if (!heal->nr_kept)
 		return 0;
 	record = hugepoison_add(folio_pfn(heal->fresh), heal->record->order);
-	heal->fresh_record = record;
 	if (!record)
 		return -ENOMEM;
-	record->lost = kcalloc(heal->nr_kept, sizeof(*record->lost), GFP_KERNEL);
-	if (!record->lost)
-		return -ENOMEM;
+	heal->fresh_record = record;
+	record->lost = heal->lost;
+	heal->lost = NULL;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
-		if (hugepoison_stays_lost(heal, raw))
-			ret = hugepoison_add_lost(heal, folio_page_idx(heal->folio,
-								       raw->page));
-		if (ret)
-			break;
+		if (!hugepoison_stays_lost(heal, raw))
+			continue;
+		i = folio_page_idx(heal->folio, raw->page);
+		llist_entry(entry, struct raw_hwp_page, node)->page =
+			folio_page(heal->fresh, i);
+		record->lost[record->nr_lost++] = i;
+		entry = entry->next;
 	}
-	return ret;
+	return 0;
 }
 
 /*
@@ -309,7 +327,7 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
 
 /*
  * Wait until nobody else has the old hugepage, then fill the fresh one. mf_mutex is not
- * held: neither a lasting reference nor copying a GiB delays an error.
+ * held: neither a lasting reference, nor want of memory, nor copying a GiB delays an error.
  *
  * Meanwhile only the error handler and unpoison can reach the old hugepage: it is in no
  * file, not mapped, and its folio lock is free for them. Unpoison fails as there is one
@@ -319,8 +337,9 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
  */
 static int hugepoison_fill(struct hugepoison_heal *heal)
 {
-	return hugepoison_await_users(heal->folio, 2) ? -EBUSY :
-							hugepoison_copy(heal);
+	if (hugepoison_await_users(heal->folio, 2))
+		return -EBUSY;
+	return hugepoison_alloc_lost(heal) ?: hugepoison_copy(heal);
 }
 
 /*
@@ -380,7 +399,7 @@ static bool hugepoison_holds_stand_in(struct folio *folio)
 
 /*
  * Put the fresh hugepage, locked and not filled yet, in the place of the poisoned one in
- * the file.
+ * the file. From here on the handler does not wait for its lock, see hugepoison_healing.
  *
  * Return: 1 when hugepoison_end_exchange() has to follow, -EBUSY with nothing changed.
  */
@@ -393,7 +412,6 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 		return -EBUSY;
 	heal->nr_raw = hugepoison_nr_raw(folio);
 	heal->nr_refilled = hugepoison_nr_refilled(folio);
-	folio_lock(heal->fresh);
 	hugepoison_healing = heal->fresh;
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
@@ -442,6 +460,7 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
+	hugepoison_begin_urgent();
 	hugepoison_lock_handled(heal->folio);
 	/* another error in the old one: the next try takes it into account */
 	if (!ret && !hugepoison_is_unchanged(heal))
@@ -456,6 +475,7 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 	hugepoison_healing = NULL;
 	folio_unlock(heal->folio);
 	mutex_unlock(&mf_mutex);
+	hugepoison_end_urgent();
 	return ret;
 }
 
@@ -558,9 +578,10 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 /*
  * Lock the hugepage, unmap it for an exchange, and try mf_mutex, which comes before the
  * folio lock. Walking a file's very many mappings under mf_mutex would delay all errors,
- * so the walk comes first; the folio lock keeps faults from mapping the hugepage again.
+ * so the walk comes first; the folio lock keeps faults from mapping the hugepage again. The
+ * walk is not urgent: it takes as long as the file has mappings.
  *
- * Return: 1 with the hugepage and mf_mutex, 0 when there is no hugepage, -EBUSY when
+ * Return: 1 with the hugepage, mf_mutex and urgent, 0 when there is no hugepage, -EBUSY when
  * other errors had mf_mutex each time.
  */
 static int hugepoison_heal_lock(struct hugepoison_heal *heal)
@@ -575,6 +596,7 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		if (heal->fresh)
 			hugepoison_unmap_small(folio, &folio->page,
 					       folio_nr_pages(folio));
+		hugepoison_begin_urgent();
 		if (mutex_trylock(&mf_mutex)) {
 			heal->folio = folio;
 			return 1;
@@ -584,6 +606,7 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		/* wait until the current error is handled */
 		mutex_lock(&mf_mutex);
 		mutex_unlock(&mf_mutex);
+		hugepoison_end_urgent();
 	}
 	return -EBUSY;
 }
@@ -604,17 +627,36 @@ static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 	ret = hugepoison_heal_folio(heal);
 	mutex_unlock(&mf_mutex);
 	folio_unlock(heal->folio);
+	hugepoison_end_urgent();
 	return ret;
 }
 
-/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(). */
+/*
+ * Lock the fresh hugepage, before mf_mutex is taken. Since the last try had it in the file
+ * any number of users may wait for its lock, and they get it in turn. It is in no file: the
+ * handler neither has a reference to it, nor waits for its lock.
+ *
+ * Return: 0, or -EINTR on a fatal signal.
+ */
+static int hugepoison_lock_fresh(struct hugepoison_heal *heal)
+{
+	heal->folio = NULL;
+	return heal->fresh ? folio_lock_killable(heal->fresh) : 0;
+}
+
+/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(), or -EINTR. */
 static int hugepoison_heal_once(struct hugepoison_heal *heal)
 {
-	int ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
+	int ret = hugepoison_lock_fresh(heal);
 
+	if (ret)
+		return ret;
+	ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
 	if (ret > 0)
 		ret = hugepoison_heal_by_worker(heal, hugepoison_end_exchange,
 						hugepoison_fill(heal));
+	else if (heal->fresh)
+		folio_unlock(heal->fresh);
 	if (heal->folio)
 		folio_put(heal->folio);
 	return ret;
@@ -977,6 +1019,64 @@ size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
 			break;
 	}
 	return done;
+}
+
+/*
+ * Whether a file has a hugepage that was looked up without its lock. A heal's fresh hugepage
+ * is locked until it stays in the file, or is out of it.
+ */
+static bool hugepoison_is_settled(struct address_space *mapping,
+				  struct folio *folio)
+{
+	bool ret;
+
+	if (!folio_test_hugetlb(folio))
+		return true;
+	folio_lock(folio);
+	ret = folio->mapping == mapping;
+	folio_unlock(folio);
+	return ret;
+}
+
+/* Whether a file has all of the folios that were looked up. */
+static bool hugepoison_are_settled(struct address_space *mapping,
+				   struct folio_batch *fbatch)
+{
+	unsigned int i;
+
+	for (i = 0; i < folio_batch_count(fbatch); i++)
+		if (!hugepoison_is_settled(mapping, fbatch->folios[i]))
+			return false;
+	return true;
+}
+
+/**
+ * hugepoison_get_folios_contig - look up folios of a file to keep them
+ * @mapping: the file
+ * @start: the first page to look for; gets the one after the last that was found
+ * @end: the last page to look for
+ * @fbatch: to fill, empty
+ *
+ * Like filemap_get_folios_contig(), but it waits for a heal in one of them: before the heal
+ * ends its fresh hugepage is in the file, but has other contents, and may be taken out.
+ *
+ * Context: Process context, takes the folio locks of hugepages, one at a time.
+ * Return: the number of folios found.
+ */
+unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
+					  pgoff_t *start, pgoff_t end,
+					  struct folio_batch *fbatch)
+{
+	const pgoff_t first = *start;
+	unsigned int nr;
+
+	for (;;) {
+		nr = filemap_get_folios_contig(mapping, start, end, fbatch);
+		if (hugepoison_are_settled(mapping, fbatch))
+			return nr;
+		folio_batch_release(fbatch);
+		*start = first;
+	}
 }
 
 /**

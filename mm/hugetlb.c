@@ -37,5 +37,7 @@
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/hugetlb.c"
+#include "tests/private.c"
+#include "tests/promote.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

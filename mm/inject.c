@@ -102,4 +102,5 @@ int hugepoison_filter(struct page *page)
 		return -EINVAL;
 	return 0;
 }
+EXPORT_SYMBOL_GPL(hugepoison_filter);
 #endif

@@ -27,10 +27,30 @@
 #define _MM_HUGEPOISON_INTERNAL_H
 
 #include <linux/ktime.h>
+#include <linux/leafops.h>
 #include <linux/mm_types.h>
 
 struct anon_vma;
+struct cma;
 struct workqueue_struct;
+
+/* The word with a page's flags: memdesc_flags_t has nothing else. */
+static inline unsigned long *hugepoison_flags(struct page *page)
+{
+	return (unsigned long *)&page->flags;
+}
+
+/* Whether an entry is the one of a poisoned page. */
+static inline bool hugepoison_is_hwpoison(pte_t entry)
+{
+	return softleaf_is_hwpoison(softleaf_from_pte(entry));
+}
+
+/* Whether the next fault finds nothing here, as userfaultfd's and other markers do not map. */
+static inline bool hugepoison_none_mostly(pte_t entry)
+{
+	return pte_none(entry) || pte_is_marker(entry);
+}
 
 /* Which pages of a hugepage an access gets. */
 enum hugepoison_fate {
@@ -65,7 +85,6 @@ enum hugepoison_reason {
 	/* to release; WHY_UNRELIABLE as well */
 	HUGEPOISON_WHY_NO_VMEMMAP,
 	/* to replace at once */
-	HUGEPOISON_WHY_NO_FRESH,
 	HUGEPOISON_WHY_REPLACE_OFF,
 	HUGEPOISON_WHY_REFILLING,
 	NR_HUGEPOISON_REASONS
@@ -73,6 +92,7 @@ enum hugepoison_reason {
 
 /* Some mappings of a poisoned hugepage, with a reference to each address space. */
 struct hugepoison_mappers {
+	unsigned int looks;	/* how many mappings the searches may still look at */
 	unsigned int skip;	/* how many mappings to pass over first */
 	unsigned int nr;
 	struct hugepoison_mapper {
@@ -201,7 +221,7 @@ struct hugepoison_stand_in {
  * An error on its way through the handler. Its record is there before the handler looks
  * for the hugepage. Where there was no memory for one it is @unrecorded, which nobody
  * finds: page faults then take all of the hugepage to be bad, and the worker makes the
- * record when there is memory, see hugepoison_record_late().
+ * record when there is memory, see hugepoison_add_missing_record().
  */
 struct hugepoison_error {
 	unsigned long pfn;
@@ -282,6 +302,10 @@ void hugepoison_queue_narrow_folio(struct folio *folio);
 void hugepoison_queue_reheal(struct folio *folio);
 void hugepoison_await_handled(void);
 
+/* hugetlb_cma.c: gigantic hugepages that CMA gave */
+struct cma *hugepoison_test_cma_area(int nid);
+unsigned long hugepoison_give_back_cma(unsigned long pfn, unsigned long nr);
+
 /* pool.c: the pool */
 bool hugepoison_pool_replacing(void);
 void hugepoison_pool_set_replacing(bool replacing);
@@ -290,6 +314,7 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned);
 void hugepoison_pool_put_back(struct folio *folio);
 int hugepoison_pool_seize(struct folio *folio);
 void hugepoison_pool_uncharge(struct folio *folio);
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid);

@@ -60,7 +60,7 @@ static vm_fault_t hugepoison_map_block(struct vm_fault *vmf,
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long address = vmf->address & HPAGE_PMD_MASK;
 	struct page *page = folio_page(folio, first);
-	pmd_t entry = mk_huge_pmd(page, vma->vm_page_prot);
+	pmd_t entry = pmd_mkhuge(pfn_pmd(page_to_pfn(page), vma->vm_page_prot));
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
 	if (folio_test_anon(folio))
@@ -112,7 +112,7 @@ static void hugepoison_map_run(struct vm_fault *vmf, struct folio *folio,
 		entry = pte_mkwrite(entry, vma);
 	/* makes the entry read-only: userfaultfd handles the first write */
 	if (uffd_wp)
-		entry = pte_mkuffd_wp(entry);
+		entry = pte_mkuffd(entry);
 	flush_icache_pages(vma, page, nr);
 	folio_ref_add(folio, nr);
 	hugepoison_count_mapped(vma, address, page, nr);
@@ -158,7 +158,7 @@ static void hugepoison_map_stand_in(struct vm_fault *vmf, struct page *page,
 	struct folio *folio = page_folio(page);
 
 	if (uffd_wp)
-		entry = pte_mkuffd_wp(entry);
+		entry = pte_mkuffd(entry);
 	flush_icache_page(vma, page);
 	folio_get(folio);
 	folio_add_file_rmap_pte(folio, page, vma);
@@ -243,7 +243,7 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 		return VM_FAULT_NOPAGE;
 	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
 	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
-	    pte_marker_uffd_wp(vmf->orig_pte)) {
+	    pte_is_uffd_wp_marker(vmf->orig_pte)) {
 		vmf->pte = ptes + at;
 		hugepoison_map_protected(vmf, folio, first + at,
 					 test_bit(at, bad));

@@ -7,11 +7,29 @@
  */
 
 /*
+ * How many mappings one search looks at: it holds the hugepage's locks at a priority before
+ * all ordinary tasks, so no user may prolong it.
+ */
+#define HUGEPOISON_MAPPER_LOOKS		SZ_8K
+
+/* Return: false when a search has looked at as many mappings as it may. */
+static bool hugepoison_may_look(struct hugepoison_mappers *mappers,
+				unsigned int *looks)
+{
+	if (!mappers->looks || *looks == HUGEPOISON_MAPPER_LOOKS)
+		return false;
+	mappers->looks--;
+	++*looks;
+	return true;
+}
+
+/*
  * Add a mapping that can be narrowed to @mappers, unless it is one to skip.
  *
  * Return: false when @mappers is full.
  */
-static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
+static bool hugepoison_note_mapper(struct vm_area_struct *vma,
+				   unsigned long address,
 				   struct hugepoison_mappers *mappers)
 {
 	struct hugepoison_mapper *mapper = &mappers->at[mappers->nr];
@@ -31,10 +49,20 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 	if (!mmget_not_zero(vma->vm_mm))
 		return true;
 	mapper->mm = vma->vm_mm;
-	mapper->address = vma->vm_start +
-			  ((index - vma->vm_pgoff) << PAGE_SHIFT);
+	mapper->address = address;
 	mappers->nr++;
 	return true;
+}
+
+/*
+ * Where a VMA may map a private hugepage. Such a hugepage has an index by the address at
+ * which it was first mapped, not by the file's offset.
+ */
+static unsigned long hugepoison_anon_address(struct vm_area_struct *vma,
+					     struct folio *folio)
+{
+	return vma->vm_start +
+	       ((folio->index - vma_start_anon_pgoff(vma)) << PAGE_SHIFT);
 }
 
 /*
@@ -45,8 +73,7 @@ static bool hugepoison_note_mapper(struct vm_area_struct *vma, pgoff_t index,
 static bool hugepoison_vma_keeps(struct vm_area_struct *vma,
 				 struct folio *folio)
 {
-	unsigned long address = vma->vm_start +
-			((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+	unsigned long address = hugepoison_anon_address(vma, folio);
 	/* read once: the anon_vma lock does not keep the VMA from being narrowed */
 	const vm_flags_t flags = READ_ONCE(vma->vm_flags);
 	struct hugepoison_private *priv;
@@ -79,8 +106,7 @@ bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma)
 	if (!folio_test_anon(folio))
 		return false;
 	anon_vma_lock_read(anon_vma);
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
-				       folio->index)
+	anon_rmap_tree_foreach(avc, anon_vma, folio->index, folio->index)
 		kept |= hugepoison_vma_keeps(avc->vma, folio);
 	anon_vma_unlock_read(anon_vma);
 	return kept;
@@ -92,14 +118,19 @@ static bool hugepoison_find_private(struct folio *folio,
 				    struct hugepoison_mappers *mappers)
 {
 	struct anon_vma_chain *avc;
+	unsigned int looks = 0;
 
 	if (!anon_vma_trylock_read(anon_vma))
 		return false;
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, folio->index,
-				       folio->index)
-		if (hugepoison_vma_keeps(avc->vma, folio) &&
-		    !hugepoison_note_mapper(avc->vma, folio->index, mappers))
+	anon_rmap_tree_foreach(avc, anon_vma, folio->index, folio->index) {
+		if (!hugepoison_may_look(mappers, &looks))
 			break;
+		if (hugepoison_vma_keeps(avc->vma, folio) &&
+		    !hugepoison_note_mapper(avc->vma,
+					    hugepoison_anon_address(avc->vma, folio),
+					    mappers))
+			break;
+	}
 	anon_vma_unlock_read(anon_vma);
 	return true;
 }
@@ -110,13 +141,18 @@ static bool hugepoison_find_shared(struct folio *folio,
 				   struct hugepoison_mappers *mappers)
 {
 	struct vm_area_struct *vma;
+	unsigned long address;
+	unsigned int looks = 0;
 
 	if (!i_mmap_trylock_read(mapping))
 		return false;
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index,
-				  folio->index)
-		if (!hugepoison_note_mapper(vma, folio->index, mappers))
+	mapping_rmap_tree_foreach(vma, mapping, folio->index, folio->index) {
+		address = vma->vm_start +
+			  ((folio->index - vma->vm_pgoff) << PAGE_SHIFT);
+		if (!hugepoison_may_look(mappers, &looks) ||
+		    !hugepoison_note_mapper(vma, address, mappers))
 			break;
+	}
 	i_mmap_unlock_read(mapping);
 	return true;
 }
@@ -126,7 +162,8 @@ static bool hugepoison_find_shared(struct folio *folio,
  * @folio: the hugepage
  * @anon_vma: of a private one, with a reference, else NULL
  * @mappers: to fill, after the first @skip mappings, which could not be narrowed
- *	     before; when it is full the next call finds the others
+ *	     before; when it is full the next call finds the others, as long as there
+ *	     are @looks left
  *
  * Context: Process context; folio lock held, which keeps the file. The caller
  * passes @mappers to hugepoison_narrow_mappers() with no lock held.
@@ -155,21 +192,30 @@ static bool hugepoison_trylock_mm(struct mm_struct *mm)
 	return locked;
 }
 
-/* vma_start_write() that only tries: linux/mm.h has the one that waits for faults. */
+#ifdef CONFIG_PER_VMA_LOCK
+/*
+ * vma_start_write() that only tries: linux/mmap_lock.h has the one that waits for faults.
+ * A VMA without readers has one reference. With the flag none can come, until the
+ * sequence excludes them as long as mmap_lock is held.
+ */
 static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
 {
-#ifdef CONFIG_PER_VMA_LOCK
-	unsigned int sequence;
-
-	if (__is_vma_write_locked(vma, &sequence))
+	if (__is_vma_write_locked(vma))
 		return true;
-	if (!down_write_trylock(&vma->vm_lock->lock))
+	if (atomic_cmpxchg_acquire(&vma->vm_refcnt.refs, 1,
+				   VM_REFCNT_EXCLUDE_READERS_FLAG + 1) != 1)
 		return false;
-	WRITE_ONCE(vma->vm_lock_seq, sequence);
-	up_write(&vma->vm_lock->lock);
-#endif
+	WRITE_ONCE(vma->vm_lock_seq, __vma_raw_mm_seqnum(vma));
+	atomic_sub_return_release(VM_REFCNT_EXCLUDE_READERS_FLAG,
+				  &vma->vm_refcnt.refs);
 	return true;
 }
+#else
+static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
+{
+	return true;
+}
+#endif
 
 /*
  * Narrow another process's mapping. Its VMA lock is only tried: a fault of a process

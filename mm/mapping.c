@@ -180,8 +180,7 @@ static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
  */
 static bool hugepoison_is_uffd_poison(pte_t entry)
 {
-	return is_pte_marker(entry) &&
-	       pte_marker_get(pte_to_swp_entry(entry)) & PTE_MARKER_POISONED;
+	return softleaf_is_poison_marker(softleaf_from_pte(entry));
 }
 
 /* Whether user space has set the entry at an address of a hugetlb VMA to fail. */

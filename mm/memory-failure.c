@@ -21,6 +21,8 @@
 #include <linux/sysfs.h>
 #include <linux/workqueue.h>
 
+/* stock's file makes its own event; ours are made in hugetlb.c */
+#undef CREATE_TRACE_POINTS
 #include <trace/events/hugepoison.h>
 #include "internal.h"
 
@@ -48,5 +50,6 @@
 #include "tests/memory-failure.c"
 #include "tests/nomem.c"
 #include "tests/narrow.c"
+#include "tests/heal.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

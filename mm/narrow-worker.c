@@ -9,6 +9,11 @@
 
 /* How often a pass looks for more mappings: users can create new ones for ever. */
 #define HUGEPOISON_EAGER_ROUNDS		64
+/*
+ * How many mappings a pass looks at, all rounds of a hugepage together. A user can have very
+ * many, and the worker's CPU time is not the user's.
+ */
+#define HUGEPOISON_EAGER_LOOKS		SZ_64K
 
 /* A narrowed hugepage that this pass of the worker has not visited yet. */
 static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
@@ -24,8 +29,11 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 		if (!hugepoison_is(record, HUGEPOISON_STATE_NARROWED) ||
 		    !eager || record->worker.pass == pass)
 			continue;
-		/* so queueing the work often wastes no other hugepage's passes */
-		if (eager == HUGEPOISON_EAGER_TRIES ||
+		/*
+		 * after the first pass each one waits: queueing the work often wastes
+		 * no other hugepage's passes, and gets no user more of the worker's time
+		 */
+		if (!record->worker.pass ||
 		    time_after_eq(jiffies, record->worker.looked +
 					   HUGEPOISON_EAGER_AGAIN))
 			return record;
@@ -35,7 +43,7 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 }
 
 /*
- * The next hugepage whose mappings this pass has to find. Only this worker uses the
+ * The next hugepage whose mappings this pass has to find. Only this worker sets the
  * record's pass and looked. @picked gets a copy of the record to log from after RCU is
  * left, as the console may be slow.
  *
@@ -50,7 +58,8 @@ static bool hugepoison_pick_eager(unsigned int pass,
 	rcu_read_lock();
 	record = hugepoison_next_eager(pass, again);
 	if (record) {
-		record->worker.pass = pass;
+		/* the handler looks whether there was one */
+		WRITE_ONCE(record->worker.pass, pass);
 		record->worker.looked = jiffies;
 		eager = READ_ONCE(record->worker.eager);
 		/* fails if the tries were reset meanwhile, which then counts */
@@ -109,8 +118,8 @@ static struct folio *hugepoison_get_narrowed(unsigned long pfn,
 
 /*
  * Find the mappings of the hugepage that are not narrowed yet. mf_mutex is not held: a
- * file may have very many mappings, the worker may be preempted, and all errors would
- * wait.
+ * file may have very many mappings, and all errors would wait. The worker is urgent while it
+ * has the locks, for no more than HUGEPOISON_MAPPER_LOOKS mappings.
  *
  * Return: false if a user holds a lock that the search needs.
  */
@@ -139,7 +148,8 @@ static bool hugepoison_find_eager(unsigned long pfn,
 /*
  * Narrow all mappings of a hugepage, as many at a time as @mappers takes. The next
  * search finds failed mappings first, and skips them. The worker waits for no lock that
- * a user can keep: neither for the folio lock nor for mmap_lock.
+ * a user can keep: neither for the folio lock nor for mmap_lock. Mappings behind
+ * HUGEPOISON_MAPPER_LOOKS others are left to their faults.
  *
  * Return: true when mappings are left for the next pass.
  */
@@ -149,6 +159,7 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 	unsigned int nr, failed = 0, rounds = 0;
 	bool found;
 
+	mappers->looks = HUGEPOISON_EAGER_LOOKS;
 	do {
 		mappers->skip = failed;
 		found = hugepoison_find_eager(pfn, mappers);
@@ -156,7 +167,8 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 		failed += hugepoison_narrow_mappers(mappers);
 	} while (nr == ARRAY_SIZE(mappers->at) &&
 		 ++rounds < HUGEPOISON_EAGER_ROUNDS);
-	return !found || failed || nr == ARRAY_SIZE(mappers->at);
+	return !found || failed || nr == ARRAY_SIZE(mappers->at) ||
+	       !mappers->looks;
 }
 
 /*

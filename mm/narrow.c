@@ -11,13 +11,13 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 						     unsigned long end)
 {
 	VMA_ITERATOR(vmi, vma->vm_mm, start);
+	vma_flags_t flags = legacy_to_vma_flags(vma->vm_flags & ~VM_HUGETLB);
 	struct vm_area_struct *prev;
 
 	mmap_assert_write_locked(vma->vm_mm);
 	prev = vma->vm_start < start ? vma : vma_prev(&vmi);
 	vma_iter_set(&vmi, start);
-	return vma_modify_flags(&vmi, prev, vma, start, end,
-				vma->vm_flags & ~VM_HUGETLB);
+	return vma_modify_flags(&vmi, prev, vma, start, end, &flags);
 }
 
 /*
@@ -188,8 +188,7 @@ static void hugepoison_promote(struct mm_struct *mm, unsigned long address)
 	vma_start_write(vma);
 	hugetlb_vma_lock_alloc(vma);
 	i_mmap_lock_write(mapping);
-	zap_page_range_single(vma, vma->vm_start, vma->vm_end - vma->vm_start,
-			      NULL);
+	zap_vma(vma);
 	tlb_gather_mmu(&tlb, mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, vma->vm_start,
 		       vma->vm_end);
@@ -306,28 +305,28 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
  * hugepoison_narrow_ends - narrow where a range that cannot be discarded ends
  * @mm: the address space
  * @start: the first byte
- * @end: the byte after the last
+ * @len: bytes, whole pages
  *
  * A hugetlb mapping can discard whole hugepages only. If no fault has narrowed a
  * hugepage since its error, it has to be narrowed before its raw page can be
  * discarded alone.
  *
- * Context: Process context, may sleep; mmap_lock held for reading, dropped and
- * taken again: the caller's VMAs may be gone.
+ * Context: Process context, may sleep; no lock held.
  * Return: true when another try may succeed.
  */
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long end)
+			    unsigned long len)
 {
-	bool first = hugepoison_cut_vma(mm, start);
-	bool last = hugepoison_cut_vma(mm, end);
+	bool first, last;
 
-	if (!first && !last)
+	if (mmap_read_lock_killable(mm))
 		return false;
+	start = untagged_addr_remote(mm, start);
+	first = hugepoison_cut_vma(mm, start);
+	last = hugepoison_cut_vma(mm, start + len);
 	mmap_read_unlock(mm);
 	/* progress is an end that was inside a hugepage and no longer is */
-	first &= hugepoison_narrow_at(mm, start);
-	last &= hugepoison_narrow_at(mm, end);
-	mmap_read_lock(mm);
+	first = first && hugepoison_narrow_at(mm, start);
+	last = last && hugepoison_narrow_at(mm, start + len);
 	return first || last;
 }

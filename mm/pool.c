@@ -22,8 +22,6 @@
  * struct hugepoison_deficit - hugepages that errors took from a pool
  * @missing: hugepages to refill, by node
  * @nr: their sum
- * @max: the pool's size in hugepages after the last error; if it has changed root
- *	 has resized the pool, and the deficit ends
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
@@ -31,7 +29,6 @@
 struct hugepoison_deficit {
 	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
-	unsigned long max;
 	unsigned int tries;
 	unsigned int requested;
 	unsigned int served;
@@ -76,12 +73,20 @@ static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 			node_set(node, *nodes);
 }
 
-/* Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. */
-static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid)
+/*
+ * Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. Without
+ * @reclaim it has to be free memory already: a user who makes memory short and fragmented
+ * prolongs reclaim and compaction.
+ */
+static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid,
+					   bool reclaim)
 {
 	gfp_t gfp = htlb_alloc_mask(h);
 	nodemask_t nodes = nodemask_of_node(nid);
 	struct folio *folio;
+
+	if (!reclaim)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
 
 	folio = only_alloc_fresh_hugetlb_folio(h, gfp | __GFP_THISNODE, nid,
 					       &nodes, NULL);
@@ -106,7 +111,7 @@ static void hugepoison_pool_discard(struct hstate *h, struct folio *fresh)
 static void hugepoison_pool_join(struct hstate *h, struct folio *fresh)
 {
 	lockdep_assert_held(&hugetlb_lock);
-	__prep_account_new_huge_page(h, folio_nid(fresh));
+	account_new_hugetlb_folio(h, fresh);
 	enqueue_hugetlb_folio(h, fresh);
 }
 
@@ -119,8 +124,6 @@ static int hugepoison_deficit_node(struct hstate *h)
 	int node;
 
 	lockdep_assert_held(&hugetlb_lock);
-	if (deficit->max != h->max_huge_pages)
-		hugepoison_clear_deficit(deficit);
 	if (deficit->nr)
 		for_each_node(node)
 			if (deficit->missing[node])
@@ -135,7 +138,7 @@ static void hugepoison_reduce_deficit(struct hstate *h, int nid,
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
 	hugepoison_pool_join(h, fresh);
-	deficit->max = ++h->max_huge_pages;
+	h->max_huge_pages++;
 	deficit->missing[nid]--;
 	deficit->nr--;
 }
@@ -149,6 +152,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_replace_enabled());
 	struct folio *fresh;
+	bool missing;
 	int nid;
 
 	spin_lock_irq(&hugetlb_lock);
@@ -156,21 +160,28 @@ static bool hugepoison_refill_one(struct hstate *h)
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
-	fresh = hugepoison_pool_fresh(h, nid);
+	fresh = hugepoison_pool_fresh(h, nid, true);
 	if (!fresh)
 		return false;
 
+	/*
+	 * Root's resize drops hugetlb_lock between comparing sizes and the end. A
+	 * hugepage that joined there would be one too many, perhaps as a surplus.
+	 */
+	mutex_lock(&h->resize_lock);
 	spin_lock_irq(&hugetlb_lock);
-	if (hugepoison_deficit_node(h) == nid) {
+	missing = hugepoison_deficit_node(h) == nid;
+	if (missing)
 		hugepoison_reduce_deficit(h, nid, fresh);
-		spin_unlock_irq(&hugetlb_lock);
-		trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
-					 "replaced", begin);
-		hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
+	spin_unlock_irq(&hugetlb_lock);
+	mutex_unlock(&h->resize_lock);
+	if (!missing) {
+		hugepoison_pool_discard(h, fresh);
 		return true;
 	}
-	spin_unlock_irq(&hugetlb_lock);
-	hugepoison_pool_discard(h, fresh);
+	trace_hugepoison_replace(folio_pfn(fresh), huge_page_order(h),
+				 "replaced", begin);
+	hugepoison_refilled(huge_page_order(h), nid, folio_nid(fresh));
 	return true;
 }
 
@@ -246,6 +257,29 @@ void hugepoison_pool_set_replacing(bool replacing)
 	spin_unlock_irq(&hugetlb_lock);
 }
 
+/**
+ * hugepoison_pool_resized - end the deficit of a pool that root has resized
+ * @h: the pool
+ * @nid: the node whose size root has written, or NUMA_NO_NODE for that of the pool
+ *
+ * Root's number counts, also where it is just what errors have left: a hugepage
+ * that the worker added later would be one too many.
+ *
+ * Context: hugetlb_lock and the pool's resize_lock held.
+ */
+void hugepoison_pool_resized(struct hstate *h, int nid)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	lockdep_assert_held(&hugetlb_lock);
+	if (nid == NUMA_NO_NODE) {
+		hugepoison_clear_deficit(deficit);
+		return;
+	}
+	deficit->nr -= deficit->missing[nid];
+	deficit->missing[nid] = 0;
+}
+
 /* The pool is one smaller than its size should be: queue the worker to refill it. */
 static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
@@ -255,11 +289,8 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
 	h->max_huge_pages--;
 	if (!hugepoison_pool_replacing())
 		return;
-	if (deficit->max != h->max_huge_pages + 1)
-		hugepoison_clear_deficit(deficit);
 	deficit->missing[nid]++;
 	deficit->nr++;
-	deficit->max = h->max_huge_pages;
 	deficit->tries = HUGEPOISON_REFILL_TRIES;
 	WRITE_ONCE(deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
@@ -312,6 +343,15 @@ void hugepoison_pool_flush(void)
 	flush_work(&free_hpage_work);
 }
 
+/*
+ * Count a hugepage that begins or ends to be used, for its node and its cgroup. Stock
+ * counts it off whenever it frees one, so it is counted on wherever ours takes one.
+ */
+static void hugepoison_count_used(struct folio *folio, long sign)
+{
+	lruvec_stat_mod_folio(folio, NR_HUGETLB, sign * folio_nr_pages(folio));
+}
+
 /**
  * hugepoison_pool_isolate - take a free hugepage off the free list
  * @page: a page of it
@@ -343,6 +383,7 @@ bool hugepoison_pool_isolate(struct page *page, bool poisoned)
 		list_move(&folio->lru, &h->hugepage_activelist);
 		h->free_huge_pages_node[nid]--;
 		h->free_huge_pages--;
+		hugepoison_count_used(folio, 1);
 		ret = true;
 	}
 	spin_unlock_irq(&hugetlb_lock);
@@ -364,8 +405,10 @@ void hugepoison_pool_put_back(struct folio *folio)
 
 	spin_lock_irq(&hugetlb_lock);
 	alone = folio_ref_freeze(folio, 1);
-	if (alone)
+	if (alone) {
+		hugepoison_count_used(folio, -1);
 		enqueue_hugetlb_folio(folio_hstate(folio), folio);
+	}
 	spin_unlock_irq(&hugetlb_lock);
 	/* somebody has a short reference: the last folio_put() frees it */
 	if (!alone)
@@ -406,6 +449,7 @@ static void hugepoison_uncharge(struct hstate *h, struct folio *folio)
 	folio_clear_hugetlb_migratable(folio);
 	hugetlb_cgroup_uncharge_folio(idx, pages_per_huge_page(h), folio);
 	hugetlb_cgroup_uncharge_folio_rsvd(idx, pages_per_huge_page(h), folio);
+	hugepoison_count_used(folio, -1);
 	mem_cgroup_uncharge(folio);
 }
 
@@ -421,6 +465,8 @@ void hugepoison_pool_uncharge(struct folio *folio)
 {
 	spin_lock_irq(&hugetlb_lock);
 	hugepoison_uncharge(folio_hstate(folio), folio);
+	/* it is counted off again when it leaves, or is freed */
+	hugepoison_count_used(folio, 1);
 	spin_unlock_irq(&hugetlb_lock);
 }
 
@@ -438,6 +484,37 @@ static bool hugepoison_restores_reserve(struct folio *folio)
 	return restore || !hugepage_subpool_put_pages(spool, 1);
 }
 
+/**
+ * hugepoison_pool_settle - end a poisoned hugepage's part in a subpool
+ * @folio: what was a poisoned hugepage when the handler saw it last
+ * @spool: a subpool that its mount is about to put
+ *
+ * As when a healthy hugepage is freed. Later the hugepage leaves its pool, or goes back
+ * to it, as one of no subpool.
+ *
+ * Context: Process context; takes hugetlb_lock. mf_mutex, held, keeps the release worker
+ * away. @spool has the mount's count, so that it is not freed here.
+ */
+void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool)
+{
+	bool ours;
+
+	spin_lock_irq(&hugetlb_lock);
+	/* a folio whose last user is freeing it settles there */
+	ours = folio_test_hugetlb(folio) && folio_test_hwpoison(folio) &&
+	       hugetlb_folio_subpool(folio) == spool && folio_try_get(folio);
+	spin_unlock_irq(&hugetlb_lock);
+	if (!ours)
+		return;
+	if (hugepoison_restores_reserve(folio)) {
+		/* at once: putting the subpool gives up its whole minimum */
+		spin_lock_irq(&hugetlb_lock);
+		folio_hstate(folio)->resv_huge_pages++;
+		spin_unlock_irq(&hugetlb_lock);
+	}
+	folio_put(folio);
+}
+
 /*
  * Whether a hugepage counts in the pool's size. A surplus one, or a temporary one that
  * was allocated for migration, is freed with its last user.
@@ -448,21 +525,25 @@ static bool hugepoison_is_persistent(struct hstate *h, struct folio *folio)
 	       !READ_ONCE(h->surplus_huge_pages_node[folio_nid(folio)]);
 }
 
-/* Whether to replace a hugepage: a persistent one, or any while reservations need it. */
+/*
+ * Whether to replace a hugepage: a persistent one, or a surplus one while reservations
+ * need it. Never a temporary one: another hugepage has its place in the pool, the one
+ * that migration moves from, or that a heal put there. A fresh one would be one too many.
+ */
 static bool hugepoison_wants_fresh(struct hstate *h, struct folio *folio)
 {
+	if (folio_test_hugetlb_temporary(folio))
+		return false;
 	return hugepoison_is_persistent(h, folio) ||
 	       READ_ONCE(h->resv_huge_pages) > READ_ONCE(h->free_huge_pages);
 }
 
 static void hugepoison_log_not_replaced(struct hstate *h, unsigned long pfn)
 {
-	enum hugepoison_reason why = HUGEPOISON_WHY_NO_FRESH;
+	enum hugepoison_reason why = hugepoison_pool_replacing() ?
+				     HUGEPOISON_WHY_REFILLING :
+				     HUGEPOISON_WHY_REPLACE_OFF;
 
-	if (!hugepoison_pool_replacing())
-		why = HUGEPOISON_WHY_REPLACE_OFF;
-	else if (hstate_is_gigantic(h))
-		why = HUGEPOISON_WHY_REFILLING;
 	pr_err("%#lx: the pool of %lu kB hugepages is one smaller: %s\n", pfn,
 	       huge_page_size(h) >> 10, hugepoison_why(why));
 }
@@ -503,9 +584,9 @@ static int hugepoison_pool_exchange(struct hstate *h, struct folio *folio,
  * @folio: the hugepage, after hugepoison_pool_seize()
  *
  * Its healthy pages are freed, see hugepoison_free_poisoned(). A fresh hugepage of
- * the same node, or of another node that the pool has pages on, takes its place. The
- * worker allocates a gigantic one, as that may migrate a GiB, for which all errors
- * would wait on mf_mutex.
+ * the same node, or of another node that the pool has pages on, takes its place. All
+ * errors wait on mf_mutex meanwhile, so it has to be there at once: the worker reclaims
+ * memory for it, or migrates a GiB for a gigantic one.
  *
  * Reservations that cannot be met stay: nothing more can be reserved until they end
  * or the pool is refilled.
@@ -523,7 +604,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 
 	if (hugepoison_pool_replacing() && !hstate_is_gigantic(h) &&
 	    hugepoison_wants_fresh(h, folio))
-		fresh = hugepoison_pool_fresh(h, folio_nid(folio));
+		fresh = hugepoison_pool_fresh(h, folio_nid(folio), false);
 	if (folio_test_anon(folio))
 		__ClearPageAnonExclusive(&folio->page);
 	folio->mapping = NULL;
@@ -548,38 +629,6 @@ bool hugepoison_pool_leave(struct folio *folio)
 	return replaced > 0;
 }
 
-#ifdef CONFIG_CMA
-/*
- * Give pages of a gigantic hugepage from CMA back to CMA, by the blocks of its bitmap.
- * The healthy rest of the block with the raw page stays allocated in CMA's bitmap, so
- * CMA never touches it again, and becomes ordinary movable memory.
- *
- * Return: base pages given back; 0 if they are not from CMA, or less than a block.
- */
-static unsigned long hugepoison_give_back_cma(unsigned long pfn,
-					      unsigned long nr)
-{
-	const unsigned long block = 1UL << HUGETLB_PAGE_ORDER;
-	struct page *page = pfn_to_page(pfn);
-	struct cma *cma = hugetlb_cma[page_to_nid(page)];
-	unsigned long i;
-
-	nr = ALIGN_DOWN(nr, block);
-	if (!nr || !IS_ALIGNED(pfn, block) || !cma_pages_valid(cma, page, nr))
-		return 0;
-	for (i = 0; i < nr; i++)
-		set_page_refcounted(pfn_to_page(pfn + i));
-	cma_release(cma, page, nr);
-	return nr;
-}
-#else
-static unsigned long hugepoison_give_back_cma(unsigned long pfn,
-					      unsigned long nr)
-{
-	return 0;
-}
-#endif
-
 /* The order of the largest naturally aligned block at the start of a run of pages. */
 static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 {
@@ -598,8 +647,10 @@ static unsigned int hugepoison_piece(unsigned long pfn, unsigned long nr)
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr)
 {
 	while (nr) {
-		unsigned long step = hugepoison_give_back_cma(pfn, nr);
+		unsigned long step = 0;
 
+		if (IS_ENABLED(CONFIG_CMA))
+			step = hugepoison_give_back_cma(pfn, nr);
 		if (!step) {
 			unsigned int order = hugepoison_piece(pfn, nr);
 
@@ -643,11 +694,11 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
-		spare = hugepoison_pool_fresh(h, nid);
+		spare = hugepoison_pool_fresh(h, nid, true);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
-		__prep_account_new_huge_page(h, folio_nid(spare));
+		account_new_hugetlb_folio(h, spare);
 		list_add(&spare->lru, &h->hugepage_activelist);
 		folio_set_hugetlb_temporary(spare);
 		folio_ref_unfreeze(spare, 1);
@@ -696,28 +747,24 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  * Context: Process context, may sleep and allocate. Allocating a gigantic one may
  * migrate a GiB, so the caller should hold no lock that others need.
  * Return: a hugepage with one reference, which folio_put() gives back; NULL if there is
- * none. It is zeroed: memfd_pin_folios() takes hugepages of the page cache without the
- * folio lock, and would show the contents of the former owner.
+ * none. Its contents are those of a former owner: the caller fills all of it before anybody
+ * can see it.
  */
 struct folio *hugepoison_pool_spare(unsigned int order, int nid)
 {
 	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
-	struct mem_cgroup *memcg = get_mem_cgroup_from_current();
-	struct folio *spare = NULL;
+	struct folio *spare = hugepoison_charge_spare(h, nid);
 	int ret;
 
-	ret = mem_cgroup_hugetlb_try_charge(memcg, htlb_alloc_mask(h) |
-						   __GFP_RETRY_MAYFAIL,
-					    pages_per_huge_page(h));
-	if (ret != -ENOMEM)
-		spare = hugepoison_charge_spare(h, nid);
-	if (!ret && spare)
-		mem_cgroup_commit_charge(spare, memcg);
-	else if (!ret)
-		mem_cgroup_cancel_charge(memcg, pages_per_huge_page(h));
-	mem_cgroup_put(memcg);
-	if (spare)
-		folio_zero_user(spare, 0);
+	if (!spare)
+		return NULL;
+	ret = mem_cgroup_charge_hugetlb(spare, current->mm, htlb_alloc_mask(h) |
+							    __GFP_RETRY_MAYFAIL);
+	hugepoison_count_used(spare, 1);
+	if (ret) {
+		folio_put(spare);
+		return NULL;
+	}
 	return spare;
 }
 
@@ -740,12 +787,17 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh)
 	hugetlb_cgroup_uncharge_folio(hstate_index(h), pages_per_huge_page(h),
 				      fresh);
 	spin_unlock_irq(&hugetlb_lock);
+	hugepoison_count_used(fresh, -1);
 	mem_cgroup_uncharge(fresh);
 
 	hugetlb_set_folio_subpool(fresh, hugetlb_folio_subpool(old));
 	hugetlb_set_folio_subpool(old, NULL);
 	move_hugetlb_state(old, fresh, MR_MEMORY_FAILURE);
+	/* @old counts for its node only from now on, @fresh for the cgroup that @old had */
+	hugepoison_count_used(old, -1);
 	mem_cgroup_migrate(old, fresh);
+	hugepoison_count_used(old, 1);
+	hugepoison_count_used(fresh, 1);
 }
 
 #ifdef CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP

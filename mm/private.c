@@ -231,24 +231,44 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 }
 
 /*
- * Add a private mapping's discarded pages of one page table to @bad: they must not be
- * mapped. With the page table lock held the result is final, without it a fault has to
- * call this again.
+ * Whether a private mapping has a hugepage that covers @folio, the file's: it sees the
+ * file only where it has discarded.
+ */
+static bool hugepoison_covers_file(struct vm_area_struct *vma, struct folio *folio)
+{
+	struct hugepoison_private *priv = vma->vm_private_data;
+
+	return !folio_test_anon(folio) && !(vma->vm_flags & VM_MAYSHARE) &&
+	       priv && priv->folio;
+}
+
+/*
+ * Add the pages of one page table that a private mapping must not map from @folio to
+ * @bad: of its own hugepage those that the process has discarded, of the file's those
+ * that it has not. A none entry does not tell them apart: the next fault has yet to map
+ * the page that the process sees. With the page table lock held the result is final for
+ * its own hugepage, and without it a fault has to call this again. Bits are only set, so
+ * for the file's an early result holds back too many pages at worst.
  */
 static void hugepoison_mask_discarded(struct vm_area_struct *vma,
 				      struct folio *folio, unsigned long first,
 				      unsigned long *bad)
 {
+	const bool covers = hugepoison_covers_file(vma, folio);
 	const unsigned long *discarded;
+	unsigned long bits;
 	int i;
 
-	if (!folio_test_anon(folio))
+	if (!folio_test_anon(folio) && !covers)
 		return;
 	/* the page table exists before the bits are read, see hugepoison_discard() */
 	smp_mb();
 	discarded = hugepoison_discarded_part(vma->vm_private_data, first);
-	for (i = 0; discarded && i < BITS_TO_LONGS(PTRS_PER_PTE); i++)
-		bad[i] |= READ_ONCE(discarded[i]);
+	for (i = 0; i < BITS_TO_LONGS(PTRS_PER_PTE); i++) {
+		/* none is set in a part that has not begun */
+		bits = discarded ? READ_ONCE(discarded[i]) : 0;
+		bad[i] |= covers ? ~bits : bits;
+	}
 }
 
 /*
@@ -287,9 +307,9 @@ static bool hugepoison_private_is_exclusive(struct folio *folio)
 /* The poisoned hugepage that an entry holds a reference to, or NULL. */
 static struct folio *hugepoison_kept_folio(pte_t entry)
 {
-	if (!is_hugetlb_entry_hwpoisoned(entry) || !pte_swp_exclusive(entry))
+	if (!hugepoison_is_hwpoison(entry) || !pte_swp_exclusive(entry))
 		return NULL;
-	return pfn_folio(swp_offset_pfn(pte_to_swp_entry(entry)));
+	return pfn_folio(softleaf_to_pfn(softleaf_from_pte(entry)));
 }
 
 /**
@@ -308,7 +328,7 @@ bool hugepoison_copy_entry(pte_t *entry)
 {
 	struct folio *folio;
 
-	if (likely(!is_hugetlb_entry_hwpoisoned(*entry)))
+	if (likely(!hugepoison_is_hwpoison(*entry)))
 		return false;
 	folio = hugepoison_kept_folio(*entry);
 	if (!folio)
@@ -328,25 +348,24 @@ bool hugepoison_copy_entry(pte_t *entry)
  * @address: the address that the entry is for
  * @ptep: the entry, of any kind that is not present
  * @size: of its hugepage, in bytes
- * @ref_page: the only hugepage to unmap, NULL for any
+ * @only_one: whether a certain hugepage is to be unmapped, not any
  *
  * Stock's huge_pte_clear() that also drops the reference of a kept hugepage. Not
  * inline: unmapping present entries must not pay for it.
  *
- * With @ref_page the owner of a private mapping copies on write, the pool is empty,
- * and the children lose @ref_page. A hwpoison entry stays: it does not map @ref_page,
+ * With @only_one the owner of a private mapping copies on write, the pool is empty,
+ * and the children lose that hugepage. A hwpoison entry stays: it does not map that one,
  * and the owner counts mappings. Without the entry the child would read zeros in its
  * place, from the raw page as well.
  *
  * Context: Page table lock held.
  */
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size,
-			    const struct page *ref_page)
+			    pte_t *ptep, unsigned long size, bool only_one)
 {
 	pte_t entry = huge_ptep_get(mm, address, ptep);
 
-	if (ref_page && is_hugetlb_entry_hwpoisoned(entry))
+	if (only_one && hugepoison_is_hwpoison(entry))
 		return;
 	huge_pte_clear(mm, address, ptep, size);
 	hugepoison_private_put_folio(hugepoison_kept_folio(entry));
@@ -370,9 +389,9 @@ static enum hugepoison_fate hugepoison_private_fate(struct vm_area_struct *vma,
 			return HUGEPOISON_NARROW;
 		return fate;
 	}
-	if (huge_pte_none_mostly(entry))
+	if (hugepoison_none_mostly(entry))
 		return hugepoison_file_fate(vma, address);
-	return is_hugetlb_entry_hwpoisoned(entry) ? HUGEPOISON_WIDE :
+	return hugepoison_is_hwpoison(entry) ? HUGEPOISON_WIDE :
 						    HUGEPOISON_HEALTHY;
 }
 
@@ -385,9 +404,9 @@ static unsigned long hugepoison_poisoned_pfn(struct vm_area_struct *vma,
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		entry = hugepoison_entry_at(vma, address);
-	if (!is_hugetlb_entry_hwpoisoned(entry))
+	if (!hugepoison_is_hwpoison(entry))
 		return hugepoison_file_pfn(vma, address);
-	return ALIGN_DOWN(swp_offset_pfn(pte_to_swp_entry(entry)), nr);
+	return ALIGN_DOWN(softleaf_to_pfn(softleaf_from_pte(entry)), nr);
 }
 
 /* --- pages that a mapping cannot read --------------------------------------- */
@@ -432,9 +451,9 @@ static bool hugepoison_entry_is_poisoned(struct vm_area_struct *vma,
 {
 	struct folio *folio = hugepoison_private_folio(vma, address);
 
-	if (!pte_none_mostly(entry))
+	if (!hugepoison_none_mostly(entry))
 		return !pte_present(entry) &&
-		       is_hwpoison_entry(pte_to_swp_entry(entry));
+		       hugepoison_is_hwpoison(entry);
 	return folio ? hugepoison_held_is_poisoned(vma, address, folio) :
 		       hugepoison_file_is_poisoned(vma, address);
 }
@@ -461,11 +480,23 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
 	folio = hugepoison_kept_folio(entry);
 	if (folio)
 		return hugepoison_held_is_poisoned(vma, address, folio);
-	return !huge_pte_none_mostly(entry) ||
+	return !hugepoison_none_mostly(entry) ||
 	       hugepoison_file_is_poisoned(vma, address);
 }
 
 /* --- fork -------------------------------------------------------------------- */
+
+/* Clear entries, except those of pages that a private mapping has copied. */
+static void hugepoison_zap_but_cows(struct vm_area_struct *vma,
+				    unsigned long address, unsigned long size)
+{
+	struct zap_details details = { .skip_cows = true };
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	zap_vma_range_batched(&tlb, vma, address, size, &details);
+	tlb_finish_mmu(&tlb);
+}
 
 /*
  * Clear the entries of poisoned hugepages, the mapping's and its file's, in a narrowed
@@ -473,10 +504,7 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
  */
 static void hugepoison_drop_hugepage(struct vm_area_struct *vma)
 {
-	struct zap_details details = { .even_cows = false };
-
-	zap_page_range_single(vma, vma->vm_start, vma->vm_end - vma->vm_start,
-			      &details);
+	hugepoison_zap_but_cows(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
 
 /*
@@ -506,7 +534,7 @@ static bool hugepoison_may_map_anon(struct vm_area_struct *vma,
 	/* a hole may have removed the hugepage from the file during the copy */
 	if (from && !folio_test_anon(from) && !READ_ONCE(from->mapping))
 		return false;
-	return pte_none_mostly(entry) && hugepoison_is_in_file(vma, address);
+	return hugepoison_none_mostly(entry) && hugepoison_is_in_file(vma, address);
 }
 
 /* Set a hwpoison entry for a bad page of a hugepage. */
@@ -544,8 +572,8 @@ static void hugepoison_map_anon(struct vm_area_struct *vma,
 	if (hugepoison_may_map_anon(vma, address, ptep_get(pte), from)) {
 		if (vma->vm_flags & VM_WRITE)
 			entry = pte_mkwrite(entry, vma);
-		if (pte_marker_uffd_wp(ptep_get(pte)))
-			entry = pte_mkuffd_wp(entry);
+		if (pte_is_uffd_wp_marker(ptep_get(pte)))
+			entry = pte_mkuffd(entry);
 		folio_get(folio);
 		folio_add_new_anon_rmap(folio, vma, address, RMAP_EXCLUSIVE);
 		folio_add_lru_vma(folio, vma);
@@ -604,7 +632,7 @@ static int hugepoison_add_anon_page(struct vm_area_struct *vma,
 				    struct mm_struct *charge_mm)
 {
 	struct folio *page = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma,
-					     address, false);
+					     address);
 	int ret = -ENOMEM;
 
 	if (!page)
@@ -657,8 +685,8 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	for (address = parent->vm_start; !ret && address < parent->vm_end;
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
-		if (folio && pte_none_mostly(hugepoison_base_entry(parent,
-								   address)))
+		if (folio &&
+		    hugepoison_none_mostly(hugepoison_base_entry(parent, address)))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);
 		if (fatal_signal_pending(current))

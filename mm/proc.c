@@ -81,7 +81,7 @@ static struct dentry *hugepoison_alias(struct inode *inode)
 	struct dentry *dentry, *alias = NULL;
 
 	lockdep_assert_held(&inode->i_lock);
-	hlist_for_each_entry(dentry, &inode->i_dentry, d_u.d_alias) {
+	for_each_alias(dentry, inode) {
 		alias = dentry;
 		if (!d_unhashed(dentry))
 			break;
@@ -102,8 +102,8 @@ static void hugepoison_show_file(struct seq_file *m, struct inode *inode)
 {
 	struct dentry *alias;
 
-	seq_printf(m, "%u:%u %lu ", MAJOR(inode->i_sb->s_dev),
-		   MINOR(inode->i_sb->s_dev), inode->i_ino);
+	seq_printf(m, "%u:%u %llu ", MAJOR(inode->i_sb->s_dev),
+		   MINOR(inode->i_sb->s_dev), (u64)inode->i_ino);
 	spin_lock(&inode->i_lock);
 	alias = hugepoison_alias(inode);
 	if (!alias)
@@ -291,7 +291,9 @@ static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 	walk->size = size;
 	/* @address was the end of a hugepage; the mappings may have changed since */
 	address = ALIGN_DOWN(max(address, vma->vm_start), size);
-	for (; address < vma->vm_end; address += size) {
+	/* a sparse mapping may have 64 million hugepages to visit */
+	for (; address < vma->vm_end && !fatal_signal_pending(current);
+	     address += size) {
 		walk->address = address;
 		walk->fate = hugepoison_mapping_fate(vma, address);
 		if (walk->fate == HUGEPOISON_NARROW ||
@@ -302,7 +304,10 @@ static bool hugepoison_own_find_in(struct hugepoison_own_walk *walk,
 	return false;
 }
 
-/* Find the next hugepage with a bad page; *@pos is its address + 1. */
+/*
+ * Find the next hugepage with a bad page; *@pos is its address + 1. Return: NULL for none,
+ * ERR_PTR(-EINTR) if the reader is killed: it holds mmap_lock, and others may wait for it.
+ */
 static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 				 unsigned long address, loff_t *pos)
 {
@@ -312,6 +317,8 @@ static void *hugepoison_own_find(struct hugepoison_own_walk *walk,
 	mmap_assert_locked(walk->mm);
 	*pos = address + 1;
 	for_each_vma(vmi, vma) {
+		if (fatal_signal_pending(current))
+			return ERR_PTR(-EINTR);
 		if (!hugepoison_vma_is_hugetlb(vma) ||
 		    !hugepoison_own_find_in(walk, vma, address))
 			continue;
@@ -368,6 +375,8 @@ static void hugepoison_own_private_pages(struct seq_file *m,
 	unsigned long at;
 
 	for (at = walk->address; at < walk->address + walk->size; at += PAGE_SIZE) {
+		if (fatal_signal_pending(current))
+			return;
 		if (hugepoison_private_is_poisoned(walk->vma, at))
 			hugepoison_own_line(m, at, PAGE_SIZE, "narrowed");
 		if (IS_ALIGNED(at, PMD_SIZE))

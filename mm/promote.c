@@ -29,7 +29,7 @@ static bool hugepoison_is_plain(struct vm_area_struct *vma,
 	page = vm_normal_page(vma, address, entry);
 	if (!page || PageHuge(page))
 		return page;
-	return PageAnon(page) && !PageCompound(page) && !PageKsm(page) &&
+	return PageAnon(page) && !PageCompound(page) && !folio_test_ksm(page_folio(page)) &&
 	       !PageHWPoison(page);
 }
 
@@ -203,7 +203,7 @@ static void hugepoison_map_fresh(struct vm_area_struct *vma,
 	ptl = huge_pte_lock(h, mm, ptep);
 	hugetlb_add_new_anon_rmap(fresh, vma, vma->vm_start);
 	set_huge_pte_at(mm, vma->vm_start, ptep,
-			make_huge_pte(vma, &fresh->page,
+			make_huge_pte(vma, fresh,
 				      !!(vma->vm_flags & VM_WRITE)),
 			huge_page_size(h));
 	hugetlb_count_add(pages_per_huge_page(h), mm);
@@ -232,8 +232,7 @@ static bool hugepoison_collapse_range(struct vm_area_struct *vma,
 	       !hugepoison_file_pfn(vma, vma->vm_start) &&
 	       hugepoison_copy_range(vma, fresh);
 	if (done) {
-		zap_page_range_single(vma, vma->vm_start,
-				      vma->vm_end - vma->vm_start, NULL);
+		zap_vma(vma);
 		hugepoison_make_hugetlb(vma);
 		hugepoison_uncharge_reserved(vma, fresh);
 		hugepoison_map_fresh(vma, fresh, ptep);

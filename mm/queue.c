@@ -55,23 +55,33 @@ static void hugepoison_queue_release_delayed(unsigned long delay)
 	queue_delayed_work(hugepoison_wq, &hugepoison_mod_release_dwork, delay);
 }
 
-/*
- * Queue the narrow worker. If it has to switch the key on it runs at once, as no fault can
- * narrow before.
- */
+/* If the narrow worker has to switch the key on it runs at once: no fault can narrow before. */
+static unsigned long hugepoison_narrow_delay(void)
+{
+	return hugepoison_small_rmap_enabled() ? HUGEPOISON_EAGER_DELAY : 0;
+}
+
 static void hugepoison_queue_narrow_work(void)
 {
 	queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
-			   hugepoison_small_rmap_enabled() ?
-			   HUGEPOISON_EAGER_DELAY : 0);
+			   hugepoison_narrow_delay());
 }
 
-/* Have the worker narrow the mappings of a record's hugepage. */
+/*
+ * Have the worker narrow the mappings of a record's hugepage. The first pass over a hugepage
+ * does not wait for the next pass over others: resetting the timer is safe, as each hugepage
+ * with an error can do so only until that pass.
+ */
 static void hugepoison_queue_narrow(struct hugepoison_record *record)
 {
 	lockdep_assert_held(&mf_mutex);
 	WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
-	hugepoison_queue_narrow_work();
+	if (READ_ONCE(record->worker.pass) ||
+	    !delayed_work_pending(&hugepoison_narrow_dwork))
+		hugepoison_queue_narrow_work();
+	else
+		mod_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
+				 hugepoison_narrow_delay());
 }
 
 /**
@@ -79,7 +89,8 @@ static void hugepoison_queue_narrow(struct hugepoison_record *record)
  * @folio: the hugepage; RCU keeps it
  *
  * For a fault that cannot narrow, in a mapping that was made after the worker's last pass.
- * Losing a race with the worker costs another fault.
+ * Losing a race with the worker costs another fault. A user can fault as often as he likes,
+ * so passes that are left stay as they are.
  *
  * Context: Any but interrupts.
  */
@@ -89,7 +100,7 @@ void hugepoison_queue_narrow_folio(struct folio *folio)
 
 	spin_lock(&hugepoison_records_lock);
 	record = hugepoison_lookup(folio_pfn(folio));
-	if (record)
+	if (record && !READ_ONCE(record->worker.eager))
 		WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
 	hugepoison_queue_narrow_work();

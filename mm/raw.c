@@ -196,7 +196,7 @@ bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 static bool hugepoison_is_leaving(struct folio *folio)
 {
 	return PageHead(&folio->page) && PageHWPoison(&folio->page) &&
-	       !test_bit(PG_large_rmappable, &folio_page(folio, 1)->flags);
+	       !test_bit(PG_large_rmappable, hugepoison_flags(folio_page(folio, 1)));
 }
 
 /**

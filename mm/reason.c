@@ -36,8 +36,6 @@ static const char * const hugepoison_reasons[NR_HUGEPOISON_REASONS] = {
 		"no memory for it: free memory, or a hugepage, or raise the cgroup's limit",
 	[HUGEPOISON_WHY_NO_VMEMMAP] =
 		"no memory for its struct pages, to be tried again",
-	[HUGEPOISON_WHY_NO_FRESH] =
-		"there is no memory for a fresh one now",
 	[HUGEPOISON_WHY_REPLACE_OFF] =
 		"replace is off",
 	[HUGEPOISON_WHY_REFILLING] =

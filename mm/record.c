@@ -463,7 +463,12 @@ static bool hugepoison_is_step(enum hugepoison_state from,
 
 /*
  * Change a record's state, and marks and counts with it: these are right before page
- * faults see the new state.
+ * faults see the new state. A released hugepage takes the handler's reference with it.
+ *
+ * No worker is queued here: hugepoison_conclude() does that at the end of an error. A
+ * hugepage becomes NARROWED before it is unmapped, as a signal says by the state what its
+ * mapping loses. Queued then, the narrow worker would find the folio locked by the
+ * handler, and look again only HUGEPOISON_EAGER_AGAIN later.
  */
 static void hugepoison_become(struct hugepoison_record *record,
 			      enum hugepoison_state state)
@@ -474,6 +479,8 @@ static void hugepoison_become(struct hugepoison_record *record,
 		hugepoison_retire_all(record);
 	else if (hugepoison_is_whole(record->state))
 		hugepoison_retire_raw_only(record);
+	if (state == HUGEPOISON_STATE_RELEASED)
+		record->referenced = false;
 	WRITE_ONCE(record->state, state);
 }
 
@@ -494,7 +501,7 @@ static bool hugepoison_wants_memory(void)
  * the worker takes it from the pool, or contains the error as if it came now. @nr_listed
  * errors have entries in the list of raw pages and are counted; without any, one is counted.
  */
-static void hugepoison_begin_late(struct hugepoison_record *record, long nr_listed)
+static void hugepoison_init_missing_record(struct hugepoison_record *record, long nr_listed)
 {
 	record->nr_bad = max(nr_listed, 1L);
 	hugepoison_become(record, HUGEPOISON_STATE_FAILED);

@@ -112,7 +112,7 @@ static struct folio *hugepoison_new_anon_page(struct vm_area_struct *vma,
 					      unsigned long address)
 {
 	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
-	struct folio *folio = vma_alloc_folio(gfp, 0, vma, address, false);
+	struct folio *folio = vma_alloc_folio(gfp, 0, vma, address);
 
 	if (!folio || !mem_cgroup_charge(folio, vma->vm_mm, gfp))
 		return folio;
@@ -214,8 +214,8 @@ static void hugepoison_map_refill(struct hugepoison_new_page *refill,
 	pte_t entry = mk_pte(&folio->page, vma->vm_page_prot);
 
 	entry = pte_mkwrite(pte_sw_mkyoung(pte_mkdirty(entry)), vma);
-	if (pte_marker_uffd_wp(ptep_get(pte)))
-		entry = pte_mkuffd_wp(entry);
+	if (pte_is_uffd_wp_marker(ptep_get(pte)))
+		entry = pte_mkuffd(entry);
 	folio_get(folio);
 	__folio_mark_uptodate(folio);
 	folio_add_new_anon_rmap(folio, vma, refill->address, RMAP_EXCLUSIVE);

@@ -40,7 +40,7 @@ static bool hugepoison_reuse_lost(struct hugepoison_record *record,
  * Log once that a hugepage has no users and its pool does not get it back, and why. End the
  * charge of its last user.
  */
-static void hugepoison_say_stuck(struct hugepoison_record *record,
+static void hugepoison_set_stuck(struct hugepoison_record *record,
 				 struct folio *folio,
 				 enum hugepoison_reason why)
 {
@@ -71,7 +71,7 @@ static bool hugepoison_release(struct hugepoison_record *record)
 	nr_raw = hugepoison_nr_raw(folio);
 	outcome = hugepoison_dissolve(record, folio);
 	if (outcome == HUGEPOISON_ISOLATED && folio_ref_count(folio) == 1)
-		hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_NO_VMEMMAP);
+		hugepoison_set_stuck(record, folio, HUGEPOISON_WHY_NO_VMEMMAP);
 	if (outcome == HUGEPOISON_ISOLATED)
 		return true;
 	if (outcome == HUGEPOISON_REPLACED)
@@ -183,7 +183,7 @@ static bool hugepoison_try_release(struct hugepoison_record *record)
 		return true;
 	if (!folio_test_hugetlb_raw_hwp_unreliable(folio))
 		return hugepoison_release(record);
-	hugepoison_say_stuck(record, folio, HUGEPOISON_WHY_UNRELIABLE);
+	hugepoison_set_stuck(record, folio, HUGEPOISON_WHY_UNRELIABLE);
 	return false;
 }
 
@@ -238,7 +238,7 @@ static void hugepoison_record_page(struct page *page)
 	hugepoison_begin_error(&err);
 	if (hugepoison_identify(&err) && folio_test_hwpoison(err.folio) &&
 	    !hugepoison_lookup(folio_pfn(err.folio)))
-		hugepoison_record_late(&err, false);
+		hugepoison_add_missing_record(&err, false);
 	hugepoison_end_error(&err);
 	mutex_unlock(&mf_mutex);
 	hugepoison_end_urgent();

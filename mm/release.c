@@ -7,8 +7,8 @@
  */
 
 /*
- * Raw pages of dissolved hugepages that have no record yet. page->index is the order of
- * the hugepage.
+ * Raw pages of dissolved hugepages that have no record yet. page->__folio_index is the
+ * order of the hugepage.
  */
 static LLIST_HEAD(hugepoison_dissolved);
 
@@ -16,6 +16,13 @@ static LLIST_HEAD(hugepoison_dissolved);
  * Make base pages without references of a compound page. Stock may mark one of them for
  * an error that is reported meanwhile, so flags change by atomic operations only, here
  * and until the pages are free.
+ *
+ * This loop, and the one of hugepoison_give_back(), have a round for each page and no
+ * cond_resched(): the last folio_put() may come with a lock held or from an interrupt, as
+ * hugepoison_free_poisoned() says, and then must not sleep. Each writes or reads one struct
+ * page of 64 bytes in a row, 16 MiB for a GiB: 2 ms for both loops together. Stock's
+ * destroy_compound_gigantic_folio() makes the same rounds, under the same conditions, for
+ * each GiB that is freed, and free_contig_range() then frees its pages one by one.
  */
 static void hugepoison_take_apart(struct folio *folio)
 {
@@ -28,7 +35,11 @@ static void hugepoison_take_apart(struct folio *folio)
 		set_page_private(page, 0);
 		clear_compound_head(page);
 	}
-	set_mask_bits(&folio_page(folio, 1)->flags, PAGE_FLAGS_SECOND, 0);
+	set_mask_bits(hugepoison_flags(folio_page(folio, 1)), PAGE_FLAGS_SECOND, 0);
+#ifdef NR_PAGES_IN_LARGE_FOLIO
+	/* in the place of memcg_data: the second page would be charged to somebody */
+	folio->_nr_pages = 0;
+#endif
 	set_page_private(&folio->page, 0);
 	ClearPageHead(&folio->page);
 }
@@ -39,8 +50,8 @@ static void hugepoison_take_apart(struct folio *folio)
  */
 static void hugepoison_take_off(struct page *page, unsigned int order)
 {
-	set_mask_bits(&page->flags, PAGE_FLAGS_CHECK_AT_PREP, 0);
-	page->index = order;
+	set_mask_bits(hugepoison_flags(page), PAGE_FLAGS_CHECK_AT_PREP, 0);
+	page->__folio_index = order;
 	SetPageHWPoison(page);
 	SetPageHWPoisonTakenOff(page);
 	set_page_refcounted(page);
@@ -117,7 +128,7 @@ bool hugepoison_free_poisoned(struct folio *folio)
  */
 static struct hugepoison_record *hugepoison_former_record(struct page *page)
 {
-	unsigned int order = page->index;
+	unsigned int order = page->__folio_index;
 	struct hugepoison_record *record;
 
 	record = hugepoison_lookup(ALIGN_DOWN(page_to_pfn(page), 1UL << order));
@@ -131,7 +142,7 @@ static void hugepoison_add_raw_record(struct hugepoison_record *former,
 {
 	struct hugepoison_record *record;
 
-	record = hugepoison_add(page_to_pfn(page), page->index);
+	record = hugepoison_add(page_to_pfn(page), page->__folio_index);
 	if (record) {
 		hugepoison_become(record, HUGEPOISON_STATE_RELEASED);
 		record->nr_bad = 1;
@@ -153,14 +164,13 @@ static void hugepoison_end_record(struct hugepoison_record *former)
 		return;
 	}
 	hugepoison_become(former, HUGEPOISON_STATE_RELEASED);
-	former->referenced = false;
 }
 
 /*
  * Free a raw page's list entry if it has a record. Without memory for one it stays in the
  * list; nobody can allocate the page anyway.
  */
-static void hugepoison_end_left(struct raw_hwp_page *raw)
+static void hugepoison_free_recorded(struct raw_hwp_page *raw)
 {
 	if (hugepoison_lookup(page_to_pfn(raw->page))) {
 		kfree(raw);
@@ -190,7 +200,7 @@ static void hugepoison_record_released(void)
 		former = hugepoison_former_record(raw->page);
 		if (former)
 			hugepoison_end_record(former);
-		hugepoison_end_left(raw);
+		hugepoison_free_recorded(raw);
 	}
 }
 
@@ -232,4 +242,32 @@ hugepoison_dissolve(struct hugepoison_record *record, struct folio *folio)
 	replaced = hugepoison_pool_leave(folio);
 	hugepoison_record_released();
 	return replaced ? HUGEPOISON_REPLACED : HUGEPOISON_DEQUEUED;
+}
+
+/**
+ * hugepoison_put_subpool - drop a mount's count of its subpool
+ * @spool: the subpool; no file of the mount is left
+ *
+ * The last user of a poisoned hugepage leaves it long before the worker releases it, or
+ * for ever if it cannot be released. Its folio points to the subpool, which must not be
+ * freed before: without size= a subpool does not count its hugepages, and stock frees it
+ * when its minimum is unused. So the poisoned hugepages leave the subpool first.
+ *
+ * All of them have a record: without one the handler keeps no reference.
+ *
+ * Context: Process context, may sleep; s_umount held. Nothing waits for s_umount under
+ * mf_mutex: reclaim only tries it.
+ */
+void hugepoison_put_subpool(struct hugepage_subpool *spool)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	mutex_lock(&mf_mutex);
+	hash_for_each(hugepoison_records, bucket, record, node)
+		if (!hugepoison_is(record, HUGEPOISON_STATE_RELEASED) &&
+		    pfn_to_online_page(record->pfn))
+			hugepoison_pool_settle(pfn_folio(record->pfn), spool);
+	mutex_unlock(&mf_mutex);
+	hugepage_put_subpool(spool);
 }

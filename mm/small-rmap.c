@@ -176,7 +176,8 @@ void hugepoison_dup_small_rmap(void)
  * Each mapping adds one to the reference count and to the mapcount, both signed 32 bits:
  * 8192 mappings of all base pages of a 1 GiB page would overflow them. The limit is half
  * of the range: all CPUs together cannot add the other half between this check and the
- * counting.
+ * counting. A user who may map the file reaches it with two million mappings, whose page
+ * tables, 8 GiB, are charged to his cgroup.
  *
  * Context: Any; the folio lock, held, keeps the error handler out.
  * Return: false if the caller must not map.
@@ -246,7 +247,7 @@ void hugepage_add_anon_rmap(struct folio *folio, struct page *page,
 	VM_WARN_ON_FOLIO(folio_page_idx(folio, page) + nr_pages >
 			 folio_nr_pages(folio), folio);
 	VM_WARN_ON_FOLIO(folio->index + folio_page_idx(folio, page) !=
-			 linear_page_index(vma, address), folio);
+			 linear_anon_page_index(vma, address), folio);
 
 	atomic_add(nr_pages, &folio->_large_mapcount);
 }

@@ -124,7 +124,7 @@ void hugepoison_unlock_file_mappers(struct address_space *mapping)
  * Context: Process context, may sleep, unless the task holds the lock already.
  * Return: the anon_vma; NULL when nobody maps @folio.
  */
-struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio)
+struct anon_vma *hugepoison_lock_anon_mappers(const struct folio *folio)
 {
 	if (hugepoison_holds_rmap())
 		return hugepoison_held_rmap->anon_vma;
@@ -198,6 +198,18 @@ static void hugepoison_poison_entry(struct folio *folio,
 		folio_put(folio);
 }
 
+/*
+ * Unmap pages of a private hugepage from a narrowed VMA. The index of an anonymous page
+ * tells its place in the VMA, but not in the file.
+ */
+static void hugepoison_zap_anon(struct vm_area_struct *vma, pgoff_t index,
+				unsigned long nr_pages)
+{
+	pgoff_t start = index - vma_start_anon_pgoff(vma) + vma->vm_pgoff;
+
+	hugepoison_zap_hugepage(vma, start, start + nr_pages);
+}
+
 /* One step of the reverse map walk; @arg points to @keep. Always continues the walk. */
 static bool hugepoison_unmap_one(struct folio *folio, struct vm_area_struct *vma,
 				 unsigned long address, void *arg)
@@ -209,8 +221,8 @@ static bool hugepoison_unmap_one(struct folio *folio, struct vm_area_struct *vma
 	if (!is_vm_hugetlb_page(vma)) {
 		/* its private mapping is narrowed still, from an error since undone */
 		if (folio_test_anon(folio))
-			hugepoison_zap_hugepage(vma, folio->index, folio->index +
-						folio_nr_pages(folio));
+			hugepoison_zap_anon(vma, folio->index,
+					    folio_nr_pages(folio));
 		return true;
 	}
 
@@ -283,7 +295,7 @@ static bool hugepoison_unmap_small_one(struct folio *folio,
 	const pgoff_t *pages = arg;
 
 	if (!is_vm_hugetlb_page(vma))
-		hugepoison_zap_hugepage(vma, pages[0], pages[1]);
+		hugepoison_zap_anon(vma, pages[0], pages[1]);
 	return true;
 }
 
@@ -292,9 +304,9 @@ static bool hugepoison_unmap_small_one(struct folio *folio,
  * anon_vma lock keeps their page tables.
  */
 static void hugepoison_unmap_small_anon(struct folio *folio, pgoff_t first,
-					pgoff_t end)
+					unsigned long nr_pages)
 {
-	pgoff_t pages[] = { first, end };
+	pgoff_t pages[] = { first, nr_pages };
 	struct rmap_walk_control rwc = {
 		.rmap_one = hugepoison_unmap_small_one,
 		.arg = pages,
@@ -327,14 +339,13 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio)) {
-		hugepoison_unmap_small_anon(folio, first, first + nr_pages);
+		hugepoison_unmap_small_anon(folio, first, nr_pages);
 		return;
 	}
 	if (!mapping)
 		return;
 	hugepoison_lock_file_mappers(mapping);
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, first,
-				  first + nr_pages - 1)
+	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1)
 		hugepoison_zap_hugepage(vma, first, first + nr_pages);
 	hugepoison_unlock_file_mappers(mapping);
 }

@@ -63,11 +63,12 @@ static void hugepoison_back_in_use(struct hugepoison_record *record,
 				   enum hugepoison_outcome outcome)
 {
 	/* private mappings stay narrowed, see promote.c */
-	if (folio_mapping(folio)) {
+	if (folio_mapping(folio))
 		hugepoison_unmap_small(folio, &folio->page,
 				       folio_nr_pages(folio));
+	/* in use: the handler has to find it so when the next error comes */
+	if (folio_mapping(folio) || folio_test_anon(folio))
 		folio_set_hugetlb_migratable(folio);
-	}
 	hugepoison_log_narrowed(record);
 	hugepoison_mark(folio, false);
 	hugepoison_account(record, record->pfn, -record->nr_bad);

@@ -9,7 +9,6 @@
 static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
 			   pgoff_t end, bool even_cows)
 {
-	struct zap_details details = { .even_cows = even_cows };
 	pgoff_t last = vma->vm_pgoff + vma_pages(vma);
 	unsigned long address, size;
 
@@ -21,9 +20,12 @@ static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,
 		return true;
 	address = vma->vm_start + ((start - vma->vm_pgoff) << PAGE_SHIFT);
 	size = (end - start) << PAGE_SHIFT;
-	if (even_cows)
+	if (even_cows) {
 		hugepoison_discard(vma, address, address + size);
-	zap_page_range_single(vma, address, size, &details);
+		zap_vma_range(vma, address, size);
+	} else {
+		hugepoison_zap_but_cows(vma, address, size);
+	}
 	return true;
 }
 

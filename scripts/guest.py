@@ -12,7 +12,7 @@ TARGETS = {"stock": "stock", "hugepoison": "kernel", "debug": "debug", "kcsan": 
            "hostile": "hostile-kernel"}
 # Files that a kernel is made of.
 STOCK_SOURCES = ["configs"]
-SOURCES = ["configs", "mm", "include", "hooks"]
+SOURCES = ["configs", "mm", "include", "hooks", "compat"]
 
 
 def fail(message):

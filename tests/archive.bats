@@ -26,14 +26,14 @@ teardown_file()
 }
 
 # make_package VERSION RELEASE: a linux-source-* with a kernel source of two files; from
-# 7.3 on one of them has a line less
+# 7.3 on one of them has another line
 make_package()
 {
 	local scratch=$MADE/scratch line=${2%.*}
 
 	mkdir -p "$scratch"/{linux/mm,package/{DEBIAN,usr/src}} "$MADE/pool"
 	printf 'int both;\n' > "$scratch/linux/mm/memory-failure.c"
-	[ "$line" = 7.3 ] || echo 'int old;' >> "$scratch/linux/mm/memory-failure.c"
+	echo "int $([ "$line" = 7.3 ] && echo newer || echo old);" >> "$scratch/linux/mm/memory-failure.c"
 	# shellcheck disable=SC2086 # three words
 	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\n' ${2//./ } > "$scratch/linux/Makefile"
 	tar -C "$scratch" -cJf "$scratch/package/usr/src/linux-source-$line.tar.xz" linux
@@ -49,7 +49,7 @@ setup()
 	archive=$BATS_TEST_TMPDIR/archive
 	chmod 755 "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR"/test
 	mkdir -p "$top" "$archive/pool"
-	cp -r "$BATS_TEST_DIRNAME"/../{scripts,configs,hooks,mm,include} "$top"
+	cp -r "$BATS_TEST_DIRNAME"/../{scripts,configs,hooks,compat,mm,include} "$top"
 	echo '# none' > "$top/scripts/packages"
 	publish bookworm 7.2.5-1
 	publish trixie-backports 7.3.9-1
@@ -279,40 +279,42 @@ state_of_host()
 	assert_says "run 'make stock KERNEL=7.99'"
 }
 
-# Two hooks of which 7.3 has room for one, and releases to try them on
+# Two hooks, one of them in another form for 6.12, and releases to try them on
 few_hooks()
 {
-	rm "$top"/hooks/*
-	printf 'mm/memory-failure.c\tafter\t%s\tint ours;\n' 'int both;' 'int old;' > "$top/hooks/insertions"
+	rm -r "$top"/hooks/* "$top/compat"/*
+	mkdir "$top/compat/6.12"
+	printf 'mm/memory-failure.c\tafter\tint %s;\tint ours_%s;\n' both 1 newer 2 > "$top/hooks/insertions"
+	printf 'mm/memory-failure.c\tafter\tint old;\tint ours_2;\n' > "$top/compat/6.12/insertions"
 	publish bookworm 6.12.1-1 6.12.2-1
 	publish trixie-backports 7.3.9-1 7.3.10-1
 	apt-get -q update > /dev/null
 	touch "$host/ran-after-update"
 }
 
-@test "a table of hooks and releases; of 7.3 a hook that does not fit is no failure" {
+@test "a table of hooks and releases, each with what it needs of compat/" {
 	few_hooks
 	run -0 "$top/scripts/point-releases"
-	assert_says 'hook          file                 6.12.1  6.12.2  7.3.9  7.3.10'
-	assert_says 'insertions:1  mm/memory-failure.c       +       +      +       +'
-	assert_says 'insertions:2  mm/memory-failure.c       +       +      -       -'
-	assert_says 'fit           of 2                      2       2      1       1'
-	assert_says "0 lines 'int old;', exactly 1 expected (7.3.9, 7.3.10)"
-	assert_says '6.12: 2 of 2 hooks fit 2 point releases'
-	assert_says '7.3: 1 of 2 hooks fit 2 point releases, no failure yet'
+	assert_says 'hook               file                 6.12.1  6.12.2  7.3.9  7.3.10'
+	assert_says '6.12/insertions:1  mm/memory-failure.c       +       +               '
+	assert_says 'insertions:1       mm/memory-failure.c       +       +      +       +'
+	assert_says 'insertions:2       mm/memory-failure.c                      +       +'
+	assert_says '6.12: all hooks fit 2 of 2 point releases, compat/6.12'
+	assert_says '7.3: all hooks fit 2 of 2 point releases, the newest form'
 	# nothing is fetched again, and only what is asked for is tried
 	rm "$archive"/pool/*
 	run -0 "$top/scripts/point-releases" --newest
 	assert_says '6.12.2  7.3.10'
 	run -0 "$top/scripts/point-releases" 7.3 --releases 7.3.9
-	assert_says '1 of 2 hooks fit 1 point release'
+	assert_says '7.3: all hooks fit 1 of 1 point release, the newest form'
 }
 
-@test "a hook that does not fit 6.12 is a failure" {
+@test "a hook that does not fit is a failure" {
 	few_hooks
-	printf 'mm/memory-failure.c\tafter\tint newer;\tint ours;\n' >> "$top/hooks/insertions"
+	printf 'mm/memory-failure.c\tafter\tint none;\tint ours_3;\n' >> "$top/hooks/insertions"
 	run -1 "$top/scripts/point-releases" 6.12 --oldest
-	assert_says '6.12: 2 of 3 hooks fit 1 point release'
+	assert_says "insertions:3: mm/memory-failure.c has 0 lines 'int none;', exactly 1 expected (6.12.1)"
+	assert_says '6.12: all hooks fit 0 of 1 point release, compat/6.12'
 	run -1 "$top/scripts/point-releases" --releases 6.12.7
 	assert_says 'the archive has no 6.12.7'
 	run -2 "$top/scripts/point-releases" --build 7.3

@@ -17,7 +17,7 @@ setup()
 copy_top()
 {
 	mkdir "$top"
-	cp -r "$scripts" "$BATS_TEST_DIRNAME"/../{configs,hooks,mm,include} "$top"
+	cp -r "$scripts" "$BATS_TEST_DIRNAME"/../{configs,hooks,compat,mm,include} "$top"
 }
 
 assert_says()

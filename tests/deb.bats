@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016 # dpkg-query and other shells expand what is in quotes
+# shellcheck disable=SC2016,SC2030,SC2031 # other shells expand what is in quotes; variables of each test
 # SPDX-License-Identifier: GPL-2.0
 # The packages of scripts/deb: the kernel of the lean one boots, both come and go
 # in a small Debian without a trace. Run as root, after `make tests deb-lean`.
@@ -17,10 +17,11 @@ setup_file()
 	# here, and cleared now: what an interrupted run left goes with the next one
 	export KERNEL TOOLS WORK=$PWD/build/deb/test DEBS=$PWD/build/deb/test/debs
 	rm -rf "$WORK"
-	mkdir -p "$DEBS" "$WORK/tmp"
+	mkdir -p "$DEBS"
 	cp "$KERNEL" "$DEBS/kernel.deb"
 	cp "$TOOLS" "$DEBS/tools.deb"
-	small_debian > "$WORK/log" 2>&1 || { cat "$WORK/log"; return 1; }
+	DEBIAN=$(scripts/small-debian)
+	export DEBIAN
 }
 
 teardown_file()
@@ -35,20 +36,6 @@ newest()
 
 	files=$(ls -t build/deb/"$1"*"$2"_*.deb) || { echo "no package $1: make deb-lean"; return 1; }
 	echo "$PWD/${files%%$'\n'*}"
-}
-
-# From the archive that this host uses, with what the tools depend on.
-small_debian()
-{
-	local sources=() file depends
-
-	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
-		[ -s "$file" ] && sources+=("$file")
-	done
-	depends=$(dpkg-deb -f "$TOOLS" Depends | sed 's/([^)]*)//g; s/[[:space:]]//g')
-	TMPDIR=$WORK/tmp mmdebstrap --mode=root --variant=minbase --include="$depends" \
-		"$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" \
-		"$WORK/root.tar" "${sources[@]}"
 }
 
 setup()
@@ -69,13 +56,14 @@ assert_says()
 	[[ $output == *"$1"* ]] || { echo "no '$1' in: $output"; return 1; }
 }
 
-# A Debian of this test's own, whose hooks for kernels say that they were called.
+# fresh_root [TAR]: a Debian of this test's own, whose hooks for kernels say that they were
+# called
 fresh_root()
 {
 	local when
 
 	mkdir "$root"
-	tar -C "$root" -xf "$WORK/root.tar"
+	tar -C "$root" -xf "${1:-$DEBIAN}"
 	for when in preinst postinst prerm postrm; do
 		mkdir -p "$root/etc/kernel/$when.d"
 		printf '#!/bin/sh\necho %s "$@" >> /var/log/hooks\n' $when > "$root/etc/kernel/$when.d/test"
@@ -92,11 +80,13 @@ in_root()
 		exec chroot "$root" "$@"' sh "$root" "$DEBS" "$@"
 }
 
-# All files of the root with their attributes, except the records of dpkg and apt.
+# All files of the root with their attributes, except the records of dpkg and apt, and what
+# systemd and debconf make anew: an index, files of a call.
 files()
 {
 	(cd "$root" && find . \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache/apt \
-		-o -path ./var/log -o -path ./var/cache/ldconfig \) -prune -o \
+		-o -path ./var/log -o -path ./var/cache/ldconfig -o -path ./var/lib/systemd/catalog/database \
+		-o -path ./run/systemd -o -path ./var/cache/debconf \) -prune -o \
 		! -type d -printf '%p %y %m %U %G %s %l %T@\n' -o -printf '%p %y %m %U %G\n' | sort)
 }
 
@@ -230,6 +220,48 @@ cycle()
 	nothing_is_left hugepoison-tools
 }
 
+# units_enabled: how many of the units some target wants
+units_enabled() { find "$root/etc/systemd/system" -name 'hugepoison-*' | wc -l; }
+
+# on_debian SUITE: with systemd in it, the tools come, are enabled, upgraded, removed, purged
+on_debian()
+{
+	run -0 scripts/small-debian "$1"
+	fresh_root "$output"
+	run -0 cat "$root/etc/os-release"
+	assert_says "VERSION_CODENAME=$1"
+	newer "$TOOLS"
+	run -0 in_root apt-get install -y /mnt/tools.deb
+	[ "$(units_enabled)" = 0 ]
+	run -0 in_root sh -c 'systemd-analyze verify --man=no /lib/systemd/system/hugepoison-*'
+	[ -z "$output" ]
+	run -0 in_root hugepoisonctl --version
+	run -0 in_root systemctl enable hugepoison-monitor hugepoison-remember hugepoison-metrics.timer
+	[ "$(units_enabled)" = 3 ]
+	run -0 in_root apt-get install -y /mnt/newer.deb
+	assert_says '1 upgraded'
+	[ "$(units_enabled)" = 3 ]
+	run -0 in_root apt-get remove -y hugepoison-tools
+	run -0 in_root dpkg --purge hugepoison-tools
+	[ "$(units_enabled)" = 0 ]
+	nothing_is_left hugepoison-tools
+}
+
+@test "Debian 12: the units please its systemd, stay enabled over an upgrade, and go with a purge" {
+	on_debian bookworm
+}
+
+@test "Debian 13: the units please its systemd, stay enabled over an upgrade, and go with a purge" {
+	on_debian trixie
+}
+
+@test "lintian has nothing to say, hints included" {
+	run -0 lintian --allow-root --display-info --pedantic --fail-on error,warning,info,pedantic \
+		--suppress-tags package-supports-alternative-init-but-no-init.d-script "$TOOLS"
+	echo "$output"
+	[ -z "$output" ]
+}
+
 @test "a damaged package is refused and leaves nothing" {
 	fresh_root
 	for package in kernel tools; do
@@ -287,7 +319,7 @@ cycle()
 copy_top()
 {
 	mkdir -p "$top/build"
-	cp -r scripts configs hooks mm include tools debian "$top"
+	cp -r scripts configs hooks compat mm include tools debian "$top"
 }
 
 # ... and with this one's source

@@ -26,6 +26,9 @@ finds()
 	finds who <<- END
 		Whoever comes first, the owner gets it.
 	END
+	finds who <<- END
+		The entry has a reference; whoever clears the entry drops it.
+	END
 	finds what <<- END
 		What is left to do runs on a workqueue.
 	END

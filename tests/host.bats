@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # status and list of hugepoisonctl on a machine of files: its pools, its bad pages, its
 # memory modules. Run as root.
-# shellcheck disable=SC2153,SC2154 # mock.bash declares some
+# shellcheck disable=SC2016,SC2153,SC2154 # a script; mock.bash declares some
 bats_require_minimum_version 1.5.0
 load mock
 
@@ -206,6 +206,29 @@ rasdaemon()
 	done
 	head -c 4096 /dev/urandom > "$MOCK/sys/firmware/dmi/tables/DMI"
 	run -0 mocked "$TOOL" list --dimm
+}
+
+# rasdaemon_calls NAME=VALUE...: the trigger, with the variables that rasdaemon sets
+rasdaemon_calls()
+{
+	printf '#!/bin/sh\nfor word; do last=$word; done\necho "$last" >> %s.logged\n' "$OUT" > "$BIN/logger"
+	chmod 755 "$BIN/logger"
+	mocked env -i ASAN_OPTIONS=detect_leaks=0 PATH="$BIN:$PATH" TIMESTAMP='2026-11-26 10:00:00 +0000' \
+		COUNT=1 TYPE=Uncorrected MESSAGE='memory read error' MC_INDEX=0 GRAIN=6 SYNDROME=0 "$@" \
+		sh "$BATS_TEST_DIRNAME/../docs/operations/rasdaemon-trigger"
+}
+
+@test "rasdaemon's trigger logs the page frame, its module, and whose hugepage it is" {
+	two_bad
+	modules A1:111:128:0-8000000 B1:222:128:8000000-10000000
+	rasdaemon_calls LABEL=CPU0_A1 ADDRESS=5285abc
+	grep -qE '^uncorrected error in page frame 0x5285, module CPU0_A1: 0x5200 +2M +0 +narrowed .* /db$' "$OUT.logged"
+	# another page frame of which this one is a part
+	rasdaemon_calls LABEL= ADDRESS=528000
+	[ "$(tail -n 1 "$OUT.logged")" = "uncorrected error in page frame 0x528, module unknown: in no hugepage" ]
+	# a controller that does not know the address
+	rasdaemon_calls LABEL=CPU0_A1 ADDRESS=0
+	[ "$(tail -n 1 "$OUT.logged")" = "uncorrected error, module CPU0_A1: no address known" ]
 }
 
 @test "list --dimm of a file, or on a stock kernel: said why not" {

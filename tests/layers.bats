@@ -7,7 +7,7 @@ setup()
 {
 	layers=$BATS_TEST_DIRNAME/../scripts/layers
 	export LAYERS_TOP=$BATS_TEST_TMPDIR
-	cp -r "$BATS_TEST_DIRNAME"/../{mm,include,hooks} "$LAYERS_TOP"
+	cp -r "$BATS_TEST_DIRNAME"/../{mm,include,hooks,compat} "$LAYERS_TOP"
 }
 
 # One complaint, and that says all of the arguments.

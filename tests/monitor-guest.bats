@@ -197,3 +197,20 @@ ended()
 	tool 0 inject --yes --free --size 2M
 	jq -es '.[0].kernel_log | any(startswith("hugepoison: 0x"))' "$OUT"
 }
+
+@test "the kernel's log has the texts that the guide calls stable, for what the tests above did" {
+	ours || skip "stock has none of them"
+	guide=$BATS_TEST_DIRNAME/../Documentation/admin-guide/mm/hugepoison.rst
+	outcomes=$(sed -n '/^OUTCOME is/,/^Other messages/s/^[a-z]*  *\([^=].*\)/\1/p' "$guide" | paste -sd '|')
+	sed -n '/^The kernel log$/,/^OUTCOME is/s/^    //p' "$guide" |
+		sed "s/<PFN>/0x[0-9a-f]+/g; s/<N>/[0-9]+/g; s/<REASON>/.+/; s/<OUTCOME>/($outcomes)/" > "$OUT.texts"
+	dmesg | sed 's/^\[[^]]*\] //' | grep '^hugepoison: ' | sort -u > "$OUT.said"
+	# no other message came about these errors
+	grep -vxEf "$OUT.texts" "$OUT.said" > "$OUT.other" || true
+	cat "$OUT.other"
+	[ ! -s "$OUT.other" ]
+	for outcome in 'narrowed, its healthy pages stay' 'was free, replaced' 'healed, good memory' 'without users'; do
+		grep -qE "^hugepoison: 0x[0-9a-f]+: 2048 kB hugepage on node [01]: $outcome" "$OUT.said" ||
+			{ echo "nothing was $outcome"; cat "$OUT.said"; return 1; }
+	done
+}

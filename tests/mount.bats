@@ -239,6 +239,45 @@ assert_says()
 	run ! grep -q 'hook();' "$tree/mm/rmap.c"
 }
 
+# compat NAME: what a tree needs whose second file is as it was in an older Linux
+compat()
+{
+	mkdir -p "$HUGEPOISON_TOP/compat/$1/hooks"
+	echo "/* names of $1 */" > "$HUGEPOISON_TOP/compat/$1/compat.h"
+	cp "$HUGEPOISON_TOP/hooks/second.cocci" "$HUGEPOISON_TOP/compat/$1/hooks"
+	printf 'mm/hugepoison/rmap.c\tend\t-\t#include "compat.h"\n' > "$HUGEPOISON_TOP/compat/$1/insertions"
+	printf 'mm/rmap.c\tnot\t-\t#include <linux/hugepoison.h>\n' >> "$HUGEPOISON_TOP/compat/$1/insertions"
+}
+
+@test "a tree that the newest form does not fit gets what it needs of compat/" {
+	compat 6.12
+	run -0 "$mount" "$tree"
+	run -0 "$mount" --compat "$tree"
+	[ "$output" = newest ]
+	[ ! -e "$tree/mm/hugepoison/compat.h" ]
+	# the newest form of a hook changes
+	sed -i 's/stock_remove/newer_remove/' "$HUGEPOISON_TOP/hooks/second.cocci"
+	run -0 "$mount" --refresh "$tree"
+	run -0 "$mount" --compat "$tree"
+	[ "$output" = 6.12 ]
+	[ "$(tail -n 1 "$tree/mm/hugepoison/rmap.c")" = '#include "compat.h"' ]
+	[ "$(cat "$tree/mm/hugepoison/compat.h")" = '/* names of 6.12 */' ]
+	run -1 grep -r 'linux/hugepoison.h' "$tree/mm/rmap.c"
+	run -0 "$mount" --unmount "$tree"
+	run -1 "$mount" --compat "$tree"
+	assert_says 'nothing is mounted here'
+}
+
+@test "a hook that an older Linux does not need has no hunks there" {
+	compat 6.12
+	sed -i 's/stock_remove/newer_remove/' "$HUGEPOISON_TOP"/{hooks,compat/6.12/hooks}/second.cocci
+	run -1 "$mount" "$tree"
+	printf '// There is none.\n// file: mm/rmap.c\n// hunks: 0\n' > "$HUGEPOISON_TOP/compat/6.12/hooks/second.cocci"
+	run -0 "$mount" "$tree"
+	run -0 "$mount" --compat "$tree"
+	[ "$output" = 6.12 ]
+}
+
 @test "unmount and refresh refuse a hooked file that was edited" {
 	run -0 "$mount" "$tree"
 	echo 'int edit;' >> "$tree/mm/rmap.c"

@@ -127,3 +127,11 @@ copy_of_our_code()
 	assert_says "WARNING:AVOID_BUG"
 	assert_says "checkpatch: 2 findings that series/exceptions gives no reason for"
 }
+
+@test "a tree without git is refused, with the remedy" {
+	copy_of_our_code
+	run -1 scripts/series --out "$out"
+	assert_says "no git repository"
+	assert_says "run git init, git add -A and git commit there"
+	[ ! -e "$out" ]
+}

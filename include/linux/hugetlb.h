@@ -18,7 +18,9 @@
 
 struct anon_vma;
 struct dentry;
+struct folio_batch;
 struct hstate;
+struct hugepage_subpool;
 struct inode;
 struct iov_iter;
 struct list_head;
@@ -29,6 +31,7 @@ struct vm_fault;
 
 /* mm/hugepoison/reserve.c: a memory reserve for errors */
 void *hugepoison_alloc_raw(void);
+#define hugepoison_alloc_raw_entry(...)	hugepoison_alloc_raw()
 
 /* Where there is no memory for one more raw page, those in the list stay there. */
 static inline void hugepoison_empty_raws(struct folio *folio)
@@ -48,14 +51,22 @@ bool hugepoison_is_refilled(struct page *raw);
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
 
+/* mm/hugepoison/pool.c: hugepages that errors took from a pool */
+void hugepoison_pool_resized(struct hstate *h, int nid);
+
 /* mm/hugepoison/release.c: dissolve a poisoned hugepage */
 bool hugepoison_free_poisoned(struct folio *folio);
+void hugepoison_put_subpool(struct hugepage_subpool *spool);
 
 /* mm/hugepoison/handler.c: the error handler's hugepage half */
-int hugepoison_memory_failure(unsigned long pfn, int flags, int *hugetlb);
-short hugepoison_kill_shift(struct page *page, struct vm_area_struct *vma,
+int hugepoison_memory_failure(unsigned long pfn, int flags);
+/* the last argument is stock's own test, for =n */
+#define hugepoison_try_memory_failure(pfn, flags, ...)			\
+	hugepoison_memory_failure(pfn, flags)
+short hugepoison_kill_shift(const struct page *page, struct vm_area_struct *vma,
 			    short shift);
-bool hugepoison_is_on_kill_list(struct task_struct *task, struct page *page,
+bool hugepoison_is_on_kill_list(struct task_struct *task,
+				const struct page *page,
 				struct list_head *to_kill);
 int hugepoison_kill_accessing(struct task_struct *task, unsigned long pfn,
 			      int flags);
@@ -72,6 +83,9 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 				    struct address_space *mapping, pgoff_t idx);
 size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
 			       struct iov_iter *to);
+unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
+					  pgoff_t *start, pgoff_t end,
+					  struct folio_batch *fbatch);
 
 /* mm/hugepoison/mapping.c: what a narrowed VMA is */
 bool hugepoison_vma_is_narrowed(struct vm_area_struct *vma);
@@ -94,7 +108,7 @@ bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
 void hugepoison_vm_op_close(struct vm_area_struct *vma);
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long end);
+			    unsigned long len);
 
 /* mm/hugepoison/fault.c: page faults */
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
@@ -117,17 +131,16 @@ bool hugepoison_writes_in_place(struct vm_area_struct *vma,
 int hugepoison_fork_narrowed(struct vm_area_struct *child,
 			     struct vm_area_struct *parent);
 bool hugepoison_copy_entry(pte_t *entry);
-#define hugepoison_entry_copied(entry)	hugepoison_copy_entry(&(entry))
+#define hugepoison_entry_copied(entry, ...)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size,
-			    const struct page *ref_page);
+			    pte_t *ptep, unsigned long size, bool only_one);
 
 /* mm/hugepoison/unmap.c: unmap a poisoned hugepage */
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	(PageHWPoison(page) && !folio_test_hugetlb(folio))
 void hugepoison_lock_file_mappers(struct address_space *mapping);
 void hugepoison_unlock_file_mappers(struct address_space *mapping);
-struct anon_vma *hugepoison_lock_anon_mappers(struct folio *folio);
+struct anon_vma *hugepoison_lock_anon_mappers(const struct folio *folio);
 void hugepoison_unlock_anon_mappers(struct anon_vma *anon_vma);
 bool hugepoison_unmap_poisoned(struct folio *folio);
 bool hugepoison_cannot_move(struct folio *folio);
@@ -225,25 +238,23 @@ static inline int hugepoison_fork(struct vm_area_struct *child,
  * hugepoison_advise_again - whether failed advice about memory is worth another try
  * @mm: the address space
  * @start: the first byte
- * @end: the byte after the last
+ * @len: bytes; the last page counts as a whole
  * @behavior: MADV_*
  * @error: the result of the advice
  *
  * Successful advice pays one comparison.
  *
- * Context: Process context, may sleep; mmap_lock held for reading where memory
- * is discarded, dropped and taken again.
+ * Context: Process context, may sleep; no lock held.
  * Return: true when a hugepage at an end of the range was narrowed.
  */
 static inline bool hugepoison_advise_again(struct mm_struct *mm,
-					   unsigned long start,
-					   unsigned long end, int behavior,
-					   int error)
+					   unsigned long start, size_t len,
+					   int behavior, int error)
 {
 	return unlikely(error == -EINVAL) &&
 	       (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
 		behavior == MADV_FREE) &&
-	       hugepoison_narrow_ends(mm, start, end);
+	       hugepoison_narrow_ends(mm, start, PAGE_ALIGN(len));
 }
 
 /**
@@ -408,19 +419,12 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 }
 #endif
 
-/*
- * Where a VMA maps the page at @pgoff of its file. A macro: vma_address() is in
- * mm/internal.h.
- */
-#define hugepoison_ref_address(vma, pgoff, address)			\
-	((void)(address), vma_address(vma, pgoff, 1))
-
 void hugepoison_reset_vmemmap(struct page *to);
 
 #else /* !CONFIG_HUGEPOISON */
 
-#define hugepoison_memory_failure(pfn, flags, hugetlb)			\
-	try_memory_failure_hugetlb(pfn, flags, hugetlb)
+#define hugepoison_try_memory_failure(pfn, flags, stock)		\
+	((void)(pfn), (void)(flags), (stock))
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
 	((void)(folio), PageHWPoison(page))
 #define hugepoison_available(free, reserved)	((free) - (reserved))
@@ -430,6 +434,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_page_is_bad(page)		is_page_hwpoison(page)
 #define hugepoison_kill_accessing(task, pfn, flags)			\
 	kill_accessing_process(task, pfn, flags)
+#define hugepoison_pool_resized(...)		do { } while (0)
 #define hugepoison_free_poisoned(...)		false
 #define hugepoison_hugetlb_fault(mm, vma, address, flags)		\
 	hugetlb_fault(mm, vma, address, flags)
@@ -446,12 +451,14 @@ void hugepoison_reset_vmemmap(struct page *to);
 	copy_folio_to_iter(folio, offset, len, to)
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
-#define hugepoison_alloc_raw()						\
-	kmalloc(sizeof(struct raw_hwp_page), GFP_ATOMIC)
+#define hugepoison_alloc_raw_entry(stock)	(stock)
+#define hugepoison_get_folios_contig(mapping, start, end, fbatch)	\
+	filemap_get_folios_contig(mapping, start, end, fbatch)
 #define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
 #define hugepoison_raw_lock()			mutex_lock(&mf_mutex)
 #define hugepoison_raw_unlock()			mutex_unlock(&mf_mutex)
 #define hugepoison_is_on_kill_list(...)			false
+#define hugepoison_put_subpool(spool)		hugepage_put_subpool(spool)
 #define hugepoison_lock_file_mappers(mapping)	i_mmap_lock_read(mapping)
 #define hugepoison_unlock_file_mappers(mapping)	i_mmap_unlock_read(mapping)
 #define hugepoison_lock_anon_mappers(folio)	folio_lock_anon_vma_read(folio, NULL)
@@ -469,12 +476,10 @@ void hugepoison_reset_vmemmap(struct page *to);
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
-#define hugepoison_entry_copied(entry)		is_hugetlb_entry_hwpoisoned(entry)
-#define hugepoison_clear_entry(mm, address, ptep, size, ref_page)	\
-	((void)(ref_page), huge_pte_clear(mm, address, ptep, size))
+#define hugepoison_entry_copied(entry, stock)	((void)(entry), (stock))
+#define hugepoison_clear_entry(mm, address, ptep, size, only_one)	\
+	((void)(only_one), huge_pte_clear(mm, address, ptep, size))
 #define hugepoison_vma_is_narrowed(...)		false
-#define hugepoison_ref_address(vma, pgoff, address)			\
-	((void)(vma), (void)(pgoff), (address))
 /* not inline: the compiler would then arrange its caller's code in another way */
 #define hugepoison_is_immovable(...)			false
 #define hugepoison_entry_nr(page)		compound_nr(page)

@@ -150,11 +150,9 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
-/* A deficit is refilled once there is memory, and not after a resize. */
+/* A deficit is refilled once there is memory. */
 static void hugepoison_test_deficit(struct kunit *test)
 {
-	struct hugepoison_deficit *deficit =
-		&hugepoison_deficits[hstate_index(&default_hstate)];
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
 	unsigned long max = default_hstate.max_huge_pages;
 
@@ -170,15 +168,114 @@ static void hugepoison_test_deficit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(&default_hstate));
 	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Open a deficit of one hugepage on each of two nodes, unknown to the worker. */
+static void hugepoison_test_miss(int nid, int other)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
 
 	spin_lock_irq(&hugetlb_lock);
-	deficit->missing[0] = 1;
-	deficit->nr = 1;
-	deficit->max = max + 1;
-	KUNIT_EXPECT_EQ(test, hugepoison_deficit_node(&default_hstate),
-			NUMA_NO_NODE);
-	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	deficit->missing[nid] = 1;
+	deficit->missing[other] = 1;
+	deficit->nr = 2;
 	spin_unlock_irq(&hugetlb_lock);
+}
+
+/* The node that a hugepage is missing on. */
+static int hugepoison_test_missing(void)
+{
+	int nid;
+
+	spin_lock_irq(&hugetlb_lock);
+	nid = hugepoison_deficit_node(&default_hstate);
+	spin_unlock_irq(&hugetlb_lock);
+	return nid;
+}
+
+/* Root writes the sizes that the pool has: the worker must add nothing. */
+static void hugepoison_test_resized(struct kunit *test)
+{
+	struct hugepoison_deficit *deficit =
+		&hugepoison_deficits[hstate_index(&default_hstate)];
+	struct hstate *h = &default_hstate;
+	int nid = num_node_state(N_MEMORY) - 1;
+	nodemask_t nodes = nodemask_of_node(nid);
+	unsigned long size;
+
+	if (!nid)
+		kunit_skip(test, "one node only");
+	size = READ_ONCE(h->max_huge_pages);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, NUMA_NO_NODE,
+						 &node_states[N_MEMORY]), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+
+	/* one node's size says nothing of the other */
+	size = READ_ONCE(h->nr_huge_pages_node[nid]);
+	hugepoison_test_miss(0, nid);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, nid, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), 0);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 1UL);
+	size = READ_ONCE(h->nr_huge_pages_node[0]);
+	nodes = nodemask_of_node(0);
+	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, 0, &nodes), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(h->max_huge_pages),
+			hugepoison_test_snapshot().nr);
+}
+
+/* While root resizes the pool the worker adds nothing to it. */
+static void hugepoison_test_resizing(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct hstate *h = &default_hstate;
+
+	mutex_lock(&h->resize_lock);
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_add_deficit(h, 0);
+	spin_unlock_irq(&hugetlb_lock);
+	/* the worker has nothing to tell that it waits */
+	msleep(500);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+	mutex_unlock(&h->resize_lock);
+	flush_delayed_work(&hugepoison_refill_dwork);
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Reservations may exceed free hugepages by so many, or no longer. */
+static void hugepoison_test_reserve(long more)
+{
+	spin_lock_irq(&hugetlb_lock);
+	default_hstate.resv_huge_pages += more;
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+/*
+ * A temporary hugepage, as a healed one is, leaves no place in the pool, whatever is
+ * reserved: a fresh one would make the pool larger than root wants it.
+ */
+static void hugepoison_test_temporary(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	struct folio *folio = hugepoison_get_spare(&default_hstate, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_temporary(folio));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
+	hugepoison_test_reserve(before.free + 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_pool_seize(folio), 0);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_leave(folio));
+	hugepoison_test_reserve(-(long)(before.free + 1));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
 }
 
 /* Any run of pages is given back in the fewest pieces that are aligned. */
@@ -218,7 +315,7 @@ static unsigned long hugepoison_test_poison_in(struct page *page,
 	unsigned long bad = 0;
 
 	while (nr--)
-		bad += PageHWPoison(nth_page(page, nr));
+		bad += PageHWPoison(page + nr);
 	return bad;
 }
 
@@ -356,7 +453,7 @@ static void hugepoison_test_cma(struct kunit *test)
 #ifdef CONFIG_CMA
 	struct hstate *h = size_to_hstate(PUD_SIZE);
 	int nid = num_node_state(N_MEMORY) - 1;
-	struct cma *cma = hugetlb_cma[nid];
+	struct cma *cma = hugepoison_test_cma_area(nid);
 	unsigned long pfn, bad = 0, before;
 	struct folio *folio;
 
@@ -368,7 +465,7 @@ static void hugepoison_test_cma(struct kunit *test)
 					  __GFP_THISNODE, nid,
 					  &node_states[N_MEMORY]);
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_EXPECT_TRUE(test, cma_pages_valid(cma, &folio->page, 1));
+	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_cma(folio));
 	spin_lock_irq(&hugetlb_lock);
 	enqueue_hugetlb_folio(h, folio);
 	h->max_huge_pages++;
@@ -402,7 +499,7 @@ static void hugepoison_test_find_free(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
-/* A restored vmemmap page has plain tails only; what lay behind them stays. */
+/* A restored vmemmap page has plain tails only; struct pages behind them stay. */
 static void hugepoison_test_reset(struct kunit *test)
 {
 #ifdef CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP
@@ -413,12 +510,12 @@ static void hugepoison_test_reset(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, pages);
 	for (i = 0; i < 8; i++)
 		memset(&pages[i], i < own ? 0xa0 + i : 0x55, sizeof(*pages));
-	pages[own + 1].flags = 42;
+	*hugepoison_flags(&pages[own + 1]) = 42;
 	hugepoison_reset_vmemmap(pages);
 	for (i = 0; i < own; i++)
 		KUNIT_EXPECT_MEMEQ(test, &pages[i], &pages[own],
 				   sizeof(*pages));
-	KUNIT_EXPECT_EQ(test, pages[own + 1].flags, 42UL);
+	KUNIT_EXPECT_EQ(test, *hugepoison_flags(&pages[own + 1]), 42UL);
 #else
 	kunit_skip(test, "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP is not set");
 #endif
@@ -437,83 +534,6 @@ static void hugepoison_test_table(struct kunit *test)
 #else
 	kunit_skip(test, "CONFIG_HUGETLB_PMD_PAGE_TABLE_SHARING is not set");
 #endif
-}
-
-/* The entry of a private mapping after an error in its hugepage. */
-static pte_t hugepoison_test_entry(unsigned long pfn)
-{
-	swp_entry_t entry = swp_entry(SWP_HWPOISON, pfn);
-
-	return pte_swp_mkexclusive(swp_entry_to_pte(entry));
-}
-
-/* Each copy of a marked entry has a reference, and gives it back. */
-static void hugepoison_test_kept(struct kunit *test)
-{
-	struct folio *folio = hugepoison_test_grow(test);
-	pte_t entry = hugepoison_test_entry(folio_pfn(folio));
-	pte_t none = __pte(0), other = pte_swp_clear_exclusive(entry);
-	pte_t copy = entry;
-
-	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
-	SetPageAnonExclusive(&folio->page);
-	KUNIT_EXPECT_PTR_EQ(test, hugepoison_kept_folio(entry), folio);
-	KUNIT_EXPECT_NULL(test, hugepoison_kept_folio(other));
-	KUNIT_EXPECT_NULL(test, hugepoison_kept_folio(none));
-	KUNIT_EXPECT_FALSE(test, hugepoison_copy_entry(&none));
-	KUNIT_EXPECT_TRUE(test, hugepoison_copy_entry(&other));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-
-	KUNIT_EXPECT_TRUE(test, hugepoison_copy_entry(&copy));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
-	/* where another hugepage is taken away the entry stays */
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, ZERO_PAGE(0));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, NULL);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	hugepoison_clear_entry(&init_mm, 0, &other, PMD_SIZE, NULL);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	folio->mapping = NULL;
-	folio_put(folio);
-	hugepoison_test_shrink(folio);
-}
-
-/* A narrowed private mapping holds its hugepage until it discards it page by page. */
-static void hugepoison_test_private(struct kunit *test)
-{
-	struct folio *folio = hugepoison_test_grow(test);
-	struct vm_area_struct vma = { .vm_mm = &init_mm, .vm_start = SZ_1G,
-				      .vm_end = SZ_1G + PMD_SIZE };
-	struct hugepoison_private *priv;
-
-	KUNIT_ASSERT_EQ(test, hugepoison_pool_isolate(&folio->page, false), true);
-	priv = hugepoison_private_alloc(&init_mm, HPAGE_PMD_NR);
-	KUNIT_ASSERT_NOT_NULL(test, priv);
-	priv->folio = folio;
-	folio_get(folio);
-	vma.vm_private_data = priv;
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	hugepoison_discard(&vma, SZ_1G + 3 * PAGE_SIZE, SZ_1G + 5 * PAGE_SIZE);
-	KUNIT_EXPECT_PTR_EQ(test, hugepoison_private_folio(&vma, SZ_1G), folio);
-	KUNIT_EXPECT_NULL(test, hugepoison_private_folio(&vma, SZ_1G + 3 * PAGE_SIZE));
-	KUNIT_EXPECT_NULL(test, hugepoison_private_folio(&vma, SZ_1G + 4 * PAGE_SIZE));
-	KUNIT_EXPECT_PTR_EQ(test, hugepoison_private_folio(&vma, SZ_1G + 5 * PAGE_SIZE),
-			    folio);
-
-	/* its own again when nobody else has a reference */
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
-	folio_lock(folio);
-	KUNIT_EXPECT_FALSE(test, hugepoison_private_is_exclusive(folio));
-	folio_put(folio);
-	KUNIT_EXPECT_TRUE(test, hugepoison_private_is_exclusive(folio));
-	KUNIT_EXPECT_TRUE(test, PageAnonExclusive(&folio->page));
-	ClearPageAnonExclusive(&folio->page);
-	folio_unlock(folio);
-	folio->mapping = NULL;
-	hugepoison_private_free(priv);
-	hugepoison_test_shrink(folio);
 }
 
 /* A fault does not wait for a deficit that has ended. */
@@ -553,84 +573,15 @@ static void hugepoison_test_retries(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hugepoison_may_retry(address, 0));
 }
 
-/* A heal's hugepage shows nothing of its former owner, even before it is filled. */
-static void hugepoison_test_zeroed(struct kunit *test)
-{
-	unsigned int order = huge_page_order(&default_hstate);
-	struct folio *folio = hugepoison_pool_spare(order, 0);
-
-	KUNIT_ASSERT_NOT_NULL(test, folio);
-	memset(folio_address(folio), 0x5a, folio_size(folio));
-	folio_put(folio);
-	folio = hugepoison_pool_spare(order, 0);
-	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(folio), 0,
-					   folio_size(folio)));
-	folio_put(folio);
-}
-
-/* A private mapping of a hugepage with an error, narrowed. Returns its page frame. */
-static unsigned long hugepoison_test_narrowed(struct kunit *test,
-					      unsigned long address, int raw)
-{
-	struct page *page;
-	unsigned long pfn;
-	char byte = 0;
-
-	KUNIT_ASSERT_EQ(test, put_user('x', (char __user *)address), 0);
-	KUNIT_ASSERT_EQ(test, get_user_pages_fast(address, 1, 0, &page), 1);
-	pfn = page_to_pfn(page);
-	put_page(page);
-	KUNIT_EXPECT_EQ(test, memory_failure(pfn + raw, MF_SW_SIMULATED), 0);
-	KUNIT_EXPECT_EQ(test, get_user(byte, (char __user *)address), 0);
-	KUNIT_EXPECT_EQ(test, byte, 'x');
-	return pfn;
-}
-
-/*
- * A fault in a shared mapping waits for mmap_lock, and meanwhile mremap() puts a private
- * one in its place: what that has is not the file's.
- */
-static void hugepoison_test_not_shared(struct kunit *test)
-{
-	unsigned long address, pfn, size = huge_page_size(&default_hstate);
-	struct mm_struct *mm;
-	struct file *file;
-	char byte = 0;
-	int i;
-
-	file = hugetlb_file_setup("hugepoison_test", size, VM_NORESERVE,
-				  HUGETLB_ANONHUGE_INODE, ilog2(size));
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
-	address = kunit_vm_mmap(test, file, 0, size, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_NORESERVE, 0);
-	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
-	pfn = hugepoison_test_narrowed(test, address, 5);
-
-	mm = current->mm;
-	mmap_write_lock(mm);
-	KUNIT_EXPECT_TRUE(test, hugepoison_vma_is_narrowed(vma_lookup(mm, address)));
-	hugepoison_promote(mm, address);
-	KUNIT_EXPECT_TRUE(test, hugepoison_vma_is_narrowed(vma_lookup(mm, address)));
-	mmap_write_unlock(mm);
-	KUNIT_EXPECT_EQ(test, get_user(byte, (char __user *)address), 0);
-	KUNIT_EXPECT_EQ(test, byte, 'x');
-
-	vm_munmap(address, size);
-	fput(file);
-	flush_delayed_fput();
-	for (i = 0; i < 100 && folio_test_hugetlb(pfn_folio(pfn)); i++)
-		msleep(20);
-	KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(pfn_folio(pfn)));
-	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + 5), 0);
-}
-
 static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_available),
 	KUNIT_CASE(hugepoison_test_isolate),
 	KUNIT_CASE(hugepoison_test_replace),
 	KUNIT_CASE(hugepoison_test_not_replaced),
 	KUNIT_CASE(hugepoison_test_deficit),
+	KUNIT_CASE(hugepoison_test_resized),
+	KUNIT_CASE(hugepoison_test_resizing),
+	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
 	KUNIT_CASE_SLOW(hugepoison_test_exhaust),
@@ -638,12 +589,8 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_find_free),
 	KUNIT_CASE(hugepoison_test_reset),
 	KUNIT_CASE(hugepoison_test_table),
-	KUNIT_CASE(hugepoison_test_kept),
-	KUNIT_CASE(hugepoison_test_private),
-	KUNIT_CASE(hugepoison_test_not_shared),
 	KUNIT_CASE(hugepoison_test_not_replacing),
 	KUNIT_CASE(hugepoison_test_retries),
-	KUNIT_CASE(hugepoison_test_zeroed),
 	{}
 };
 

@@ -4,7 +4,6 @@
  * hugepages. Included by hugepoison/memory-failure.c.
  */
 #include <kunit/test.h>
-#include <linux/sched/rt.h>
 
 /* A hugepage of the default size, from the pool or beside it, for this test. */
 static struct folio *hugepoison_test_folio(struct kunit *test)
@@ -69,7 +68,7 @@ static void hugepoison_test_fresh(struct kunit *test)
 	mutex_lock(&mf_mutex);
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), NULL);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	folio->mapping = (void *)PAGE_MAPPING_ANON;
+	folio->mapping = (void *)FOLIO_MAPPING_ANON;
 	KUNIT_EXPECT_PTR_EQ(test, hugepoison_try_get(&folio->page), folio);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	folio->mapping = NULL;
@@ -389,7 +388,7 @@ static void hugepoison_test_take_apart(struct kunit *test)
 						      HUGEPOISON_STATE_RELEASED));
 		KUNIT_EXPECT_EQ(test, record->nr_bad, 1L);
 		KUNIT_EXPECT_EQ(test, page_count(pfn_to_page(pfn + at[i])), 1);
-		KUNIT_EXPECT_EQ(test, pfn_to_page(pfn + at[i])->flags &
+		KUNIT_EXPECT_EQ(test, *hugepoison_flags(pfn_to_page(pfn + at[i])) &
 				PAGE_FLAGS_CHECK_AT_PREP, 0UL);
 	}
 	KUNIT_EXPECT_NULL(test, hugepoison_find(pfn + 2));
@@ -403,24 +402,6 @@ static void hugepoison_test_take_apart(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn + at[i]), 0);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(pfn, 512), 0UL);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
-}
-
-static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
-{
-	/* it takes that itself, after what may wait */
-	lockdep_assert_not_held(&mf_mutex);
-	return rt_task(current) ? ret + 1 : -EPERM;
-}
-
-/* A heal takes the handler's mutex at nobody's priority but the worker's. */
-static void hugepoison_test_heal_by_worker(struct kunit *test)
-{
-	struct hugepoison_heal heal = { };
-
-	KUNIT_EXPECT_EQ(test, hugepoison_heal_by_worker(&heal,
-							hugepoison_test_step,
-							1), 2);
-	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
 }
 
 /*
@@ -493,7 +474,6 @@ static struct kunit_case hugepoison_failure_cases[] = {
 	KUNIT_CASE(hugepoison_test_accessed),
 	KUNIT_CASE(hugepoison_test_gauges),
 	KUNIT_CASE(hugepoison_test_take_apart),
-	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_steps),
 	KUNIT_CASE(hugepoison_test_states),
 	KUNIT_CASE(hugepoison_test_actions),

@@ -45,8 +45,12 @@ static void hugepage_test_file_rmap(struct kunit *test)
 static void hugepage_test_anon_rmap(struct kunit *test)
 {
 	struct folio *folio = hugepage_test_folio(test);
-	struct vm_area_struct vma = { .vm_start = SZ_1G };
-	unsigned long mapping = PAGE_MAPPING_ANON;
+	struct vm_area_struct vma = {
+		.vm_start = SZ_1G,
+		.vm_end = SZ_1G + PMD_SIZE,
+		.vm_flags = VM_MAYWRITE,
+	};
+	unsigned long mapping = FOLIO_MAPPING_ANON;
 
 	folio->mapping = (void *)mapping;
 	folio->index = 0;
@@ -135,8 +139,8 @@ static void hugepage_test_expect_poisoned(struct kunit *test,
 	pte_t entry;
 
 	KUNIT_EXPECT_NULL(test, hugepage_test_entry(address, &entry));
-	KUNIT_EXPECT_TRUE(test, is_hugetlb_entry_hwpoisoned(entry));
-	KUNIT_EXPECT_EQ(test, swp_offset_pfn(pte_to_swp_entry(entry)),
+	KUNIT_EXPECT_TRUE(test, hugepoison_is_hwpoison(entry));
+	KUNIT_EXPECT_EQ(test, softleaf_to_pfn(softleaf_from_pte(entry)),
 			folio_pfn(folio));
 }
 
@@ -152,7 +156,8 @@ static void hugepage_test_unmap(struct kunit *test, unsigned long flags)
 
 	overcommit = h->nr_overcommit_huge_pages;
 	h->nr_overcommit_huge_pages = overcommit + 2;
-	file = hugetlb_file_setup("hugepage_test", size, VM_NORESERVE,
+	file = hugetlb_file_setup("hugepage_test", size,
+				  mk_vma_flags(VMA_NORESERVE_BIT),
 				  HUGETLB_ANONHUGE_INODE, ilog2(size));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
 	for (i = 0; i < nr; i++) {

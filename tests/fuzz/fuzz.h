@@ -97,7 +97,7 @@ struct request {
 };
 
 struct lane {
-	pid_t tid;
+	pid_t pid, tid;
 	pid_t child;			/* what a fork of it left, 0: none */
 	unsigned int steps;		/* done */
 	int op;				/* that is going on, -1: none */

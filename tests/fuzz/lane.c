@@ -150,6 +150,7 @@ void lane_child(unsigned long seed)
 static void *thread(void *arg)
 {
 	lane = (long)arg;
+	fz->lane[lane].pid = getpid();
 	fz->lane[lane].tid = gettid();
 	lane_run();
 	fz->lane[lane].tid = 0;

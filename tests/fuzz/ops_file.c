@@ -123,6 +123,7 @@ static long op_pread(struct rng *rng)
 	return ret < 0 ? -errno : 0;
 }
 
+/* Always refused: hugetlbfs has no write(). It must stay so after an error. */
 static long op_pwrite(struct rng *rng)
 {
 	int id = some_file(rng);
@@ -130,10 +131,10 @@ static long op_pwrite(struct rng *rng)
 
 	if (id < 0)
 		return SKIPPED;
-	/* hugetlbfs has no write() */
 	return pwrite(fz->thing[id].fd, &byte, 1, rnd(rng, HP_2M)) < 0 ? -errno : 0;
 }
 
+/* Always refused: hugetlbfs has no splice_read(). It must stay so after an error. */
 static long op_splice_file(struct rng *rng)
 {
 	int id = some_file(rng), pipes[2];

@@ -190,13 +190,17 @@ static long op_refill(struct rng *rng)
 	return ret;
 }
 
-/* Advice about another process's memory: what is at the same addresses there. */
+/*
+ * Advice about another process's memory: what is at the same addresses there. Only root
+ * may give it, others their own process. Stock refuses all but MADV_WILLNEED for
+ * hugepages that are not narrowed, and that where a part of the range is not mapped.
+ */
 static long op_process_madvise(struct rng *rng)
 {
 	static const int advices[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE };
 	struct slot *slot = &me.slot[rnd(rng, SLOTS)];
 	struct iovec part = { slot->window, HP_2M * (1 + rnd(rng, NR_MOST)) };
-	pid_t pid = fz->lane[rnd(rng, opt.processes * opt.threads)].tid;
+	pid_t pid = me.root ? fz->lane[rnd(rng, opt.processes * opt.threads)].pid : getpid();
 	int fd = pid ? syscall(SYS_pidfd_open, pid, 0) : -1;
 	long ret;
 

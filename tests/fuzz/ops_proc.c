@@ -244,33 +244,51 @@ static long op_process_vm(struct rng *rng)
 	return process_vm_readv(some_process(rng), &local, 1, &remote, 1, 0) < 0 ? -errno : 0;
 }
 
+/* Stops a child that is traced. Returns the signal it got first, 0: none, or -errno. */
+static int stop_child(pid_t pid)
+{
+	struct lane *l = &fz->lane[lane];
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, pid, NULL, NULL))
+		return -errno;
+	for (int ms = 0; ms < CHILD_MS && !stopped(); ms++) {
+		if (waitpid(pid, &status, WNOHANG | __WALL)) {
+			if (WIFSTOPPED(status))
+				return status >> 16 ? 0 : WSTOPSIG(status);
+			l->child = 0;
+			return -ESRCH;
+		}
+		usleep(1000);
+	}
+	/* it cannot be let go before it has stopped, and would stop later */
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, __WALL);
+	l->child = 0;
+	return -EBUSY;
+}
+
 static long op_ptrace(struct rng *rng)
 {
 	struct slot *slot = &me.slot[rnd(rng, SLOTS)];
 	char *at = slot->window + rnd(rng, NR_MOST * 512) * HP_BASE + 1024;
 	pid_t pid = fz->lane[lane].child;
 	long ret, value;
-	int status;
+	int signal;
 
 	if (!pid)
 		return SKIPPED;
 	if (ptrace(PTRACE_SEIZE, pid, NULL, NULL))
 		return -errno;
-	ret = ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) ? -errno : 0;
-	for (int ms = 0; !ret && ms < 200; ms++) {
-		ret = waitpid(pid, &status, WNOHANG | __WALL);
-		if (ret)
-			break;
-		usleep(1000);
-	}
-	if (ret <= 0 || !WIFSTOPPED(status))
-		return -ESRCH;
+	signal = stop_child(pid);
+	if (signal < 0)
+		return signal;
 	errno = 0;
 	value = ptrace(PTRACE_PEEKDATA, pid, at, NULL);
 	ret = errno ? -errno : 0;
 	if (!ret && !value)
 		ret = ptrace(PTRACE_POKEDATA, pid, at, NULL) ? -errno : 0;
-	ptrace(PTRACE_DETACH, pid, NULL, NULL);
+	ptrace(PTRACE_DETACH, pid, NULL, (long)signal);
 	return ret;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A list of operations instead of random ones: a line for each, in the order in which
- * they began: LANE OPERATION SEED.
+ * they began: LANE OPERATION SEED, and its result, which is ignored.
  */
 #include <stdlib.h>
 #include <string.h>

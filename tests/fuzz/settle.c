@@ -251,11 +251,30 @@ static void check_committed(long before)
 	finding("Committed_AS: %ld kB before, %ld kB after", before, now);
 }
 
-/* The hand may have been ended in the middle of it. */
-static void reset_pool(const struct hp_state *before)
+/*
+ * Errors, heals and migration may move hugepages from node to node, but make no pool
+ * larger. Only the hand does that, which may have been ended in the middle of it. To
+ * be looked at before hp_reset_pools() mends it.
+ */
+static void check_pool(const struct hp_state *before)
 {
+	if (!hp_grown_for_good(before))
+		return;
+	fflush(stdout);
+	finding("a pool is larger than before, and nobody has resized it");
+}
+
+/* For a finding: a sum over nodes does not show where a hugepage went. */
+static void show_pool(const struct hp_state *before)
+{
+	struct hp_state now;
+
+	hp_read_state(&now);
+	say("the hand has %sresized the pool", fz->pool_changed ? "" : "not ");
 	for (int node = 0; node < hp_nodes(); node++)
-		hp_set_pool(HP_2M, node, before->v[HP_NR][0][node + 1]);
+		say("node %d: %ld hugepages before, now %ld, %ld free, %ld surplus", node,
+		    before->v[HP_NR][0][node + 1], now.v[HP_NR][0][node + 1],
+		    now.v[HP_FREE][0][node + 1], now.v[HP_SURPLUS][0][node + 1]);
 }
 
 void settle_end(const struct settled *before)
@@ -268,13 +287,15 @@ void settle_end(const struct settled *before)
 	check_records(bad, most);
 	undo(bad, most);
 	free(bad);
-	if (fz->pool_changed)
-		reset_pool(&before->state);
-	hp_refill(&before->state);
+	if (!fz->pool_changed)
+		check_pool(&before->state);
+	hp_reset_pools(&before->state);
 	fflush(stdout);
 	if (hp_check(&before->state, HP_GAUGES)) {
 		fflush(stdout);
 		finding("the counters above are not what they were");
 	}
 	check_committed(before->committed);
+	if (fz->findings)
+		show_pool(&before->state);
 }

@@ -107,6 +107,8 @@ long hp_meminfo_kb(const char *field);
 int hp_nodes(void);
 int hp_set_pool(unsigned long size, int node, long nr);
 void hp_refill(const struct hp_state *before);
+int hp_grown_for_good(const struct hp_state *before);
+void hp_reset_pools(const struct hp_state *before);
 
 void hp_expect_contained(struct hp_state *want, unsigned long size, int node);
 void hp_expect_narrowed(struct hp_state *want, unsigned long size, int node, bool first);

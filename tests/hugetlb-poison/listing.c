@@ -837,6 +837,50 @@ TEST_F(list, passed_on)
 	close(ready[1]);
 }
 
+#define SPARSE		(64UL << 40)	/* half of the address space: 32 million hugepages */
+#define AT_WORK		20		/* clock ticks in the kernel */
+
+/* Clock ticks that a process has spent in the kernel, or -1. */
+static long kernel_ticks(pid_t pid)
+{
+	char path[64], text[512], *at;
+	long ticks = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (hp_read_text(path, text, sizeof(text)) < 0)
+		return -1;
+	at = strrchr(text, ')');
+	if (at)
+		sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %ld", &ticks);
+	return ticks;
+}
+
+/* A reader of a huge sparse mapping visits all of it, and can be killed meanwhile. */
+TEST_F(list, killed)
+{
+	int status;
+	long began;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (mmap(NULL, SPARSE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+			 MAP_NORESERVE, -1, 0) == MAP_FAILED)
+			_exit(1);
+		read_own();
+		_exit(0);
+	}
+	ASSERT_LT(0, pid);
+	EXPECT_TRUE(hp_await(kernel_ticks(pid) >= AT_WORK, "the reader is at work"));
+	began = hp_now_ms();
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_GT(1000 * HP_BUSY, hp_now_ms() - began);
+}
+
 /* --- reading while everything changes ------------------------------------------------- */
 
 #define FUZZ_PAGES	6

@@ -6,8 +6,10 @@
  * uid is not enough to look or to change what concerns all.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/futex.h>
 #include <mm/gup_test.h>
 #include <poll.h>
 #include <pthread.h>
@@ -650,6 +652,103 @@ TEST_F_TIMEOUT(often, punched, 180)
 	TH_LOG("the lock is held for %ld ms: %ld ms for an error elsewhere", theirs->walk_ms,
 	       median(ms, ROUNDS));
 	EXPECT_GE(theirs->walk_ms / 4, median(ms, ROUNDS));
+}
+
+/* --- how much of a CPU the workers use ---------------------------------------------------- */
+
+#define WORKED_MS	4000	/* for so long their time is measured */
+#define WORKED_PERCENT	20	/* of a CPU: as much as they may use of it */
+
+/* The CPU time in ms that a process has had, if it is a worker at the workers' priority. */
+static double worker_ms(const char *pid)
+{
+	char path[300], name[64] = "";
+	long nice = 0, ran = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%*d (%63[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u "
+			 "%*d %*d %*d %ld", name, &nice) != 2)
+		nice = 0;
+	if (f)
+		fclose(f);
+	if (nice != -20 || strncmp(name, "kworker/u", 9))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%s/schedstat", pid);
+	ran = hp_read_long("%s", path);
+	return ran > 0 ? ran / 1e6 : 0;
+}
+
+static double workers_ms(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	double ms = 0;
+
+	while (proc && (entry = readdir(proc)))
+		if (entry->d_name[0] > '0' && entry->d_name[0] <= '9')
+			ms += worker_ms(entry->d_name);
+	if (proc)
+		closedir(proc);
+	return ms;
+}
+
+/* How many percent of a CPU the workers use for some time. */
+static int percent_worked(void)
+{
+	double worked = workers_ms();
+	long start = now_ms();
+
+	usleep(WORKED_MS * 1000);
+	return 100 * (workers_ms() - worked) / (now_ms() - start);
+}
+
+/*
+ * A process with as many mappings of a poisoned hugepage as it may have. One more is of two
+ * hugepages, and cannot be split for want of mappings. Each futex call there is a fault that
+ * cannot wait, so it calls the worker.
+ */
+static void call_worker(void *what)
+{
+	struct often_mapped *f = what;
+	char *at, *both = mmap(NULL, 2 * HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       f->map.fd, 0);
+	unsigned int *word = (unsigned int *)both, nr = 0;
+
+	at = mmap(NULL, (2 * MOST_MAPPINGS) * HP_2M, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (both == MAP_FAILED || at == MAP_FAILED)
+		_exit(EXIT_FAILURE);
+	at += HP_2M - (unsigned long)at % HP_2M;
+	while (mmap(at, HP_2M, PROT_READ, MAP_SHARED | MAP_FIXED, f->map.fd, 0) == at) {
+		at += HP_2M;
+		nr++;
+	}
+	if (nr < MOST_MAPPINGS)
+		_exit(EXIT_FAILURE);
+	__atomic_store_n(&f->walk_ms, WALK_MS, __ATOMIC_RELEASE);
+	for (;;)
+		syscall(SYS_futex, word, FUTEX_WAKE_OP, 1, 1, word + 1,
+			FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0));
+}
+
+/* A process does not get more of a CPU by what the workers do for it. */
+TEST_F_TIMEOUT(often, called, 300)
+{
+	struct often_mapped *theirs = self->theirs;
+	struct crowd caller;
+	int percent;
+
+	ASSERT_EQ(0, hp_touch(theirs->map.addr, HP_WRITE).code);
+	gather(_metadata, &caller, 1, call_worker, theirs);
+	ASSERT_TRUE(is_mapped_often(theirs));
+	ASSERT_EQ(0, hp_inject(hp_pfn(theirs->map.addr) + 5));
+	usleep(WORKED_MS * 1000);	/* until the worker has narrowed what it can */
+	percent = percent_worked();
+	disperse(_metadata, &caller);
+	TH_LOG("the workers use %d %% of a CPU", percent);
+	EXPECT_GE(WORKED_PERCENT, percent);
 }
 
 /* --- what concerns all ---------------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 
 #define SEED		0x0e0e
 #define FAULTS		"/sys/kernel/debug/%s/%s"
+#define POOL		"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define RAW		77	/* which base page of a hugepage is hit */
 #define SOME		40	/* allocations: more than a page fault narrows with */
 
@@ -267,6 +268,26 @@ TEST_F_TIMEOUT(nomem, heal, 60)
 			       RAW * HP_BASE, HP_BASE));
 	EXPECT_EQ(0, hp_touch(self->raw, HP_READ).code);
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->raw + 5 * HP_BASE, HP_READ).code);
+}
+
+/*
+ * A fresh hugepage could only be had by reclaim: the handler does not wait for that, and
+ * the worker gets it for the pool.
+ */
+TEST_F_TIMEOUT(nomem, fresh, 60)
+{
+	long pool = hp_read_long(POOL "nr_hugepages");
+
+	hp_map_free(&self->map);
+	begin_to_fail(PAGES, true, -1);
+	set(PAGES, "ignore-gfp-wait", "Y");
+	set(PAGES, "min-order", "9");
+	EXPECT_EQ(0, inject_failing(&self->in, self->pfn));
+	fail_no_more();
+	EXPECT_NE(NULL, hp_log_has(&self->test.log, "a fresh one is being looked for"));
+	EXPECT_TRUE(hp_await(hp_read_long(POOL "nr_hugepages") == pool,
+			     "the pool has a fresh hugepage"));
+	EXPECT_EQ(0, hp_unpoison_soon(self->pfn));
 }
 
 /* --- more errors than the reserve lasts for ------------------------------------------ */

@@ -169,6 +169,16 @@ static void undo_both(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) 
 	}
 }
 
+/* The log's line says what is out of use: no more than before, and never all for a page. */
+static void expect_said(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *self,
+			unsigned long pfn, unsigned long kb)
+{
+	EXPECT_NE(NULL, hp_log_find(&self->test.log,
+				    "%#lx: 2048 kB hugepage on node %d: reported again, "
+				    "nothing more of it is out of use; %lu kB out of use\n",
+				    pfn, self->node, kb));
+}
+
 static void narrowed(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *self)
 {
 	unsigned long pfn = self->pfn;
@@ -185,6 +195,9 @@ static void narrowed(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) *
 	EXPECT_EQ(-EHWPOISON, hp_inject(pfn + 1));
 	hp_add(&want, HP_REPEATED, HP_2M, node, 1);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	expect_said(_metadata, self, pfn + 1, 2 * HP_BASE >> 10);
+	EXPECT_EQ(NULL, hp_log_has(&self->test.log, "all of it is out of use"));
+	EXPECT_EQ(NULL, hp_log_has(&self->test.log, "out of use already"));
 
 	/* The last user gone, there are two raw pages, each to be undone. */
 	hp_map_free(&self->map);
@@ -209,6 +222,8 @@ static void contained(struct __test_metadata *_metadata, FIXTURE_DATA(outcomes) 
 	EXPECT_EQ(-EHWPOISON, hp_inject(pfn + 1));
 	hp_add(&want, HP_REPEATED, HP_2M, node, 2);
 	EXPECT_EQ(0, hp_check(&want, HP_EVERYTHING));
+	expect_said(_metadata, self, pfn + 1, HP_2M >> 10);
+	expect_said(_metadata, self, pfn + 2, HP_2M >> 10);
 
 	/* The last user gone, two raw pages are left of it. */
 	hp_map_free(&self->map);

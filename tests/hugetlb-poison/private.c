@@ -523,6 +523,22 @@ TEST_F(small, second_error)
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw, HP_READ).code);
 }
 
+/* The first error is undone, and a second one comes before anybody has touched it. */
+TEST_F(small, hit_again_once_undone)
+{
+	struct one *o = &self->o;
+	long damage;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(0, hp_unpoison_soon(o->pfn));
+	ASSERT_EQ(0, hp_inject(o->pfn + 5));
+	hp_note_poisoned(o->pfn + 5);
+	EXPECT_EQ(1, hp_lost(o->map.addr, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(0, hp_touch(o->raw, HP_WRITE).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw + 5 * HP_BASE, HP_READ).code);
+}
+
 TEST_F(small, mlocked)
 {
 	struct one *o = &self->o;
@@ -811,6 +827,18 @@ TEST_F_TIMEOUT(family, is_inherited, 240)
 	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
 }
 
+/* The first error is undone, and a second one comes before anybody has touched it. */
+TEST_F_TIMEOUT(family, is_hit_again_once_undone, 240)
+{
+	struct one *o = &self->o;
+
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(0, hp_unpoison_soon(o->pfn));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	expect_lost_to(_metadata, o, &self->child, SEED);
+	expect_lost(_metadata, o);
+}
+
 /* All leave without ever having touched it: nothing is kept for anybody. */
 TEST_F_TIMEOUT(family, leaves_untouched, 120)
 {
@@ -991,6 +1019,128 @@ TEST_F(view, second_errors)
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->private + 30 * HP_BASE, HP_READ).code);
 	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(self->map.addr + 30 * HP_BASE, HP_READ).code);
 	EXPECT_EQ(0, hp_touch(self->private + 31 * HP_BASE, HP_WRITE).code);
+}
+
+/* --- errors in the file's hugepage and in the one that covers it --------------- */
+
+/* The process has written to its hugepage; the file's differs, and both have an error. */
+FIXTURE(covered) {
+	struct hp_test test;
+	struct hp_map map;	/* shared */
+	char *private;
+};
+
+FIXTURE_VARIANT(covered) {
+	unsigned long size;
+	bool touched, forks;	/* before the process discards */
+};
+
+FIXTURE_VARIANT_ADD(covered, 2M) { .size = HP_2M };
+FIXTURE_VARIANT_ADD(covered, 2M_touched) { .size = HP_2M, .touched = true };
+FIXTURE_VARIANT_ADD(covered, 2M_forked) { .size = HP_2M, .touched = true, .forks = true };
+FIXTURE_VARIANT_ADD(covered, 1G) { .size = HP_1G };
+FIXTURE_VARIANT_ADD(covered, 1G_forked) { .size = HP_1G, .touched = true, .forks = true };
+
+FIXTURE_SETUP(covered)
+{
+	unsigned long size = variant->size;
+
+	ASSERT_EQ(0, hp_test_begin(&self->test, size));
+	hp_catch_sigbus();
+	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, size, 1));
+	hp_stamp(self->map.addr, size, SEED);
+	self->private = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+			     self->map.fd, 0);
+	ASSERT_NE(MAP_FAILED, self->private);
+	ASSERT_EQ(0, hp_stamp(self->private, size, SEED + 1));
+	ASSERT_NE(hp_pfn(self->map.addr), hp_pfn(self->private));
+	ASSERT_EQ(0, hp_inject(hp_pfn(self->map.addr + 7 * HP_BASE)));
+	ASSERT_EQ(0, hp_inject(hp_pfn(self->private + 5 * HP_BASE)));
+}
+
+FIXTURE_TEARDOWN(covered)
+{
+	munmap(self->private, variant->size);
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/* A child that writes nothing, so that parent and child share the hugepage. */
+static pid_t idle_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	for (;;)
+		pause();
+}
+
+/* Of two pages that the process discards one is lost to the file as well. */
+TEST_F_TIMEOUT(covered, shows_the_file_where_discarded, 240)
+{
+	char *private = self->private, *at = private + 5 * HP_BASE;
+	unsigned long size = variant->size;
+	pid_t pid = 0;
+	long damage;
+
+	if (variant->touched) {
+		EXPECT_EQ(1, hp_lost(private, size, SEED + 1, &damage));
+		EXPECT_EQ(0, damage);
+	}
+	if (variant->forks)
+		pid = idle_child();
+	ASSERT_LE(0, pid);
+
+	ASSERT_EQ(0, madvise(at, HP_BASE, MADV_DONTNEED));
+	EXPECT_EQ(0, memcmp(at, self->map.addr + 5 * HP_BASE, HP_BASE));
+	EXPECT_EQ(hp_pfn(self->map.addr + 5 * HP_BASE), hp_pfn(at));
+	/* the two stamps of the discarded page: no other page is the file's */
+	EXPECT_EQ(0, hp_lost(private, size, SEED + 1, &damage));
+	EXPECT_EQ(2, damage);
+
+	ASSERT_EQ(0, madvise(private + 7 * HP_BASE, HP_BASE, MADV_DONTNEED));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(private + 7 * HP_BASE, HP_READ).code);
+	EXPECT_EQ(1, hp_lost(private, size, SEED + 1, &damage));
+	EXPECT_EQ(2, damage);
+
+	/* the rest of the block follows */
+	ASSERT_EQ(0, madvise(private, HP_2M, MADV_DONTNEED));
+	EXPECT_EQ(1, hp_lost(private, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(1, hp_lost(self->map.addr, size, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	if (!pid)
+		return;
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+}
+
+/* A whole healthy block of a GiB is the file's only where all of it is discarded. */
+TEST_F_TIMEOUT(covered, keeps_its_blocks, 240)
+{
+	char *private = self->private, *block = private + variant->size - HP_2M;
+	unsigned long size = variant->size;
+	pid_t pid = 0;
+	long damage;
+
+	if (variant->forks)
+		pid = idle_child();
+	ASSERT_LE(0, pid);
+	/* the first touch of its block */
+	ASSERT_EQ(0, madvise(block + 9 * HP_BASE, HP_BASE, MADV_DONTNEED));
+	EXPECT_EQ(0, memcmp(block + 9 * HP_BASE, self->map.addr + (block - private) + 9 * HP_BASE,
+			    HP_BASE));
+	EXPECT_EQ(1, hp_lost(private, size, SEED + 1, &damage));
+	EXPECT_EQ(2, damage);
+	ASSERT_EQ(0, madvise(block, HP_2M, MADV_DONTNEED));
+	EXPECT_EQ(1, hp_lost(private, size, SEED + 1, &damage));
+	/* each page of a 2M hugepage is stamped, and of the last block of a GiB */
+	EXPECT_EQ(size == HP_2M ? 2 * 511 : 2 * 512, damage);
+	if (!pid)
+		return;
+	kill(pid, SIGKILL);
+	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
 }
 
 /* --- races ------------------------------------------------------------------------- */

@@ -1,0 +1,16 @@
+// Discarding a hugetlb mapping rounds its end down to whole hugepages. If that
+// would skip a part with an error the advice fails instead, see do_madvise.cocci.
+// file: mm/madvise.c
+// hunks: 1
+@@
+identifier vma, end;
+expression E;
+@@
+  madvise_dontneed_free_valid_vma(struct vm_area_struct *vma, ..., unsigned long *end, ...)
+  {
+  ...
++ if (hugepoison_cuts_poison(vma, *end))
++ 	return false;
+  *end = ALIGN_DOWN(*end, E);
+  ...
+  }

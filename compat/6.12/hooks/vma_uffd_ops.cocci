@@ -1,0 +1,3 @@
+// 6.12 refuses by itself.
+// file: mm/userfaultfd.c
+// hunks: 0
