@@ -170,19 +170,25 @@ static void hugepoison_map_stand_in(struct vm_fault *vmf, struct page *page,
 /*
  * Map the stand-ins for bad pages of one page table, where the entries are none. The
  * hugepage is locked: who removes a stand-in blocks on that lock, then unmaps.
+ *
+ * A private mapping may have a hugepage of its own that covers the file's: there the file's
+ * stand-in would show the process what it has not discarded of its own.
  */
 static void hugepoison_map_stand_ins(struct vm_fault *vmf, struct folio *folio,
 				     unsigned long first, pte_t *ptes,
 				     const unsigned long *bad)
 {
 	unsigned long address = vmf->address & PMD_MASK;
+	DECLARE_BITMAP(masked, PTRS_PER_PTE);
 	struct page *page;
 	unsigned int i;
 
 	/* what a private mapping has discarded is bad as well, and has none */
 	if (folio_test_anon(folio))
 		return;
-	for_each_set_bit(i, bad, PTRS_PER_PTE) {
+	bitmap_zero(masked, PTRS_PER_PTE);
+	hugepoison_mask_discarded(vmf->vma, folio, first, masked);
+	for_each_andnot_bit(i, bad, masked, PTRS_PER_PTE) {
 		page = hugepoison_stand_in_of(folio_page(folio, first + i));
 		vmf->pte = ptes + i;
 		if (page && pte_none(ptep_get(vmf->pte)))

@@ -187,6 +187,36 @@ static struct page *hugepoison_raw_behind(struct page *page)
 }
 
 /**
+ * hugepoison_file_page - the page of a file that a mapped page shows
+ * @page: any page, with a reference
+ *
+ * For who asks a page for its file and index, which a stand-in has not. Other pages without
+ * a file are rare there, so only they are looked up.
+ *
+ * Context: Any.
+ * Return: @page, or the raw page that it stands in for, to which the reference has moved.
+ */
+struct page *hugepoison_file_page(struct page *page)
+{
+	struct folio *folio;
+	struct page *raw;
+
+	if (likely(READ_ONCE(page_folio(page)->mapping)))
+		return page;
+	raw = hugepoison_raw_behind(page);
+	folio = raw ? page_folio(raw) : NULL;
+	if (!folio || !folio_try_get(folio))
+		return page;
+	/* before the reference was taken the hugepage may have been freed and reused */
+	if (page_folio(raw) != folio || hugepoison_stand_in_of(raw) != page) {
+		folio_put(folio);
+		return page;
+	}
+	put_page(page);
+	return raw;
+}
+
+/**
  * hugepoison_next_refilled - a raw page of a hugepage that a page stands in for
  * @folio: the hugepage, locked
  *

@@ -47,6 +47,7 @@ bool hugepoison_page_is_bad(struct page *page);
 
 /* mm/hugepoison/stand-in.c: good pages that stand in for raw pages */
 bool hugepoison_is_refilled(struct page *raw);
+struct page *hugepoison_file_page(struct page *page);
 
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
@@ -447,6 +448,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 	folio_zero_segment(folio, start, end)
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_is_refilled(...)		false
+#define hugepoison_file_page(page)		(page)
 #define hugepoison_copy_to_iter(folio, offset, len, to)			\
 	copy_folio_to_iter(folio, offset, len, to)
 #define hugepoison_lock_folio(h, mapping, idx)				\

@@ -6,8 +6,10 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "kselftest_harness.h"
@@ -233,6 +235,40 @@ TEST_F_TIMEOUT(owner, discards, 60)
 	EXPECT_EQ(0, count_lost());
 }
 
+/*
+ * A private mapping of the file has a hugepage of its own, with an error, and has discarded
+ * one page of it. There it sees the file, beside that its own page and not the file's.
+ */
+TEST_F_TIMEOUT(owner, is_covered, 60)
+{
+	struct owner *o = &self->o;
+	unsigned long bad = (o->n.raw + o->n.map.size / 4) % o->n.map.size;
+	int status = -1;
+	char *private;
+	pid_t pid;
+
+	if (variant->backing != HP_MEMFD || variant->size != HP_2M)
+		return;
+	private = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, o->n.map.fd, 0);
+	ASSERT_NE(MAP_FAILED, private);
+	memset(private, 0x77, HP_2M);
+	EXPECT_EQ(0, hp_inject(hp_pfn(private + bad)));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(private + bad, HP_READ).code);
+	EXPECT_EQ(0, said(madvise(private + o->n.raw + HP_BASE, HP_BASE, MADV_DONTNEED)));
+	hit(_metadata, o);
+	ASSERT_EQ(0, refill(o, o->was, 1));
+	/* fork copies no entry: the child maps all anew */
+	pid = fork();
+	if (!pid) {
+		hp_touch(private + o->n.raw + HP_BASE, HP_READ);
+		_exit(private[o->n.raw + HP_BASE + 100] == 0x77 ? 1 :
+		      private[o->n.raw + 100] == 0x77 ? 0 : 2);
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, munmap(private, HP_2M));
+}
+
 /* --- the contents change at once ------------------------------------------------------ */
 
 /* Counts of the process that reads all the time. */
@@ -382,6 +418,25 @@ TEST_F_TIMEOUT(file, is_copied, 60)
 	EXPECT_NE(0, memcmp(private + o->n.raw, o->was, HP_BASE));
 	expect_whole(_metadata, o);
 	EXPECT_EQ(0, munmap(private, o->n.map.size));
+}
+
+static int wait_there(char *at, int value)
+{
+	struct timespec soon = { .tv_nsec = 1000 };
+
+	return said(syscall(__NR_futex, at, FUTEX_WAIT, value, &soon, NULL, 0));
+}
+
+/* A futex that processes share: its key is of the file. */
+TEST_F_TIMEOUT(file, waits_there, 60)
+{
+	struct owner *o = &self->o;
+	char *word = hp_narrowed_raw(&o->n) + HP_BASE / 2;
+
+	ASSERT_EQ(0, refill(o, o->was, 1));
+	*(int *)word = 5;
+	EXPECT_EQ(EAGAIN, wait_there(word, 77));
+	EXPECT_EQ(ETIMEDOUT, wait_there(word, 5));
 }
 
 /* A private mapping fills what the file has lost for itself: the file stays as it is. */
