@@ -575,6 +575,56 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 	return -EHWPOISON;
 }
 
+/* --- in a page that stands in for a raw page --------------------------------------- */
+
+/*
+ * An error in the stand-in of a raw page, whose hugepage is locked: the raw page is lost
+ * again. The mark keeps the stand-in from being reused when its last user has dropped it.
+ */
+static int hugepoison_lose_again(struct hugepoison_error *err,
+				 struct page *stand_in)
+{
+	if (hwpoison_filter(stand_in))
+		return -EOPNOTSUPP;
+	SetPageHWPoison(stand_in);
+	pr_err("%#lx: stood in for %#lx, which is lost again\n", err->pfn,
+	       page_to_pfn(err->page));
+	hugepoison_remove_stand_in(err->page);
+	hugepoison_unmap_and_kill(err, false);
+	return action_result(err->pfn, MF_MSG_HUGE, MF_RECOVERED);
+}
+
+/*
+ * Handle an error in a page that may stand in for a raw page: lock the hugepage, which may
+ * drop mf_mutex, and look again. With the record's reference it stays a hugepage.
+ *
+ * Return: false if the page stands in for none, or no longer: then it is any base page.
+ */
+static bool hugepoison_stand_in_failed(struct hugepoison_error *err, int *ret)
+{
+	struct page *stand_in = err->page;
+	struct hugepoison_record *record;
+	bool found = false;
+
+	err->page = hugepoison_raw_behind(stand_in);
+	if (err->page) {
+		hugepoison_hold(err);
+		record = hugepoison_find(page_to_pfn(err->page));
+		if (record && record->referenced) {
+			err->folio = pfn_folio(record->pfn);
+			hugepoison_lock(err);
+			found = hugepoison_raw_behind(stand_in) == err->page;
+		}
+		if (found)
+			*ret = hugepoison_lose_again(err, stand_in);
+		hugepoison_let_go(err);
+	}
+	if (found && err->flags & MF_COUNT_INCREASED)
+		put_page(stand_in);
+	err->page = stand_in;
+	return found;
+}
+
 /* --- entry -------------------------------------------------------------------------- */
 
 /* Begin an error: the raw pages of dissolved hugepages get their records first. */
@@ -666,6 +716,10 @@ int hugepoison_memory_failure(unsigned long pfn, int flags)
 	int ret;
 
 	hugepoison_begin_error(&err);
+	if (hugepoison_stand_in_failed(&err, &ret)) {
+		hugepoison_end_error(&err);
+		return ret;
+	}
 	hugepoison_hold(&err);
 	ret = hugepoison_found(&err, hugepoison_get(&err));
 	hugepoison_let_go(&err);

@@ -37,8 +37,10 @@
  * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
+#include <linux/fs.h>
 #include <linux/pagevec.h>
 #include <linux/sched/signal.h>
+#include <linux/uio.h>
 #include <linux/workqueue.h>
 
 /*
@@ -58,18 +60,20 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
 #define HUGEPOISON_HEAL_TRIES		5
 
 /**
- * struct hugepoison_heal - a hole in a file that is smaller than a hugepage
+ * struct hugepoison_heal - a hole in a file that is smaller than a hugepage, or a hugepage
+ *			    with pages that were refilled
  * @inode: the file
  * @index: of the hugepage that the hole is in, in base pages of the file
  * @nid: node of the hugepage
  * @first: the first base page of the hugepage that is entirely in the hole
- * @end: the first one after @first that is not
+ * @end: the first one after @first that is not; 0 if there is no hole
  * @record: of the hugepage
  * @folio: the hugepage, poisoned, locked and with a reference
  * @fresh: the hugepage to take its place, NULL before it is allocated
- * @raw: one of the raw pages in the hole, a bad one if there is any
+ * @raw: one of the raw pages to heal, a bad one if there is any
  * @nr_raw: number of raw pages of the hugepage when the exchange began
- * @nr_kept: number of raw pages outside of the hole
+ * @nr_refilled: number of those that a page stands in for
+ * @nr_kept: number of raw pages whose contents stay lost
  * @fresh_record: the record of @fresh if @nr_kept is not 0
  * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
@@ -88,6 +92,7 @@ struct hugepoison_heal {
 	struct folio *fresh;
 	struct page *raw;
 	unsigned long nr_raw;
+	unsigned long nr_refilled;
 	unsigned int nr_kept;
 	struct hugepoison_record *fresh_record;
 	unsigned long *lost;
@@ -148,6 +153,14 @@ static bool hugepoison_is_in_hole(struct hugepoison_heal *heal,
 	return i >= heal->first && i < heal->end;
 }
 
+/* Whether a raw page has neither been punched out nor refilled. */
+static bool hugepoison_stays_lost(struct hugepoison_heal *heal,
+				  struct raw_hwp_page *raw)
+{
+	return !hugepoison_is_in_hole(heal, raw) &&
+	       !hugepoison_is_refilled(raw->page);
+}
+
 /*
  * Allocate what the record of the fresh hugepage needs for the raw pages that are kept. The
  * caller holds no mf_mutex: the allocations may reclaim, and a user can make memory short.
@@ -192,7 +205,7 @@ static int hugepoison_add_fresh_record(struct hugepoison_heal *heal)
 	record->lost = heal->lost;
 	heal->lost = NULL;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
-		if (hugepoison_is_in_hole(heal, raw))
+		if (!hugepoison_stays_lost(heal, raw))
 			continue;
 		i = folio_page_idx(heal->folio, raw->page);
 		llist_entry(entry, struct raw_hwp_page, node)->page =
@@ -254,7 +267,26 @@ static void hugepoison_exchange(struct address_space *mapping,
 	folio_put_refs(from, nr);
 }
 
-/* Copy the good pages of one page table's range, zero the others. */
+/*
+ * Copy what stands in for a raw page, or zero the page if nothing does. An error in the
+ * stand-in may have removed it since the heal began: hugepoison_is_unchanged() sees that.
+ */
+static int hugepoison_copy_raw(struct page *to, struct page *raw)
+{
+	struct page *from = hugepoison_get_stand_in(raw);
+	int ret = 0;
+
+	if (!from) {
+		clear_highpage(to);
+		return 0;
+	}
+	if (copy_mc_highpage(to, from))
+		ret = -EHWPOISON;
+	put_page(from);
+	return ret;
+}
+
+/* Copy the good pages of one page table's range, and what stands in for the others. */
 static int hugepoison_copy_block(struct hugepoison_heal *heal,
 				 unsigned long first)
 {
@@ -263,12 +295,11 @@ static int hugepoison_copy_block(struct hugepoison_heal *heal,
 
 	hugepoison_raw_pages(heal->folio, first, bad, PTRS_PER_PTE);
 	for (i = 0; i < PTRS_PER_PTE; i++) {
+		struct page *from = folio_page(heal->folio, first + i);
 		struct page *to = folio_page(heal->fresh, first + i);
 
-		if (test_bit(i, bad))
-			clear_highpage(to);
-		else if (copy_mc_highpage(to, folio_page(heal->folio,
-							 first + i)))
+		if (test_bit(i, bad) ? hugepoison_copy_raw(to, from) :
+				       copy_mc_highpage(to, from))
 			return -EHWPOISON;
 	}
 	return 0;
@@ -311,6 +342,18 @@ static int hugepoison_fill(struct hugepoison_heal *heal)
 	return hugepoison_alloc_lost(heal) ?: hugepoison_copy(heal);
 }
 
+/*
+ * Remove what stood in for raw pages: their contents are in the fresh hugepage. Nothing maps
+ * them, as the hugepage was unmapped with them, and no fault finds it.
+ */
+static void hugepoison_remove_stand_ins(struct folio *folio)
+{
+	struct page *raw;
+
+	while ((raw = hugepoison_next_refilled(folio)))
+		hugepoison_remove_stand_in(raw);
+}
+
 /* The exchange is final: the file has the fresh hugepage, the old one is released. */
 static void hugepoison_healed(struct hugepoison_heal *heal)
 {
@@ -328,10 +371,30 @@ static void hugepoison_healed(struct hugepoison_heal *heal)
 	else
 		folio_set_hugetlb_migratable(fresh);
 
+	hugepoison_remove_stand_ins(heal->folio);
 	hugepoison_log_narrowed(record);
 	hugepoison_outcome(page_to_pfn(heal->raw), record->order,
 			   HUGEPOISON_HEALED, record->nr_bad);
 	hugepoison_deleted(heal->folio);
+}
+
+/*
+ * Whether somebody has a reference to a page that stands in for a raw one, with all of them
+ * unmapped: a device may be writing to it. A read() of the file has a reference to the
+ * hugepage as well.
+ */
+static bool hugepoison_holds_stand_in(struct folio *folio)
+{
+	struct raw_hwp_page *raw;
+	struct page *page;
+
+	lockdep_assert_held(&mf_mutex);
+	llist_for_each_entry(raw, raw_hwp_list_head(folio)->first, node) {
+		page = hugepoison_stand_in_of(raw->page);
+		if (page && page_count(page) > 1)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -345,17 +408,19 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 	struct folio *folio = heal->folio;
 
 	lockdep_assert_held(&mf_mutex);
-	if (folio_mapped(folio))
+	if (folio_mapped(folio) || hugepoison_holds_stand_in(folio))
 		return -EBUSY;
 	heal->nr_raw = hugepoison_nr_raw(folio);
+	heal->nr_refilled = hugepoison_nr_refilled(folio);
 	hugepoison_healing = heal->fresh;
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
 }
 
 /*
- * Whether no error was reported in either hugepage since the exchange began. Raw pages
- * are only added meanwhile, so comparing their number is enough.
+ * Whether no error was reported in either hugepage, or in what stands in for a raw page,
+ * since the exchange began. Raw pages are only added meanwhile, and stand-ins only removed,
+ * so comparing their numbers is enough.
  */
 static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 {
@@ -365,6 +430,7 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 	lockdep_assert_held(&mf_mutex);
 	return !folio_test_hwpoison(heal->fresh) &&
 	       record == heal->record &&
+	       hugepoison_nr_refilled(heal->folio) == heal->nr_refilled &&
 	       hugepoison_is(record, HUGEPOISON_STATE_NARROWED) &&
 	       !folio_test_hugetlb_raw_hwp_unreliable(heal->folio) &&
 	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
@@ -417,12 +483,17 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 static struct page *hugepoison_next_lost(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
+	struct page *page;
 	unsigned int i;
 
-	for (i = 0; i < record->nr_lost; i++)
+	for (i = 0; i < record->nr_lost; i++) {
+		page = folio_page(heal->folio, record->lost[i]);
+		/* one that was refilled is not lost: the hole zeroes its stand-in */
 		if (record->lost[i] >= heal->first &&
-		    record->lost[i] < heal->end)
-			return folio_page(heal->folio, record->lost[i]);
+		    record->lost[i] < heal->end &&
+		    !hugepoison_is_refilled(page))
+			return page;
+	}
 	return NULL;
 }
 
@@ -455,7 +526,10 @@ static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
 	folio_put(folio);
 }
 
-/* Find a raw page in the hole, and count those outside. */
+/*
+ * Find a raw page that is to be healed, and count those whose contents stay lost. In a hole
+ * a page that was refilled needs no heal; where there is no hole it is the reason for one.
+ */
 static void hugepoison_scan_raw_pages(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
@@ -464,8 +538,10 @@ static void hugepoison_scan_raw_pages(struct hugepoison_heal *heal)
 	lockdep_assert_held(&mf_mutex);
 	heal->nr_kept = 0;
 	llist_for_each_entry(raw, raw_hwp_list_head(heal->folio)->first, node) {
-		if (!hugepoison_is_in_hole(heal, raw))
+		if (hugepoison_stays_lost(heal, raw))
 			heal->nr_kept++;
+		else if (heal->end && hugepoison_is_refilled(raw->page))
+			continue;
 		else if (!heal->raw ||
 			 hugepoison_is_lost(record, page_to_pfn(heal->raw)))
 			heal->raw = raw->page;
@@ -491,7 +567,8 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	hugepoison_scan_raw_pages(heal);
 	if (!heal->raw)
 		return 0;
-	if (hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
+	if (heal->end &&
+	    hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
 		hugepoison_heal_in_place(heal);
 		return 0;
 	}
@@ -749,6 +826,129 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 	return ret;
 }
 
+/* --- after a refill ----------------------------------------------------------- */
+
+/*
+ * Hold the file that has a hugepage: its super block as well, as an inode with users would
+ * be there when that is unmounted.
+ */
+static struct inode *hugepoison_get_file(struct folio *folio)
+{
+	struct address_space *mapping = folio_mapping(folio);
+	struct super_block *sb;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!mapping)
+		return NULL;
+	sb = mapping->host->i_sb;
+	if (!atomic_inc_not_zero(&sb->s_active))
+		return NULL;
+	if (igrab(mapping->host))
+		return mapping->host;
+	/* the inode is on its way out, and so is its hugepage */
+	deactivate_super(sb);
+	return NULL;
+}
+
+static void hugepoison_put_file(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+
+	iput(inode);
+	deactivate_super(sb);
+}
+
+/*
+ * Find the file of a hugepage that was refilled, and hold it. Return: false when the hugepage
+ * is no longer that, or a user has it locked or pinned.
+ */
+static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long pfn)
+{
+	struct folio *folio = hugepoison_get_narrowed(pfn, NULL);
+
+	if (!folio)
+		return false;
+	if (folio_trylock(folio)) {
+		if (!folio_maybe_dma_pinned(folio) && hugepoison_next_refilled(folio))
+			heal->inode = hugepoison_get_file(folio);
+		heal->index = folio->index;
+		heal->nid = folio_nid(folio);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return heal->inode;
+}
+
+/*
+ * Heal a hugepage that was refilled. The inode lock is only tried, as the worker serves all
+ * files. Seals do not matter: the contents stay.
+ *
+ * Return: false if it is not healed.
+ */
+static bool hugepoison_reheal(const struct hugepoison_record *picked)
+{
+	struct hugepoison_heal heal = { };
+	int ret = -EBUSY;
+
+	if (!hugepoison_begin_reheal(&heal, picked->pfn))
+		return false;
+	if (inode_trylock(heal.inode)) {
+		ret = hugepoison_heal_serialized(&heal, picked->order);
+		inode_unlock(heal.inode);
+	}
+	hugepoison_put_file(heal.inode);
+	return !ret;
+}
+
+/* The next hugepage to heal in this pass; @picked gets its page frame and order. */
+static bool hugepoison_pick_reheal(unsigned int pass,
+				   struct hugepoison_record *picked)
+{
+	struct hugepoison_record *record;
+	bool found = false;
+	unsigned int tries;
+	int bucket;
+
+	rcu_read_lock();
+	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
+		tries = READ_ONCE(record->worker.reheal);
+		if (found || !tries || record->worker.reheal_pass == pass)
+			continue;
+		record->worker.reheal_pass = pass;
+		/* fails if a refill has reset the tries, which then counts */
+		cmpxchg(&record->worker.reheal, tries, tries - 1);
+		picked->pfn = record->pfn;
+		picked->order = record->order;
+		found = true;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* Heal the hugepages that were refilled; the tries of each are bounded. */
+static void hugepoison_reheal_work(struct work_struct *work)
+{
+	struct hugepoison_record picked;
+	static unsigned int pass;
+	bool again = false;
+
+	pass++;
+	while (hugepoison_pick_reheal(pass, &picked))
+		again |= !hugepoison_reheal(&picked);
+	if (again)
+		hugepoison_queue_reheal_work();
+}
+
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_reheal(void)
+{
+	INIT_DELAYED_WORK(&hugepoison_reheal_dwork, hugepoison_reheal_work);
+	return 0;
+}
+core_initcall(hugepoison_init_reheal);
+
+/* --- stock's changes of a part of a hugepage ---------------------------------------- */
+
 /**
  * hugepoison_lock_folio - look up and lock a hugepage to change part of it
  * @h: its hstate
@@ -771,6 +971,54 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 	folio = filemap_lock_hugetlb_folio(h, mapping, idx);
 	i_mmap_lock_write(mapping);
 	return folio;
+}
+
+/* Copy a part of one page of a hugepage to user space, or of what stands in for it. */
+static size_t hugepoison_copy_page_to_iter(struct folio *folio, size_t offset,
+					   size_t len, struct iov_iter *to)
+{
+	struct page *page = folio_page(folio, offset >> PAGE_SHIFT);
+	struct page *stand_in = hugepoison_get_stand_in(page);
+	size_t copied = 0;
+
+	if (stand_in) {
+		copied = copy_page_to_iter(stand_in, offset_in_page(offset), len, to);
+		put_page(stand_in);
+	} else if (!hugepoison_page_is_raw(folio, offset >> PAGE_SHIFT)) {
+		copied = copy_page_to_iter(page, offset_in_page(offset), len, to);
+	}
+	return copied;
+}
+
+/**
+ * hugepoison_copy_to_iter - copy part of a file's hugepage to user space
+ * @folio: the hugepage, with a reference
+ * @offset: the first byte
+ * @len: bytes
+ * @to: where to
+ *
+ * Like copy_folio_to_iter(), but it reads what stands in for a raw page. The reference
+ * keeps a heal from ending.
+ *
+ * Context: Process context, may sleep.
+ * Return: bytes copied; less at a page that is lost.
+ */
+size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
+			       struct iov_iter *to)
+{
+	size_t done = 0, step, copied;
+
+	if (!folio_test_hwpoison(folio))
+		return copy_folio_to_iter(folio, offset, len, to);
+	while (done < len) {
+		step = min(len - done, PAGE_SIZE - offset_in_page(offset + done));
+		copied = hugepoison_copy_page_to_iter(folio, offset + done, step,
+						      to);
+		done += copied;
+		if (copied < step)
+			break;
+	}
+	return done;
 }
 
 /*
@@ -838,12 +1086,13 @@ unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
  * @end: the byte after the last
  *
  * Like folio_zero_segment(), but it skips raw pages: touching one would be a machine
- * check in the kernel.
+ * check in the kernel. Where another page stands in for a raw page, that one is zeroed.
  *
  * Context: Process context; folio lock held.
  */
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
 {
+	struct page *page;
 	size_t step;
 
 	if (!folio_test_hwpoison(folio)) {
@@ -852,7 +1101,8 @@ void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end)
 	}
 	for (; start < end; start += step) {
 		step = min(end - start, PAGE_SIZE - offset_in_page(start));
-		if (!hugepoison_page_is_raw(folio, start >> PAGE_SHIFT))
-			folio_zero_segment(folio, start, start + step);
+		page = hugepoison_good_page(folio, start >> PAGE_SHIFT);
+		if (page)
+			memzero_page(page, offset_in_page(start), step);
 	}
 }

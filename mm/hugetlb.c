@@ -33,6 +33,7 @@
 #include "mappers.c"
 #include "promote.c"
 #include "fault.c"
+#include "refill.c"
 
 #ifdef CONFIG_HUGEPOISON_KUNIT_TEST
 #include "tests/hugetlb.c"

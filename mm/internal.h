@@ -77,6 +77,7 @@ enum hugepoison_reason {
 	HUGEPOISON_WHY_REFERENCED,
 	HUGEPOISON_WHY_NOT_RAW,
 	HUGEPOISON_WHY_LOST,
+	HUGEPOISON_WHY_REFILLED,
 	/* to heal */
 	HUGEPOISON_WHY_HELD,
 	HUGEPOISON_WHY_ANOTHER_ERROR,
@@ -153,6 +154,8 @@ enum hugepoison_state {
  * @looked: when that was, in jiffies
  * @unlogged: raw page that the narrow worker has yet to log, 0 for none
  * @round: the release worker's last round over it
+ * @reheal: how many tries the worker has left to heal it after a refill
+ * @reheal_pass: the worker's last pass over it
  * @stuck: logged already: it has no users, and its pool does not get it back
  */
 struct hugepoison_worker {
@@ -161,6 +164,8 @@ struct hugepoison_worker {
 	unsigned long looked;
 	unsigned long unlogged;
 	unsigned int round;
+	unsigned int reheal;
+	unsigned int reheal_pass;
 	bool stuck;
 };
 
@@ -196,6 +201,20 @@ struct hugepoison_record {
 	unsigned long *lost;
 	unsigned int nr_lost;
 	struct anon_vma *anon_vma;
+};
+
+/**
+ * struct hugepoison_stand_in - a page that stands in for a raw page
+ * @node: in hugepoison_stand_ins, by @raw
+ * @rcu: lookups run under RCU
+ * @raw: page frame of the raw page
+ * @page: the page with the contents; page_private() is @raw
+ */
+struct hugepoison_stand_in {
+	struct hlist_node node;
+	struct rcu_head rcu;
+	unsigned long raw;
+	struct page *page;
 };
 
 /*
@@ -262,6 +281,17 @@ bool hugepoison_page_is_raw(struct folio *folio, unsigned long at);
 bool hugepoison_peek_raw(struct folio *folio, unsigned long size,
 			 unsigned long at);
 
+/* stand-in.c: good pages that stand in for raw pages */
+struct hugepoison_stand_in *hugepoison_new_stand_in(void);
+void hugepoison_free_stand_in(struct hugepoison_stand_in *stand_in);
+void hugepoison_add_stand_in(struct hugepoison_stand_in *stand_in,
+			     struct page *raw);
+void hugepoison_remove_stand_in(struct page *raw);
+struct page *hugepoison_stand_in_of(struct page *raw);
+struct page *hugepoison_get_stand_in(struct page *raw);
+struct page *hugepoison_next_refilled(struct folio *folio);
+struct page *hugepoison_good_page(struct folio *folio, unsigned long at);
+
 /* record.c: the record of a poisoned hugepage */
 bool hugepoison_handled_recently(void);
 bool hugepoison_handling_now(void);
@@ -270,6 +300,7 @@ void hugepoison_refilled(unsigned int order, int nid, int from);
 
 /* queue.c: the workers' works, and when they run */
 void hugepoison_queue_narrow_folio(struct folio *folio);
+void hugepoison_queue_reheal(struct folio *folio);
 void hugepoison_await_handled(void);
 
 /* hugetlb_cma.c: gigantic hugepages that CMA gave */
@@ -316,6 +347,10 @@ bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);
 bool hugepoison_find_mappers(struct folio *folio, struct anon_vma *anon_vma,
 			     struct hugepoison_mappers *mappers);
 unsigned int hugepoison_narrow_mappers(struct hugepoison_mappers *mappers);
+
+/* refill.c: a process fills a lost page again */
+int hugepoison_refill(struct mm_struct *mm, unsigned long address,
+		      const char __user *from);
 
 /* inject.c: the handler's part of the injector */
 int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage);

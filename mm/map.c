@@ -149,6 +149,73 @@ static void hugepoison_map_healthy(struct vm_fault *vmf, struct folio *folio,
 	}
 }
 
+/* Map a page that stands in for a raw page, where the entry is none or @uffd_wp's marker. */
+static void hugepoison_map_stand_in(struct vm_fault *vmf, struct page *page,
+				    unsigned long address, bool uffd_wp)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pte_t entry = pte_sw_mkyoung(mk_pte(page, vma->vm_page_prot));
+	struct folio *folio = page_folio(page);
+
+	if (uffd_wp)
+		entry = pte_mkuffd(entry);
+	flush_icache_page(vma, page);
+	folio_get(folio);
+	folio_add_file_rmap_pte(folio, page, vma);
+	inc_mm_counter(vma->vm_mm, mm_counter_file(folio));
+	set_pte_at(vma->vm_mm, address, vmf->pte, entry);
+	update_mmu_cache_range(vmf, vma, address, vmf->pte, 1);
+}
+
+/*
+ * Map the stand-ins for bad pages of one page table, where the entries are none. The
+ * hugepage is locked: who removes a stand-in blocks on that lock, then unmaps.
+ *
+ * A private mapping may have a hugepage of its own that covers the file's: there the file's
+ * stand-in would show the process what it has not discarded of its own.
+ */
+static void hugepoison_map_stand_ins(struct vm_fault *vmf, struct folio *folio,
+				     unsigned long first, pte_t *ptes,
+				     const unsigned long *bad)
+{
+	unsigned long address = vmf->address & PMD_MASK;
+	DECLARE_BITMAP(masked, PTRS_PER_PTE);
+	struct page *page;
+	unsigned int i;
+
+	/* what a private mapping has discarded is bad as well, and has none */
+	if (folio_test_anon(folio))
+		return;
+	bitmap_zero(masked, PTRS_PER_PTE);
+	hugepoison_mask_discarded(vmf->vma, folio, first, masked);
+	for_each_andnot_bit(i, bad, masked, PTRS_PER_PTE) {
+		page = hugepoison_stand_in_of(folio_page(folio, first + i));
+		vmf->pte = ptes + i;
+		if (page && pte_none(ptep_get(vmf->pte)))
+			hugepoison_map_stand_in(vmf, page, address + i * PAGE_SIZE,
+						false);
+	}
+}
+
+/*
+ * Map the one page that userfaultfd has write-protected, whose entry is its marker, and no
+ * other.
+ */
+static void hugepoison_map_protected(struct vm_fault *vmf, struct folio *folio,
+				     unsigned long at, bool bad)
+{
+	unsigned long address = vmf->address & PAGE_MASK;
+	struct page *page = folio_page(folio, at);
+
+	if (!pte_same(ptep_get(vmf->pte), vmf->orig_pte))
+		return;
+	if (!bad)
+		hugepoison_map_run(vmf, folio, page, 1, address, true);
+	else if (!folio_test_anon(folio) && hugepoison_stand_in_of(page))
+		hugepoison_map_stand_in(vmf, hugepoison_stand_in_of(page), address,
+					true);
+}
+
 /*
  * Make sure that the fault has a page table, which then stays as long as mmap_lock or
  * the VMA lock is held. __do_fault() has allocated one if the PMD was none. Return: false
@@ -183,15 +250,12 @@ static vm_fault_t hugepoison_map_table(struct vm_fault *vmf,
 	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
 	if (vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
 	    pte_is_uffd_wp_marker(vmf->orig_pte)) {
-		/* userfaultfd has write-protected this page: map no other */
 		vmf->pte = ptes + at;
-		if (!test_bit(at, bad) &&
-		    pte_same(ptep_get(vmf->pte), vmf->orig_pte))
-			hugepoison_map_run(vmf, folio,
-					   folio_page(folio, first + at), 1,
-					   vmf->address & PAGE_MASK, true);
+		hugepoison_map_protected(vmf, folio, first + at,
+					 test_bit(at, bad));
 	} else {
 		hugepoison_map_healthy(vmf, folio, first, ptes, bad);
+		hugepoison_map_stand_ins(vmf, folio, first, ptes, bad);
 	}
 	vmf->pte = NULL;
 	pte_unmap_unlock(ptes, vmf->ptl);
@@ -230,16 +294,16 @@ static void hugepoison_unlock_briefly(struct folio *folio)
 }
 
 /*
- * Look up the file's hugepage for a fault. Return: the hugepage with a reference, locked
- * by hugepoison_trylock_briefly(), or NULL.
+ * Look up the hugepage that a file has at an index in base pages. Return: the hugepage with
+ * a reference, locked by hugepoison_trylock_briefly(), or NULL.
  */
-static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
+static struct folio *hugepoison_lock_briefly_at(struct address_space *mapping,
+						pgoff_t index)
 {
-	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
 	struct folio *folio;
 
 	for (;;) {
-		folio = filemap_get_folio(mapping, vmf->pgoff);
+		folio = filemap_get_folio(mapping, index);
 		if (IS_ERR(folio))
 			return NULL;
 		if (hugepoison_trylock_briefly(folio)) {
@@ -249,6 +313,13 @@ static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
 		}
 		folio_put(folio);
 	}
+}
+
+/* hugepoison_lock_briefly_at() for a fault. */
+static struct folio *hugepoison_lock_briefly(struct vm_fault *vmf)
+{
+	return hugepoison_lock_briefly_at(vmf->vma->vm_file->f_mapping,
+					  vmf->pgoff);
 }
 
 /*
@@ -264,7 +335,8 @@ static vm_fault_t hugepoison_map(struct vm_fault *vmf, struct folio *folio)
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	hugepoison_raw_pages(folio, first, bad, PTRS_PER_PTE);
-	if (test_bit(at - first, bad))
+	if (test_bit(at - first, bad) &&
+	    !hugepoison_is_refilled(folio_page(folio, at)))
 		return VM_FAULT_HWPOISON;
 	hugepoison_mask_discarded(vmf->vma, folio, first, bad);
 	if (!hugepoison_may_add_rmap(folio, PTRS_PER_PTE))

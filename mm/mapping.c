@@ -131,8 +131,9 @@ static enum hugepoison_fate hugepoison_file_fate(struct vm_area_struct *vma,
 }
 
 /*
- * Whether a page of the file's hugepage is poisoned. Any user can ask at any rate, by
- * /proc/hugepoison/own: taking the folio lock would delay the error handler.
+ * Whether a page of the file's hugepage is poisoned, and no other page stands in for it.
+ * Any user can ask at any rate, by /proc/hugepoison/own: taking the folio lock would delay
+ * the error handler.
  */
 static bool hugepoison_file_is_poisoned(struct vm_area_struct *vma,
 					unsigned long address)
@@ -145,7 +146,8 @@ static bool hugepoison_file_is_poisoned(struct vm_area_struct *vma,
 
 	rcu_read_lock();
 	folio = hugepoison_peek(vma, address);
-	poisoned = folio && hugepoison_peek_raw(folio, size, at);
+	poisoned = folio && hugepoison_peek_raw(folio, size, at) &&
+		   !hugepoison_is_refilled(folio_page(folio, at));
 	rcu_read_unlock();
 	return poisoned;
 }

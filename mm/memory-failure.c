@@ -4,7 +4,7 @@
  *
  * Included at the end of the stock file of this name, to reach its statics. A file uses
  * functions of the files before it only. All files, also those of hugetlb.c and rmap.c,
- * use the first six; the other files here use those of hugetlb.c and rmap.c.
+ * use the first seven; the other files here use those of hugetlb.c and rmap.c.
  */
 #ifdef CONFIG_HUGEPOISON
 #undef pr_fmt
@@ -30,6 +30,7 @@
 #include "wq.c"
 #include "reserve.c"
 #include "raw.c"
+#include "stand-in.c"
 #include "record.c"
 #include "queue.c"
 

@@ -186,7 +186,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 }
 
 /* Return: in how many jiffies to try again, 0 for not at all. */
-static unsigned long hugepoison_refill(struct hstate *h)
+static unsigned long hugepoison_refill_pool(struct hstate *h)
 {
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	unsigned long left, delay = 0;
@@ -219,7 +219,7 @@ static void hugepoison_refill_work(struct work_struct *work)
 	struct hstate *h;
 
 	for_each_hstate(h) {
-		delay = hugepoison_refill(h);
+		delay = hugepoison_refill_pool(h);
 		if (delay && (!next || delay < next))
 			next = delay;
 	}

@@ -475,11 +475,10 @@ static bool hugepoison_held_is_poisoned(struct vm_area_struct *vma,
 	       hugepoison_peek_raw(folio, size, at);
 }
 
-/* Whether one page of a narrowed private VMA is poisoned. */
-static bool hugepoison_narrowed_is_poisoned(struct vm_area_struct *vma,
-					    unsigned long address)
+/* Whether a page of a narrowed private VMA is poisoned that has this entry. */
+static bool hugepoison_entry_is_poisoned(struct vm_area_struct *vma,
+					 unsigned long address, pte_t entry)
 {
-	pte_t entry = hugepoison_base_entry(vma, address);
 	struct folio *folio = hugepoison_private_folio(vma, address);
 
 	if (!hugepoison_none_mostly(entry))
@@ -505,7 +504,8 @@ bool hugepoison_private_is_poisoned(struct vm_area_struct *vma,
 
 	mmap_assert_locked(vma->vm_mm);
 	if (!is_vm_hugetlb_page(vma))
-		return hugepoison_narrowed_is_poisoned(vma, address);
+		return hugepoison_entry_is_poisoned(vma, address,
+					hugepoison_base_entry(vma, address));
 	entry = hugepoison_entry_at(vma, address);
 	folio = hugepoison_kept_folio(entry);
 	if (folio)
@@ -615,19 +615,29 @@ static void hugepoison_map_anon(struct vm_area_struct *vma,
 	pte_unmap_unlock(pte, ptl);
 }
 
-/* Copy a page of a hugepage, or zero @to. Return: false for a bad page. */
+/*
+ * Copy a page of a hugepage, or what stands in for it, or zero @to. The hugepage need not be
+ * locked. Return: false for a bad page.
+ */
 static bool hugepoison_fill_page(struct vm_area_struct *vma,
 				 unsigned long address, struct page *to,
 				 struct folio *from)
 {
+	struct page *page, *stand_in;
 	unsigned long at;
+	bool copied;
 
 	if (!from) {
 		clear_user_highpage(to, address);
 		return true;
 	}
 	at = linear_page_index(vma, address) & (folio_nr_pages(from) - 1);
-	return !copy_mc_user_highpage(to, folio_page(from, at), address, vma);
+	page = folio_page(from, at);
+	stand_in = hugepoison_get_stand_in(page);
+	copied = !copy_mc_user_highpage(to, stand_in ?: page, address, vma);
+	if (stand_in)
+		put_page(stand_in);
+	return copied;
 }
 
 /* Fill an anonymous page and map it. Return: -EHWPOISON for a bad source page. */

@@ -4,7 +4,8 @@
  *
  * Included by hugepoison/memory-failure.c. Bad pages, one a line:
  *  - bad_pages: all, by page frame. For CAP_SYS_ADMIN.
- *  - own: those of the reader's address space, by address. For anybody.
+ *  - own: those of the reader's address space, by address. For anybody. Writing to it fills
+ *    them again.
  *
  * bad_pages reads the records under mf_mutex. own takes neither mf_mutex nor a folio
  * lock, so that reading it cannot delay the error handler: it shows what a page fault
@@ -26,8 +27,11 @@
 static const char *hugepoison_state(struct hugepoison_record *record,
 				    unsigned long pfn)
 {
+	/* good memory, refilled or not: tools must not take it for bad */
 	if (hugepoison_is_lost(record, pfn))
 		return "lost";
+	if (hugepoison_is_refilled(pfn_to_page(pfn)))
+		return "refilled";
 	if (hugepoison_is(record, HUGEPOISON_STATE_RELEASED))
 		return "released";
 	if (hugepoison_is_whole(record->state))
@@ -345,8 +349,20 @@ static void hugepoison_own_private_pages(struct seq_file *m,
 	}
 }
 
+/* The first bad subpage from @from on that no page stands in for. */
+static unsigned long hugepoison_next_lost_locked(struct folio *folio,
+						 unsigned long from)
+{
+	unsigned long next = hugepoison_next_raw_locked(folio, from);
+
+	while (next < folio_nr_pages(folio) &&
+	       hugepoison_is_refilled(folio_page(folio, next)))
+		next = hugepoison_next_raw_locked(folio, next + 1);
+	return next;
+}
+
 /*
- * The first raw subpage of a narrowed hugepage from @from on; its number of pages if
+ * The first lost subpage of a narrowed hugepage from @from on; its number of pages if
  * there is none, or the file no longer has the hugepage. hugetlb_lock keeps it a
  * hugepage.
  */
@@ -363,7 +379,7 @@ static unsigned long hugepoison_own_next_raw(struct hugepoison_own_walk *walk,
 	if (folio) {
 		spin_lock_irq(&hugetlb_lock);
 		if (folio_test_hugetlb(folio) && folio_size(folio) == walk->size)
-			next = hugepoison_next_raw_locked(folio, from);
+			next = hugepoison_next_lost_locked(folio, from);
 		spin_unlock_irq(&hugetlb_lock);
 	}
 	rcu_read_unlock();
@@ -410,6 +426,36 @@ static const struct seq_operations hugepoison_own_ops = {
 };
 
 /*
+ * Fill lost pages again: the file's offset is the address of the first, as in
+ * /proc/PID/mem. Each page changes at once, for all that map it. Only the process that has
+ * opened the file may: otherwise whoever passes the file on, as standard output of a
+ * program with more rights, would have that program write to its memory.
+ *
+ * Return: bytes of the pages that were filled; if there is none why the first one was not.
+ */
+static ssize_t hugepoison_own_write(struct file *file, const char __user *from,
+				    size_t len, loff_t *pos)
+{
+	struct seq_file *m = file->private_data;
+	struct hugepoison_own_walk *walk = m->private;
+	size_t done = 0;
+	int ret = 0;
+
+	if (current->mm != walk->mm)
+		return -EPERM;
+	if (!len || !IS_ALIGNED(*pos, PAGE_SIZE) || !IS_ALIGNED(len, PAGE_SIZE))
+		return -EINVAL;
+	while (!ret && done < len) {
+		ret = hugepoison_refill(walk->mm, *pos + done, from + done);
+		if (!ret)
+			done += PAGE_SIZE;
+		cond_resched();
+	}
+	*pos += done;
+	return done ?: ret;
+}
+
+/*
  * The file shows the process that has opened it, also to a process that the file is
  * passed on to: as with /proc/self/maps.
  */
@@ -424,6 +470,9 @@ static int hugepoison_own_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	walk->mm = current->mm;
 	mmgrab(walk->mm);
+	/* seq_open() takes it away: its own files cannot be written */
+	if (file->f_mode & FMODE_WRITE)
+		file->f_mode |= FMODE_PWRITE;
 	return 0;
 }
 
@@ -439,6 +488,7 @@ static int hugepoison_own_release(struct inode *inode, struct file *file)
 static const struct proc_ops hugepoison_own_proc_ops = {
 	.proc_open = hugepoison_own_open,
 	.proc_read_iter = seq_read_iter,
+	.proc_write = hugepoison_own_write,
 	.proc_lseek = seq_lseek,
 	.proc_release = hugepoison_own_release,
 };
@@ -449,7 +499,7 @@ static int __init hugepoison_init_proc(void)
 
 	if (dir &&
 	    proc_create("bad_pages", 0400, dir, &hugepoison_bad_proc_ops) &&
-	    proc_create("own", 0444, dir, &hugepoison_own_proc_ops))
+	    proc_create("own", 0666, dir, &hugepoison_own_proc_ops))
 		return 0;
 	pr_err("some files of /proc/hugepoison are missing\n");
 	return -ENOMEM;

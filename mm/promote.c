@@ -792,7 +792,7 @@ static vm_fault_t hugepoison_copying_fault(struct vm_fault *vmf,
 
 	if (!vmf->cow_page)
 		return hugepoison_map(vmf, folio);
-	if (hugepoison_page_is_raw(folio, at))
+	if (!hugepoison_good_page(folio, at))
 		return VM_FAULT_HWPOISON;
 	return hugepoison_cow_fault(vmf, folio);
 }

@@ -3,9 +3,10 @@
  * Memory errors in hugepages: the workers' works, and when they run.
  *
  * Included by hugepoison/memory-failure.c. The handler, page faults and files queue
- * two works here:
+ * three works here:
  *  - narrow mappings whose faults cannot,
- *  - release a poisoned hugepage when its last user has left it.
+ *  - release a poisoned hugepage when its last user has left it,
+ *  - heal a hugepage whose lost pages were filled again.
  */
 
 /*
@@ -22,6 +23,12 @@
 #define HUGEPOISON_RELEASE_DELAY	(HZ / 100)
 #define HUGEPOISON_RELEASE_AGAIN	HZ
 #define HUGEPOISON_CONTAIN_AGAIN	(HZ / 10)
+/*
+ * The delay from a refill to the heal, so that one heal serves several refills, and between
+ * two tries. How often it is tried: each try unmaps the hugepage.
+ */
+#define HUGEPOISON_REHEAL_DELAY		(4 * HZ)
+#define HUGEPOISON_REHEAL_TRIES		4
 
 /*
  * The works. Their functions call those that queue the works, so they are in files further
@@ -29,6 +36,7 @@
  */
 static struct delayed_work hugepoison_narrow_dwork;
 static struct delayed_work hugepoison_release_dwork;
+static struct delayed_work hugepoison_reheal_dwork;
 
 /*
  * Run the release worker before its delay of a second ends. This work has a timer of its
@@ -143,4 +151,33 @@ void hugepoison_await_handled(void)
 	       atomic_read(&hugepoison_nr_handled) == nr &&
 	       !fatal_signal_pending(current))
 		schedule_timeout_killable(1);
+}
+
+static void hugepoison_queue_reheal_work(void)
+{
+	/* not on hugepoison_wq: a heal waits for its steps there */
+	queue_delayed_work(system_unbound_wq, &hugepoison_reheal_dwork,
+			   HUGEPOISON_REHEAL_DELAY);
+}
+
+/**
+ * hugepoison_queue_reheal - have the worker heal a hugepage that was refilled
+ * @folio: the hugepage, in a file, locked
+ *
+ * One of 1 GiB is not healed by itself: copying it would stop its users for too long.
+ *
+ * Context: Any but interrupts.
+ */
+void hugepoison_queue_reheal(struct folio *folio)
+{
+	struct hugepoison_record *record;
+
+	if (folio_size(folio) > PMD_SIZE)
+		return;
+	spin_lock(&hugepoison_records_lock);
+	record = hugepoison_lookup(folio_pfn(folio));
+	if (record)
+		WRITE_ONCE(record->worker.reheal, HUGEPOISON_REHEAL_TRIES);
+	spin_unlock(&hugepoison_records_lock);
+	hugepoison_queue_reheal_work();
 }

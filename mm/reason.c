@@ -26,6 +26,8 @@ static const char * const hugepoison_reasons[NR_HUGEPOISON_REASONS] = {
 		"no error was reported in that page, but in others of its hugepage",
 	[HUGEPOISON_WHY_LOST] =
 		"it is good, but what was in it is lost: punch it out of its file",
+	[HUGEPOISON_WHY_REFILLED] =
+		"its owner has refilled it: what is in it is out of date",
 	[HUGEPOISON_WHY_HELD] =
 		"somebody holds its hugepage",
 	[HUGEPOISON_WHY_ANOTHER_ERROR] =

@@ -110,6 +110,8 @@ static int hugepoison_undo(struct hugepoison_record *record,
 		why = HUGEPOISON_WHY_NOT_RAW;
 	if (!why && hugepoison_is_lost(record, pfn))
 		why = HUGEPOISON_WHY_LOST;
+	if (!why && hugepoison_is_refilled(page))
+		why = HUGEPOISON_WHY_REFILLED;
 	if (!why)
 		*left = hugepoison_forget(folio, page);
 	spin_unlock_irq(&hugetlb_lock);

@@ -22,6 +22,7 @@ struct folio_batch;
 struct hstate;
 struct hugepage_subpool;
 struct inode;
+struct iov_iter;
 struct list_head;
 struct task_struct;
 struct vm_fault;
@@ -43,6 +44,10 @@ bool hugepoison_page_is_bad(struct page *page);
 /* The list of raw pages changes under hugetlb_lock: a reader needs no other lock. */
 #define hugepoison_raw_lock()	spin_lock_irq(&hugetlb_lock)
 #define hugepoison_raw_unlock()	spin_unlock_irq(&hugetlb_lock)
+
+/* mm/hugepoison/stand-in.c: good pages that stand in for raw pages */
+bool hugepoison_is_refilled(struct page *raw);
+struct page *hugepoison_file_page(struct page *page);
 
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
@@ -78,6 +83,8 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
 struct folio *hugepoison_lock_folio(struct hstate *h,
 				    struct address_space *mapping, pgoff_t idx);
+size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
+			       struct iov_iter *to);
 unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
 					  pgoff_t *start, pgoff_t end,
 					  struct folio_batch *fbatch);
@@ -112,6 +119,10 @@ vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 vm_fault_t hugepoison_vm_op_fault(struct vm_fault *vmf);
 bool hugepoison_fault_in(struct mm_struct *mm, unsigned long address,
 			 unsigned int flags);
+
+/* mm/hugepoison/refill.c: a process fills a lost page again */
+void hugepoison_delete(struct folio *folio);
+
 #define hugepoison_vm_op(op)	hugepoison_vm_op_##op
 
 /* mm/hugepoison/private.c: the pages of a narrowed private mapping */
@@ -451,6 +462,10 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_zero_segment(folio, start, end)			\
 	folio_zero_segment(folio, start, end)
 #define hugepoison_heal_hole(...)		0
+#define hugepoison_is_refilled(...)		false
+#define hugepoison_file_page(page)		(page)
+#define hugepoison_copy_to_iter(folio, offset, len, to)			\
+	copy_folio_to_iter(folio, offset, len, to)
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
 #define hugepoison_alloc_raw_entry(stock)	(stock)
@@ -499,6 +514,10 @@ static inline short hugepoison_kill_shift(struct page *page,
 					  short shift)
 {
 	return shift;
+}
+
+static inline void hugepoison_delete(struct folio *folio)
+{
 }
 
 static inline void hugepoison_deleted(struct folio *folio)

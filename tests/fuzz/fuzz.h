@@ -212,6 +212,7 @@ unsigned int watched_page(unsigned long size, unsigned int watched);
 unsigned long *slot_model(const struct slot *slot, unsigned int hugepage, unsigned int watched);
 void check_page(const struct slot *slot, unsigned int hugepage, unsigned int watched);
 void stamp_page(const struct slot *slot, unsigned int hugepage, unsigned int watched);
+int refill_page(const struct slot *slot, unsigned int hugepage, unsigned int watched);
 int discard(int id, unsigned long *model, unsigned long from, unsigned long to,
 	    enum content then, int (*act)(void *), void *arg);
 void model_unsure(unsigned long *model);
@@ -224,6 +225,7 @@ enum touch { FINE, LOST, LOST_WIDE, NO_PAGE, NO_ACCESS };
 
 enum touch touch_read(const char *page, unsigned long *words);
 enum touch touch_write(char *page, const unsigned long *words);
+void fill_words(char *page, const unsigned long *words);
 enum touch touch_read_marks(const char *page, unsigned long *marks);
 enum touch touch_change_nothing(char *at);
 int touch_call(int (*act)(void *), void *arg);

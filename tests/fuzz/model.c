@@ -16,6 +16,7 @@
  * bits 40-63 version: counts writers
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "fuzz.h"
@@ -241,6 +242,31 @@ void stamp_page(const struct slot *slot, unsigned int hugepage, unsigned int wat
 	end(model, began, slot->file >= 0 ? OF_FILE : how == FINE ? EXACT : UNSURE);
 	if (how == LOST || how == LOST_WIDE)
 		is_lost(slot, hugepage, watched, how);
+}
+
+/*
+ * Fill a page that is lost, with a new stamp. Where it fails nothing has changed, but the
+ * stamp's version is used up. Returns 0 or -errno. The slot is held.
+ */
+int refill_page(const struct slot *slot, unsigned int hugepage, unsigned int watched)
+{
+	unsigned int page = page_number(slot, hugepage, watched);
+	unsigned long *model = slot_model(slot, hugepage, watched);
+	unsigned long words[WORDS], began;
+	char buf[HP_BASE];
+	int own = open("/proc/hugepoison/own", O_RDWR | O_CLOEXEC), ret;
+
+	if (own < 0)
+		return -errno;
+	began = begin(model, true);
+	for (int i = 0; i < WORDS; i++)
+		words[i] = stamp(slot->id, page, VERSION(began), i);
+	fill_words(buf, words);
+	ret = pwrite(own, buf, sizeof(buf), (off_t)slot_page(slot, hugepage, watched)) < 0 ?
+	      -errno : 0;
+	end(model, began, slot->file >= 0 ? OF_FILE : ret ? UNSURE : EXACT);
+	close(own);
+	return ret;
 }
 
 /* Some pages at random. */

@@ -170,6 +170,26 @@ static long op_hwpoison(struct rng *rng)
 	return ret;
 }
 
+/* Write a lost page anew, and look at it. */
+static long op_refill(struct rng *rng)
+{
+	struct slot *slot = slot_take(rng, true, true);
+	unsigned int hugepage, watched;
+	unsigned long words[WORDS];
+	long ret = SKIPPED;
+
+	if (!slot)
+		return SKIPPED;
+	hugepage = rnd(rng, slot->nr);
+	watched = fz->doomed_list[rnd(rng, DOOMED)];
+	if (touch_read(slot_page(slot, hugepage, watched), words) == LOST) {
+		ret = refill_page(slot, hugepage, watched);
+		check_page(slot, hugepage, watched);
+	}
+	slot_drop(slot);
+	return ret;
+}
+
 /*
  * Advice about another process's memory: what is at the same addresses there. Only root
  * may give it, others their own process. Stock refuses all but MADV_WILLNEED for
@@ -222,6 +242,7 @@ const struct op ops_mem[] = {
 	{ "remove", 15, op_remove },
 	{ "advise", 40, op_advise },
 	{ "hwpoison", 5, op_hwpoison },
+	{ "refill", 20, op_refill },
 	{ "process-madvise", 6, op_process_madvise },
 	{ "mincore", 5, op_mincore },
 	{ "msync", 5, op_msync },

@@ -758,6 +758,62 @@ static unsigned long sample_private_heal(void)
 	return took;
 }
 
+/*
+ * A process fills the raw page again that it has run into: the cost of that, or of the load
+ * that follows.
+ */
+static unsigned long refill(unsigned long size, int flags, bool load)
+{
+	static char page[HP_BASE];
+	unsigned long begin, took;
+	ssize_t ret = -1;
+	char *raw;
+	int own;
+
+	need_victim_of(size, flags);
+	own = open("/proc/hugepoison/own", O_RDWR);
+	raw = victim.addr + RAW_PAGE * HP_BASE;
+	store(page);
+	took = hit() == BROKEN ? BROKEN : LOST;
+	if (took == LOST && cost_of_load(victim.addr) != LOST && cost_of_load(raw) == LOST) {
+		begin = count();
+		ret = pwrite(own, page, HP_BASE, (off_t)(unsigned long)raw);
+		took = since(begin);
+		if (ret != (ssize_t)HP_BASE)
+			took = BROKEN;
+		else if (load)
+			took = cost_of_load(raw);
+	}
+	close(own);
+	drop_victim();
+	return took;
+}
+
+static unsigned long sample_refill(void)
+{
+	return refill(HP_2M, MAP_SHARED, false);
+}
+
+static unsigned long sample_refilled_load(void)
+{
+	return refill(HP_2M, MAP_SHARED, true);
+}
+
+static unsigned long sample_refill_private(void)
+{
+	return refill(HP_2M, MAP_PRIVATE, false);
+}
+
+static unsigned long sample_refill_1g(void)
+{
+	return refill(HP_1G, MAP_SHARED, false);
+}
+
+static unsigned long sample_refill_private_1g(void)
+{
+	return refill(HP_1G, MAP_PRIVATE, false);
+}
+
 /* It discards a healthy page, and finds that the raw one is still lost. */
 static unsigned long sample_private_refault(void)
 {
@@ -998,6 +1054,11 @@ static const struct bench {
 	{ "after_worker",	3, 3,	setup_errors, sample_after_worker, no_tear_down },
 	{ "heal",		5, 3,	setup_errors, sample_heal, no_tear_down },
 	{ "healed_touch",	5, 3,	setup_errors, sample_healed_touch, no_tear_down },
+	{ "refill",		5, 3,	setup_errors, sample_refill, no_tear_down },
+	{ "refilled_load",	5, 3,	setup_errors, sample_refilled_load, no_tear_down },
+	{ "refill_private",	5, 3,	setup_errors, sample_refill_private, no_tear_down },
+	{ "1g_refill",		1, 0,	setup_errors, sample_refill_1g, no_tear_down },
+	{ "1g_refill_private",	1, 0,	setup_errors, sample_refill_private_1g, no_tear_down },
 	{ "1g_bad_block",	1, 0,	setup_errors, sample_1g_bad_block, no_tear_down },
 	{ "1g_healthy_block",	1, 0,	setup_errors, sample_1g_healthy_block, no_tear_down },
 	{ "1g_next_mapper",	1, 0,	setup_errors, sample_1g_next_mapper, no_tear_down },

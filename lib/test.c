@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Tests of libhugepoison on any kernel: a file takes the place of /proc/hugepoison/own, and
+ * the signals are the test's own.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hugepoison.h"
+
+#ifndef BUS_MCEERR_AR
+#define BUS_MCEERR_AR	4
+#define BUS_MCEERR_AO	5
+#endif
+
+#define PAGES	64
+
+static int tests, failed;
+static char *memory;		/* what has lost pages */
+static atomic_int calls, passed_on;
+static _Atomic(const char *) refuse;
+
+static void check(bool ok, const char *what)
+{
+	printf("%s %d - %s\n", ok ? "ok" : "not ok", ++tests, what);
+	failed += !ok;
+}
+
+/*
+ * The kernel's signal, to this thread. valgrind would take it for a fault of its own: there
+ * the handler is called.
+ */
+static void hit(int code, char *at)
+{
+	siginfo_t info = { .si_signo = SIGBUS, .si_code = code, .si_addr = at };
+	struct sigaction now;
+
+	if (getenv("CALL")) {
+		sigaction(SIGBUS, NULL, &now);
+		now.sa_sigaction(SIGBUS, &info, NULL);
+	} else if (syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS, &info))
+		perror("rt_tgsigqueueinfo");
+}
+
+/* Read the contents that the library has written for a page. */
+static void written(char *at, char *page)
+{
+	int fd = open(HUGEPOISON_OWN, O_RDONLY | O_CLOEXEC);
+
+	memset(page, 0, HUGEPOISON_PAGE);
+	if (fd < 0 || pread(fd, page, HUGEPOISON_PAGE, (off_t)(uintptr_t)at) < 0)
+		perror(HUGEPOISON_OWN);
+	close(fd);
+}
+
+static bool is_filled(char *at)
+{
+	char page[HUGEPOISON_PAGE];
+
+	written(at, page);
+	for (int i = 0; i < HUGEPOISON_PAGE; i++)
+		if (page[i] != (char)((at - memory) / HUGEPOISON_PAGE + 1))
+			return false;
+	return true;
+}
+
+/* As programs do: it allocates and locks. */
+static int fill(void *page, void *address, void *arg)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	size_t nr = ((char *)address - memory) / HUGEPOISON_PAGE;
+	char *copy = malloc(HUGEPOISON_PAGE);
+
+	calls++;
+	if (arg)
+		usleep(*(unsigned int *)arg);
+	pthread_mutex_lock(&lock);
+	memset(copy, (int)nr + 1, HUGEPOISON_PAGE);
+	memcpy(page, copy, HUGEPOISON_PAGE);
+	pthread_mutex_unlock(&lock);
+	free(copy);
+	return refuse == (const char *)address;
+}
+
+static void on_other(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)info;
+	(void)context;
+	passed_on++;
+}
+
+static void *run_into(void *arg)
+{
+	char *at = arg;
+
+	for (int i = 0; i < 50; i++)
+		hit(BUS_MCEERR_AR, at + i % 8 * HUGEPOISON_PAGE + 12);
+	return NULL;
+}
+
+static void test_threads(void)
+{
+	pthread_t thread[8];
+	bool all = true;
+
+	for (int i = 0; i < 8; i++)
+		pthread_create(&thread[i], NULL, run_into, memory + i * 8 * HUGEPOISON_PAGE);
+	for (int i = 0; i < 8; i++)
+		pthread_join(thread[i], NULL);
+	for (int i = 0; i < PAGES; i++)
+		all &= is_filled(memory + i * HUGEPOISON_PAGE);
+	check(all, "8 threads run into 64 lost pages, 50 times each");
+}
+
+static void test_early(void)
+{
+	char *at = memory + 5 * HUGEPOISON_PAGE;
+	int fd = open(HUGEPOISON_OWN, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	close(fd);
+	hit(BUS_MCEERR_AO, at);
+	for (int i = 0; i < 1000 && !is_filled(at); i++)
+		usleep(1000);
+	check(is_filled(at), "an error that is reported early is mended");
+}
+
+static void test_refused(void)
+{
+	struct hugepoison_stats stats;
+	int was = passed_on;
+
+	refuse = memory + 7 * HUGEPOISON_PAGE;
+	hit(BUS_MCEERR_AR, memory + 7 * HUGEPOISON_PAGE);
+	refuse = NULL;
+	hugepoison_get_stats(&stats);
+	check(passed_on == was + 1 && stats.refused == 1, "a page that cannot be made is passed on");
+}
+
+static void test_elsewhere(void)
+{
+	int was = passed_on;
+
+	hit(BUS_MCEERR_AR, memory + PAGES * HUGEPOISON_PAGE);
+	hit(BUS_ADRERR, memory);
+	check(passed_on == was + 2, "what is not ours goes to the handler before");
+}
+
+static void test_timeout(void)
+{
+	static unsigned int long_us = 300000;
+	struct hugepoison_stats stats;
+	int was = passed_on, ret;
+
+	hugepoison_unregister(memory);
+	ret = hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, &long_us);
+	hugepoison_set_timeout(20);
+	hit(BUS_MCEERR_AR, memory);
+	hugepoison_set_timeout(10000);
+	hugepoison_get_stats(&stats);
+	check(!ret && passed_on == was + 1 && stats.timed_out == 1, "nobody waits for ever");
+	/* what was given up is done all the same, and its place is free again */
+	hit(BUS_MCEERR_AR, memory + HUGEPOISON_PAGE);
+	check(passed_on == was + 1, "the next one is filled");
+}
+
+static void test_ranges(void)
+{
+	const size_t len = PAGES * HUGEPOISON_PAGE;
+	int was = passed_on;
+
+	check(hugepoison_register(memory, len, fill, NULL) == -EEXIST, "ranges do not overlap");
+	check(hugepoison_register(memory + 1, HUGEPOISON_PAGE, fill, NULL) == -EINVAL &&
+	      hugepoison_register(memory, 0, fill, NULL) == -EINVAL, "ranges are whole pages");
+	check(!hugepoison_unregister(memory) && hugepoison_unregister(memory) == -ENOENT,
+	      "a range ends once");
+	hit(BUS_MCEERR_AR, memory);
+	check(passed_on == was + 1, "what was ours is passed on");
+	check(!hugepoison_register(memory, len, fill, NULL), "it can be registered again");
+}
+
+static void test_fork(void)
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		int was = passed_on, now;
+
+		hit(BUS_MCEERR_AR, memory);
+		now = passed_on;
+		if (hugepoison_after_fork())
+			_exit(2);
+		hit(BUS_MCEERR_AR, memory + HUGEPOISON_PAGE);
+		_exit(now == was + 1 && passed_on == now ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	check(!status, "a child passes on, and fills once it has said so");
+}
+
+/* The file is one list at a time: a page that is written makes it very long. */
+static void write_list(void)
+{
+	int fd = open(HUGEPOISON_OWN, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	dprintf(fd, "address kB state\n%lx-%lx 4 narrowed\n"
+		"7f0000000000-7f0000200000 2048 contained\n",
+		(unsigned long)memory, (unsigned long)memory + HUGEPOISON_PAGE);
+	close(fd);
+}
+
+static void test_list(void)
+{
+	struct hugepoison_lost lost[2];
+
+	write_list();
+	check(hugepoison_list(lost, 1) == 2 && lost[0].address == (uintptr_t)memory &&
+	      lost[0].len == HUGEPOISON_PAGE, "the list of losses");
+	check(!hugepoison_repair(memory + HUGEPOISON_PAGE, 100), "nothing is lost there");
+	check(hugepoison_repair(memory + 5, 100) == 1, "a range is repaired before a call is repeated");
+	write_list();
+}
+
+int main(void)
+{
+	struct sigaction other = { .sa_sigaction = on_other, .sa_flags = SA_SIGINFO };
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	unlink(HUGEPOISON_OWN);		/* of a run that was killed */
+	sigaction(SIGBUS, &other, NULL);
+	memory = mmap(NULL, (PAGES + 1) * HUGEPOISON_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, NULL) == -ENOSYS,
+	      "a kernel that cannot says so");
+	close(open(HUGEPOISON_OWN, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	check(!hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, NULL), "registered");
+	test_threads();
+	test_early();
+	test_refused();
+	test_elsewhere();
+	test_ranges();
+	if (!getenv("NO_FORK"))
+		test_fork();
+	test_list();
+	test_timeout();
+	unlink(HUGEPOISON_OWN);
+	printf("1..%d\n", tests);
+	return !!failed;
+}
