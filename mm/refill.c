@@ -266,7 +266,7 @@ static void hugepoison_promote_refilled(struct vm_area_struct *vma)
 	struct hugepoison_private *priv = vma->vm_private_data;
 
 	if (priv && huge_page_size(hstate_vma(vma)) <= PMD_SIZE &&
-	    !hugepoison_range_is_poisoned(vma))
+	    !hugepoison_folio_is_poisoned(vma, priv->folio))
 		hugepoison_queue_promotion(vma);
 }
 
