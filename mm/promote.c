@@ -123,11 +123,12 @@ static bool hugepoison_held_is_unused(struct vm_area_struct *vma,
 }
 
 /*
- * Copy a page to the fresh hugepage, or zeros for a discarded one. Return: false for a
- * bad page, or one with other users: a device may be writing to it.
+ * Copy a page to the fresh hugepage, or zeros for a discarded one. @bad: the page of the
+ * poisoned hugepage there is. Return: false for a bad page, or one with other users: a
+ * device may be writing to it.
  */
 static bool hugepoison_copy_page(struct vm_area_struct *vma,
-				 unsigned long address, struct folio *fresh)
+				 unsigned long address, struct folio *fresh, bool bad)
 {
 	struct page *to = folio_page(fresh,
 				     (address - vma->vm_start) >> PAGE_SHIFT);
@@ -136,7 +137,9 @@ static bool hugepoison_copy_page(struct vm_area_struct *vma,
 
 	if (pte_none(entry)) {
 		from = hugepoison_private_folio(vma, address);
-		return from == fresh ||
+		if (from == fresh)
+			return true;
+		return !(from && bad) &&
 		       hugepoison_fill_page(vma, address, to, from);
 	}
 	return hugepoison_is_plain(vma, address, entry) &&
@@ -144,13 +147,33 @@ static bool hugepoison_copy_page(struct vm_area_struct *vma,
 	       !copy_mc_user_highpage(to, pte_page(entry), address, vma);
 }
 
+/*
+ * The bad pages of a page table's part of the poisoned hugepage. Errors may have come
+ * since the range began to move, or since promoting looked at it. What the handler lists
+ * from now on is an error during the copy, which the copy notices or not.
+ */
+static void hugepoison_bad_of_table(struct hugepoison_private *priv,
+				    unsigned long at, unsigned long *bad)
+{
+	if (!priv->folio)
+		bitmap_zero(bad, PTRS_PER_PTE);
+	else if (hugepoison_fate(priv->folio) == HUGEPOISON_WIDE)
+		bitmap_fill(bad, PTRS_PER_PTE);
+	else
+		hugepoison_raw_pages(priv->folio, at, bad, PTRS_PER_PTE);
+}
+
 static bool hugepoison_copy_table(struct vm_area_struct *vma,
 				  unsigned long start, struct folio *fresh)
 {
-	unsigned long address;
+	unsigned long at = (start - vma->vm_start) >> PAGE_SHIFT;
+	DECLARE_BITMAP(bad, PTRS_PER_PTE);
+	unsigned int i;
 
-	for (address = start; address < start + PMD_SIZE; address += PAGE_SIZE) {
-		if (!hugepoison_copy_page(vma, address, fresh))
+	hugepoison_bad_of_table(vma->vm_private_data, at, bad);
+	for (i = 0; i < PTRS_PER_PTE; i++) {
+		if (!hugepoison_copy_page(vma, start + i * PAGE_SIZE, fresh,
+					  test_bit(i, bad)))
 			return false;
 		cond_resched();
 	}

@@ -285,6 +285,23 @@ TEST_F_TIMEOUT(stopped, is_inherited, 240)
 }
 
 /* Both hugepages are narrowed then: of each one page is lost. */
+/* The rest of the poisoned hugepage has one more error: promoting must not copy it. */
+TEST_F_TIMEOUT(stopped, is_hit_where_it_is_left, 240)
+{
+	struct gib *g = &self->g;
+	char *left = page_of(g, LEFT_TABLE);
+
+	ASSERT_EQ(0, hp_inject(hp_pfn(left)));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(left, HP_READ).code);
+	let_go(g);
+	expect_narrow(_metadata, left);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(left, HP_READ).code);
+	ASSERT_EQ(0, madvise(left, HP_BASE, MADV_DONTNEED));
+	EXPECT_TRUE(hp_all_zero(left));
+	expect_huge(_metadata, left);
+	expect_stamps(_metadata, g->map.addr, SEED, 3);
+}
+
 TEST_F_TIMEOUT(stopped, errors_in_both, 240)
 {
 	struct gib *g = &self->g;
