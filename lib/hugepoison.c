@@ -358,6 +358,9 @@ int hugepoison_register(void *address, size_t len, hugepoison_fill_fn fill, void
 	if (!fill || !len || begin % HUGEPOISON_PAGE || len % HUGEPOISON_PAGE ||
 	    begin + len < begin)
 		return -EINVAL;
+	/* who unregisters waits for the filler with the lock of the table */
+	if (is_filler())
+		return -EDEADLK;
 	pthread_mutex_lock(&table_lock);
 	ret = start();
 	if (!ret)
