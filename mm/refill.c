@@ -177,6 +177,11 @@ static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 		ret = -EOPNOTSUPP;
 		break;
 	case HUGEPOISON_NARROW:
+		/* a list that is not complete would not show the stand-in to who deletes it */
+		if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
+			ret = -EOPNOTSUPP;
+			break;
+		}
 		if (hugepoison_good_page(folio, at))
 			break;
 		hugepoison_add_stand_in(refill->stand_in, folio_page(folio, at));
@@ -245,9 +250,9 @@ static int hugepoison_refill_private(struct hugepoison_new_page *refill,
 	if (!pmd)
 		return -ENOMEM;
 	pte = pte_offset_map_lock(mm, pmd, refill->address, &ptl);
-	/* a block of the hugepage is mapped there: all of it is good */
+	/* the handler has yet to unmap a block of the hugepage, or the table is gone */
 	if (!pte)
-		return ret;
+		return -EAGAIN;
 	if (hugepoison_is_in_file(vma, refill->address) &&
 	    hugepoison_entry_is_poisoned(vma, refill->address, ptep_get(pte))) {
 		hugepoison_map_refill(refill, vma, pte);
