@@ -217,6 +217,21 @@ struct page *hugepoison_file_page(struct page *page)
 }
 
 /**
+ * hugepoison_has_left_file - whether a heal may have taken a page from its file
+ * @folio: the page's folio, with a reference; it has no mapping
+ *
+ * A heal puts a fresh hugepage in the poisoned one's place while others have references to
+ * it. Who looks the page up again finds the fresh one, or that the file has none.
+ *
+ * Context: Any.
+ * Return: true for yes.
+ */
+bool hugepoison_has_left_file(struct folio *folio)
+{
+	return folio_test_hugetlb(folio) && folio_test_hwpoison(folio);
+}
+
+/**
  * hugepoison_next_refilled - a raw page of a hugepage that a page stands in for
  * @folio: the hugepage, locked
  *

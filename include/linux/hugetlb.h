@@ -48,6 +48,7 @@ bool hugepoison_page_is_bad(struct page *page);
 /* mm/hugepoison/stand-in.c: good pages that stand in for raw pages */
 bool hugepoison_is_refilled(struct page *raw);
 struct page *hugepoison_file_page(struct page *page);
+bool hugepoison_has_left_file(struct folio *folio);
 
 /* mm/hugepoison/queue.c: the workers' works, and when they run */
 void hugepoison_deleted(struct folio *folio);
@@ -85,6 +86,7 @@ struct folio *hugepoison_lock_folio(struct hstate *h,
 				    struct address_space *mapping, pgoff_t idx);
 size_t hugepoison_copy_to_iter(struct folio *folio, size_t offset, size_t len,
 			       struct iov_iter *to);
+long hugepoison_refuse_folios(struct folio **folios, unsigned long nr);
 unsigned int hugepoison_get_folios_contig(struct address_space *mapping,
 					  pgoff_t *start, pgoff_t end,
 					  struct folio_batch *fbatch);
@@ -464,11 +466,13 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_heal_hole(...)		0
 #define hugepoison_is_refilled(...)		false
 #define hugepoison_file_page(page)		(page)
+#define hugepoison_has_left_file(...)		false
 #define hugepoison_copy_to_iter(folio, offset, len, to)			\
 	copy_folio_to_iter(folio, offset, len, to)
 #define hugepoison_lock_folio(h, mapping, idx)				\
 	filemap_lock_hugetlb_folio(h, mapping, idx)
 #define hugepoison_alloc_raw_entry(stock)	(stock)
+#define hugepoison_refuse_folios(...)		0
 #define hugepoison_get_folios_contig(mapping, start, end, fbatch)	\
 	filemap_get_folios_contig(mapping, start, end, fbatch)
 #define hugepoison_empty_raws(folio)		__folio_free_raw_hwp(folio, false)
