@@ -1,15 +1,21 @@
 // A heal has its fresh hugepage in the file, locked, before it is filled, and may take it out
 // again. Other lookups wait for the folio lock; this one takes none: a buffer would see what
-// its former owner left there, and keep a hugepage that is in no file.
+// its former owner left there, and keep a hugepage that is in no file. A poisoned hugepage is
+// refused: a device would read what is in the raw page's place.
 // file: mm/gup.c
-// hunks: 1
+// hunks: 2
 @@
-expression E1, E2, E3, E4;
+expression E1, E2, E3, E4, E5, E6;
 @@
   memfd_pin_folios(...)
   {
   <...
+(
 - filemap_get_folios_contig(E1, E2, E3, E4)
 + hugepoison_get_folios_contig(E1, E2, E3, E4)
+|
+- check_and_migrate_movable_folios(E5, E6)
++ hugepoison_refuse_folios(E6, E5) ?: check_and_migrate_movable_folios(E5, E6)
+)
   ...>
   }

@@ -707,6 +707,23 @@ static int hugepoison_heal_retrying(struct hugepoison_heal *heal)
 }
 
 /* Heal under hugepoison_heal_mutex, so there is one fresh hugepage in the system. */
+static int hugepoison_heal_locked(struct hugepoison_heal *heal,
+				  unsigned int order)
+{
+	int ret;
+
+	lockdep_assert_held(&hugepoison_heal_mutex);
+	ret = hugepoison_heal_retrying(heal);
+	if (ret != -EAGAIN)
+		return ret;
+	heal->fresh = hugepoison_pool_spare(order, heal->nid);
+	if (!heal->fresh)
+		return -ENOMEM;
+	ret = hugepoison_heal_retrying(heal);
+	folio_put(heal->fresh);
+	return ret;
+}
+
 static int hugepoison_heal_serialized(struct hugepoison_heal *heal,
 				      unsigned int order)
 {
@@ -714,13 +731,7 @@ static int hugepoison_heal_serialized(struct hugepoison_heal *heal,
 
 	if (mutex_lock_killable(&hugepoison_heal_mutex))
 		return -EINTR;
-	ret = hugepoison_heal_retrying(heal);
-	if (ret == -EAGAIN) {
-		heal->fresh = hugepoison_pool_spare(order, heal->nid);
-		ret = heal->fresh ? hugepoison_heal_retrying(heal) : -ENOMEM;
-		if (heal->fresh)
-			folio_put(heal->fresh);
-	}
+	ret = hugepoison_heal_locked(heal, order);
 	mutex_unlock(&hugepoison_heal_mutex);
 	return ret;
 }
@@ -880,8 +891,9 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
 }
 
 /*
- * Heal a hugepage that was refilled. The inode lock is only tried, as the worker serves all
- * files. Seals do not matter: the contents stay.
+ * Heal a hugepage that was refilled. The worker serves all files, and must not wait for one
+ * user with the locks of another: it has hugepoison_heal_mutex before it tries the inode
+ * lock. Seals do not matter: the contents stay.
  *
  * Return: false if it is not healed.
  */
@@ -893,7 +905,7 @@ static bool hugepoison_reheal(const struct hugepoison_record *picked)
 	if (!hugepoison_begin_reheal(&heal, picked->pfn))
 		return false;
 	if (inode_trylock(heal.inode)) {
-		ret = hugepoison_heal_serialized(&heal, picked->order);
+		ret = hugepoison_heal_locked(&heal, picked->order);
 		inode_unlock(heal.inode);
 	}
 	hugepoison_put_file(heal.inode);
@@ -925,16 +937,36 @@ static bool hugepoison_pick_reheal(unsigned int pass,
 	return found;
 }
 
+/*
+ * Heal the next hugepage of this pass. While a user heals the worker does not wait, and uses
+ * up no try: it comes again after the delay, until the user has ended. Return: false when
+ * the pass is over.
+ */
+static bool hugepoison_reheal_next(unsigned int pass, bool *again)
+{
+	struct hugepoison_record picked;
+	bool found;
+
+	if (!mutex_trylock(&hugepoison_heal_mutex)) {
+		*again = true;
+		return false;
+	}
+	found = hugepoison_pick_reheal(pass, &picked);
+	if (found)
+		*again |= !hugepoison_reheal(&picked);
+	mutex_unlock(&hugepoison_heal_mutex);
+	return found;
+}
+
 /* Heal the hugepages that were refilled; the tries of each are bounded. */
 static void hugepoison_reheal_work(struct work_struct *work)
 {
-	struct hugepoison_record picked;
 	static unsigned int pass;
 	bool again = false;
 
 	pass++;
-	while (hugepoison_pick_reheal(pass, &picked))
-		again |= !hugepoison_reheal(&picked);
+	while (hugepoison_reheal_next(pass, &again))
+		cond_resched();
 	if (again)
 		hugepoison_queue_reheal_work();
 }
@@ -1046,6 +1078,30 @@ static bool hugepoison_are_settled(struct address_space *mapping,
 		if (!hugepoison_is_settled(mapping, fbatch->folios[i]))
 			return false;
 	return true;
+}
+
+/**
+ * hugepoison_refuse_folios - refuse to give a device hugepages that are poisoned
+ * @folios: folios that are about to be given, with a pin each
+ * @nr: how many
+ *
+ * A device that has a hugepage whole reads what is in its raw pages, or in the place of
+ * lost ones, while a process gets SIGBUS; and it does not see what a refill has put there.
+ *
+ * Context: Any but interrupts.
+ * Return: 0, or -EHWPOISON if one is poisoned: no folio is pinned any more then.
+ */
+long hugepoison_refuse_folios(struct folio **folios, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		if (!folio_test_hugetlb(folios[i]) || !folio_test_hwpoison(folios[i]))
+			continue;
+		unpin_folios(folios, nr);
+		return -EHWPOISON;
+	}
+	return 0;
 }
 
 /**

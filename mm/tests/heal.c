@@ -205,12 +205,49 @@ static void hugepoison_test_settled(struct kunit *test)
 	flush_delayed_fput();
 }
 
+/* No device gets a poisoned hugepage: it would read what is in the raw page's place. */
+static void hugepoison_test_refused(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_pin pin = { };
+	struct hugepoison_test_file f;
+	int references;
+
+	hugepoison_test_open(test, &f);
+	pin.file = f.file;
+	init_completion(&pin.done);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	references = folio_ref_count(f.folio);
+	hugepoison_test_pin_folio(&pin);
+	KUNIT_EXPECT_EQ(test, pin.nr, -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(f.folio), references);
+	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(f.folio));
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/*
+ * While a user heals, for as long as he likes, the worker waits for him without the lock of
+ * anybody's file, and uses up no try.
+ */
+static void hugepoison_test_reheal_waits(struct kunit *test)
+{
+	bool again = false;
+
+	mutex_lock(&hugepoison_heal_mutex);
+	KUNIT_EXPECT_FALSE(test, hugepoison_reheal_next(0, &again));
+	KUNIT_EXPECT_TRUE(test, again);
+	mutex_unlock(&hugepoison_heal_mutex);
+}
+
 static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_zero),
 	KUNIT_CASE(hugepoison_test_held),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
 	KUNIT_CASE(hugepoison_test_settled),
+	KUNIT_CASE(hugepoison_test_refused),
+	KUNIT_CASE(hugepoison_test_reheal_waits),
 	{}
 };
 
