@@ -81,6 +81,17 @@ struct hugepoison_private {
 };
 
 /*
+ * What a narrowed private VMA has there. In a hugetlb VMA it is part of a reservation, in a
+ * shared one a lock: taken for this struct they would be written to in silence.
+ */
+static struct hugepoison_private *hugepoison_private_of(struct vm_area_struct *vma)
+{
+	VM_WARN_ON_ONCE_VMA(!hugepoison_vma_is_narrowed(vma) ||
+			    vma->vm_flags & VM_MAYSHARE, vma);
+	return vma->vm_private_data;
+}
+
+/*
  * For a mapping of a hugepage of @pages base pages. The cgroup of @mm is charged: that
  * of the mapping's process, also when the worker narrows, and of the parent for a fork.
  * The worker serves all processes, so it does not reclaim for the limit of one.
@@ -140,7 +151,7 @@ static void hugepoison_private_free(struct hugepoison_private *priv)
 /* Close a narrowed private VMA. Its reservation ends like a hugetlb VMA's. */
 static void hugepoison_private_close(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	if (!priv || !refcount_dec_and_test(&priv->users))
 		return;
@@ -157,7 +168,7 @@ static void hugepoison_private_close(struct vm_area_struct *vma)
  */
 static void hugepoison_private_open(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	if (!priv)
 		return;
@@ -206,7 +217,7 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 					      unsigned long address)
 {
 	unsigned long at = (address - vma->vm_start) >> PAGE_SHIFT;
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	const unsigned long *discarded;
 
 	if (!priv)
@@ -234,7 +245,7 @@ static struct folio *hugepoison_private_folio(struct vm_area_struct *vma,
 void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 			unsigned long end)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	unsigned long address, at;
 	pmd_t *pmd;
 
@@ -266,7 +277,7 @@ void hugepoison_discard(struct vm_area_struct *vma, unsigned long start,
 static bool hugepoison_covers_file(struct vm_area_struct *vma,
 				   struct folio *folio, unsigned long first)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	return !folio_test_anon(folio) && !(vma->vm_flags & VM_MAYSHARE) &&
 	       priv && hugepoison_table_folio(priv, first);
@@ -293,7 +304,7 @@ static void hugepoison_mask_discarded(struct vm_area_struct *vma,
 		return;
 	/* the page table exists before the bits are read, see hugepoison_discard() */
 	smp_mb();
-	discarded = hugepoison_discarded_part(vma->vm_private_data, first);
+	discarded = hugepoison_discarded_part(hugepoison_private_of(vma), first);
 	for (i = 0; i < BITS_TO_LONGS(PTRS_PER_PTE); i++) {
 		/* none is set in a part that has not begun */
 		bits = discarded ? READ_ONCE(discarded[i]) : 0;
@@ -708,7 +719,7 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 				  struct vm_area_struct *parent)
 {
 	struct address_space *mapping = child->vm_file->f_mapping;
-	struct hugepoison_private *priv = child->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(child);
 	struct folio *folio, *fresh;
 	unsigned long address;
 	int ret = 0;
@@ -758,7 +769,7 @@ static bool hugepoison_share(struct folio *folio)
 static int hugepoison_fork_private(struct vm_area_struct *child,
 				   struct vm_area_struct *parent)
 {
-	struct hugepoison_private *priv = parent->vm_private_data, *copy;
+	struct hugepoison_private *priv = hugepoison_private_of(parent), *copy;
 	struct address_space *mapping = parent->vm_file->f_mapping;
 	unsigned long table, at;
 

@@ -87,7 +87,7 @@ static bool hugepoison_folio_is_poisoned(struct vm_area_struct *vma,
  */
 static bool hugepoison_range_is_whole(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	unsigned long address = vma->vm_start;
 
 	if (hugepoison_file_pfn(vma, address) ||
@@ -114,7 +114,7 @@ static bool hugepoison_is_only_mapped(struct folio *folio)
 static bool hugepoison_held_is_unused(struct vm_area_struct *vma,
 				      unsigned long table)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	struct folio *folio = hugepoison_table_folio(priv, table * PTRS_PER_PTE);
 
 	return !folio || !PageAnonExclusive(&folio->page) ||
@@ -170,7 +170,7 @@ static bool hugepoison_copy_table(struct vm_area_struct *vma,
 	DECLARE_BITMAP(bad, PTRS_PER_PTE);
 	unsigned int i;
 
-	hugepoison_bad_of_table(vma->vm_private_data, at, bad);
+	hugepoison_bad_of_table(hugepoison_private_of(vma), at, bad);
 	for (i = 0; i < PTRS_PER_PTE; i++) {
 		if (!hugepoison_copy_page(vma, start + i * PAGE_SIZE, fresh,
 					  test_bit(i, bad)))
@@ -203,7 +203,7 @@ static void hugepoison_protect(struct vm_area_struct *vma, unsigned long start,
 static bool hugepoison_move_table(struct vm_area_struct *vma,
 				  unsigned long start, struct folio *fresh)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	unsigned long at = (start - vma->vm_start) >> PAGE_SHIFT;
 	pgprot_t prot = vma->vm_page_prot;
 	unsigned long *discarded;
@@ -231,7 +231,7 @@ static bool hugepoison_move_table(struct vm_area_struct *vma,
  */
 static unsigned long hugepoison_next_to_move(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	unsigned long *discarded, address, at;
 	pmd_t *pmd;
 
@@ -251,7 +251,7 @@ static unsigned long hugepoison_next_to_move(struct vm_area_struct *vma)
 /* Make a narrowed private VMA, of which nothing is mapped, a hugetlb VMA again. */
 static void hugepoison_make_hugetlb(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	vm_flags_t added = priv->added;
 
 	vma->vm_private_data = priv->reserved;
@@ -325,7 +325,7 @@ static int hugepoison_map_fresh(struct vm_area_struct *vma,
  */
 static int hugepoison_end_move(struct vm_area_struct *vma, pte_t *ptep)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	struct folio *fresh = priv->fresh;
 	int ret;
 
@@ -343,7 +343,7 @@ static int hugepoison_end_move(struct vm_area_struct *vma, pte_t *ptep)
 static void hugepoison_begin_move(struct vm_area_struct *vma,
 				  struct folio *fresh)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	__folio_mark_uptodate(fresh);
 	/* private and exclusive, but not mapped yet */
@@ -363,7 +363,7 @@ static void hugepoison_begin_move(struct vm_area_struct *vma,
 static int hugepoison_move_next(struct vm_area_struct *vma, struct folio *fresh,
 				pte_t *ptep)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	struct address_space *mapping = vma->vm_file->f_mapping;
 	unsigned long address;
 	int ret = -EBUSY;
@@ -397,7 +397,7 @@ unlock:
 static void hugepoison_init_pseudo_vma(struct vm_area_struct *pseudo_vma,
 				       struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	vma_init(pseudo_vma, vma->vm_mm);
 	vm_flags_init(pseudo_vma, VM_HUGETLB);
@@ -449,7 +449,7 @@ static int hugepoison_check_fresh(struct folio *fresh)
  */
 static int hugepoison_promote_step(struct vm_area_struct *vma, u64 begin)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	pte_t *slot = hugepoison_huge_slot(vma);
 	struct folio *fresh = priv->fresh;
 	struct vm_area_struct pseudo_vma;
@@ -502,7 +502,7 @@ static struct delayed_work hugepoison_promote_dwork;
  */
 static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 	struct hugepoison_promotion *promotion;
 
 	if (READ_ONCE(priv->waiting))
@@ -531,7 +531,7 @@ static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 /* Whether a range has moved in part to a fresh hugepage that has no error. */
 static bool hugepoison_has_begun(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	return priv->fresh && !folio_test_hwpoison(priv->fresh);
 }
@@ -574,7 +574,7 @@ static bool hugepoison_promote_private(struct mm_struct *mm,
 
 	if (!vma)
 		return false;
-	priv = vma->vm_private_data;
+	priv = hugepoison_private_of(vma);
 	ret = hugepoison_promote_step(vma, begin);
 	if (ret < 0)
 		WRITE_ONCE(priv->tried, true);
@@ -740,7 +740,7 @@ core_initcall(hugepoison_init_promote);
  */
 static bool hugepoison_may_promote(struct vm_fault *vmf, struct folio *folio)
 {
-	struct hugepoison_private *priv = vmf->vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vmf->vma);
 	struct hstate *h = hstate_vma(vmf->vma);
 
 	if (folio || vmf->flags & FAULT_FLAG_TRIED ||

@@ -268,7 +268,7 @@ static int hugepoison_refill_private(struct hugepoison_new_page *refill,
  */
 static void hugepoison_promote_refilled(struct vm_area_struct *vma)
 {
-	struct hugepoison_private *priv = vma->vm_private_data;
+	struct hugepoison_private *priv = hugepoison_private_of(vma);
 
 	if (priv && huge_page_size(hstate_vma(vma)) <= PMD_SIZE &&
 	    !hugepoison_folio_is_poisoned(vma, priv->folio))

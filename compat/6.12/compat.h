@@ -105,6 +105,8 @@ static inline bool cma_release_frozen(struct cma *cma, const struct page *page,
 #define vma_modify_flags(vmi, prev, vma, start, end, flags)		\
 	vma_modify_flags(vmi, prev, vma, start, end, *(flags))
 
+#define VM_WARN_ON_ONCE_VMA(cond, vma)	VM_WARN_ON_ONCE(cond)
+
 static inline void zap_vma(struct vm_area_struct *vma)
 {
 	zap_vma_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
