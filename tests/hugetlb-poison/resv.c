@@ -358,6 +358,49 @@ TEST_F(resv, of_a_pinned_hugepage)
 	EXPECT_TRUE(hp_await(resv_now() == before, "the pinned hugepage is free"));
 }
 
+/*
+ * A private mapping sees the file's poisoned hugepage, and has not used its reservation.
+ * In its range nothing less than a hugepage can be unmapped or protected, so that each VMA
+ * gives back the reservation of whole hugepages.
+ */
+TEST_F(resv, of_a_range_in_pieces)
+{
+	const struct { unsigned long at, len; } pieces[] = {
+		{ 0, HP_BASE }, { 0, HP_2M / 2 }, { HP_2M / 2, HP_2M / 2 },
+		{ 9 * HP_BASE, HP_BASE }, { HP_2M - HP_BASE, HP_BASE },
+		{ HP_2M / 2, HP_2M }, { -(HP_2M / 2), HP_2M },
+	};
+	long before = resv_now();
+	char *shared, *victim;
+	struct story story;
+
+	begin(&story, FILE_PRIVATE, NULL);
+	shared = mmap(NULL, PAGES * HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, story.fd, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	EXPECT_EQ(before + 2 * PAGES, resv_now());
+	EXPECT_EQ(0, hp_touch(shared + HP_2M, HP_WRITE).code);
+	victim = story.at[1];
+	EXPECT_EQ(0, hp_touch(victim, HP_READ).code);
+	ASSERT_EQ(0, hp_inject(hp_pfn(victim + 9 * HP_BASE)));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(victim + 9 * HP_BASE, HP_READ).code);
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		char *at = victim + pieces[i].at;
+		unsigned long len = pieces[i].len;
+
+		EXPECT_EQ(EINVAL, said(munmap(at, len)));
+		EXPECT_EQ(EINVAL, said(mprotect(at, len, PROT_READ)));
+	}
+	EXPECT_EQ(before + 2 * PAGES - 1, resv_now());
+	EXPECT_EQ(0, munmap(victim, 2 * HP_2M));
+	story.at[1] = NULL;
+	story.at[2] = NULL;
+	EXPECT_EQ(before + PAGES, resv_now());
+	munmap(shared, PAGES * HP_2M);
+	end(&story);
+	EXPECT_TRUE(hp_await(resv_now() == before, "nothing is reserved any more"));
+}
+
 /* Stories that end as they began, with errors or as on stock without any. */
 static void tell_all(struct __test_metadata *_metadata, FIXTURE_DATA(resv) *self,
 		     const FIXTURE_VARIANT(resv) *variant, bool errors)
