@@ -85,7 +85,7 @@ struct thing {
 };
 
 enum order { DO_NOTHING, DO_HIT, DO_UNPOISON, DO_SOFT, DO_HIT_FREE, DO_COMPACT, DO_POOL, DO_READ,
-	     DO_LIMIT, DO_POLICY, DO_WHERE };
+	     DO_LIMIT, DO_POLICY, DO_WHERE, DO_OVERCOMMIT };
 
 /* A lane's request to the hand. */
 struct request {
@@ -278,6 +278,7 @@ int cgroup_make(int index, struct rng *rng);
 void cgroup_enter(int index);
 void cgroup_check(int index);
 int cgroup_limit(int index, unsigned long arg);
+int set_overcommit(unsigned long nr);
 
 int replay_load(const char *path);
 int replay_next(int lane, unsigned long *seed, unsigned int *order);

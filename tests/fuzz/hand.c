@@ -183,6 +183,8 @@ static int do_order(const struct request *request)
 		return read_files();
 	case DO_WHERE:
 		return where(request);
+	case DO_OVERCOMMIT:
+		return set_overcommit(request->arg);
 	}
 	return -EINVAL;
 }

@@ -59,6 +59,12 @@ static long op_pool(struct rng *rng)
 	return ask_hand(DO_POOL, NULL, rnd(rng, 1 << 20), false);
 }
 
+/* How many surplus hugepages there may be. */
+static long op_overcommit(struct rng *rng)
+{
+	return ask_hand(DO_OVERCOMMIT, NULL, rnd(rng, 3) * rnd(rng, 8), false);
+}
+
 static long op_limit(struct rng *rng)
 {
 	return ask_hand(DO_LIMIT, NULL, rnd(rng, 1 << 20), false);
@@ -82,6 +88,7 @@ const struct op ops_hand[] = {
 	{ "soft-offline", 4, op_soft_offline },
 	{ "compact", 1, op_compact },
 	{ "pool", 4, op_pool },
+	{ "overcommit", 2, op_overcommit },
 	{ "limit", 4, op_limit },
 	{ "policy", 1, op_policy },
 	{ "read-files", 5, op_read_files },

@@ -264,6 +264,12 @@ static void check_pool(const struct hp_state *before)
 	finding("a pool is larger than before, and nobody has resized it");
 }
 
+int set_overcommit(unsigned long nr)
+{
+	return hp_write("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages",
+			"%lu", nr);
+}
+
 /* For a finding: a sum over nodes does not show where a hugepage went. */
 static void show_pool(const struct hp_state *before)
 {
@@ -284,6 +290,7 @@ void settle_end(const struct settled *before)
 
 	hp_set_containment("page");
 	hp_set_replace(true);
+	set_overcommit(0);
 	check_records(bad, most);
 	undo(bad, most);
 	free(bad);

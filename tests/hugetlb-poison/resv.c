@@ -9,6 +9,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,8 @@
 #include "kselftest_harness.h"
 
 #include "hp.h"
+#include "hp_child.h"
+#include "hp_uffd.h"
 
 #define PAGES		3	/* hugepages of each mapping */
 #define STEPS		12
@@ -95,7 +100,7 @@ static void begin(struct story *story, enum kind kind, const char *dir)
 }
 
 /* A child that has what its parent has, writes to some, and stays for a while. */
-static void start_child(struct story *story, unsigned int which)
+static void add_child(struct story *story, unsigned int which)
 {
 	pid_t pid;
 
@@ -204,7 +209,7 @@ static void step(struct story *story)
 		break;
 	case 10:
 		tell(story, " fork");
-		start_child(story, random());
+		add_child(story, random());
 		break;
 	case 11:
 		tell(story, " childgone");
@@ -353,6 +358,49 @@ TEST_F(resv, of_a_pinned_hugepage)
 	EXPECT_TRUE(hp_await(resv_now() == before, "the pinned hugepage is free"));
 }
 
+/*
+ * A private mapping sees the file's poisoned hugepage, and has not used its reservation.
+ * In its range nothing less than a hugepage can be unmapped or protected, so that each VMA
+ * gives back the reservation of whole hugepages.
+ */
+TEST_F(resv, of_a_range_in_pieces)
+{
+	const struct { unsigned long at, len; } pieces[] = {
+		{ 0, HP_BASE }, { 0, HP_2M / 2 }, { HP_2M / 2, HP_2M / 2 },
+		{ 9 * HP_BASE, HP_BASE }, { HP_2M - HP_BASE, HP_BASE },
+		{ HP_2M / 2, HP_2M }, { -(HP_2M / 2), HP_2M },
+	};
+	long before = resv_now();
+	char *shared, *victim;
+	struct story story;
+
+	begin(&story, FILE_PRIVATE, NULL);
+	shared = mmap(NULL, PAGES * HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, story.fd, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	EXPECT_EQ(before + 2 * PAGES, resv_now());
+	EXPECT_EQ(0, hp_touch(shared + HP_2M, HP_WRITE).code);
+	victim = story.at[1];
+	EXPECT_EQ(0, hp_touch(victim, HP_READ).code);
+	ASSERT_EQ(0, hp_inject(hp_pfn(victim + 9 * HP_BASE)));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(victim + 9 * HP_BASE, HP_READ).code);
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		char *at = victim + pieces[i].at;
+		unsigned long len = pieces[i].len;
+
+		EXPECT_EQ(EINVAL, said(munmap(at, len)));
+		EXPECT_EQ(EINVAL, said(mprotect(at, len, PROT_READ)));
+	}
+	EXPECT_EQ(before + 2 * PAGES - 1, resv_now());
+	EXPECT_EQ(0, munmap(victim, 2 * HP_2M));
+	story.at[1] = NULL;
+	story.at[2] = NULL;
+	EXPECT_EQ(before + PAGES, resv_now());
+	munmap(shared, PAGES * HP_2M);
+	end(&story);
+	EXPECT_TRUE(hp_await(resv_now() == before, "nothing is reserved any more"));
+}
+
 /* Stories that end as they began, with errors or as on stock without any. */
 static void tell_all(struct __test_metadata *_metadata, FIXTURE_DATA(resv) *self,
 		     const FIXTURE_VARIANT(resv) *variant, bool errors)
@@ -477,6 +525,138 @@ TEST_F(unmounted, with_a_hugepage_to_release)
 		ASSERT_EQ(0, unmount());
 	}
 	EXPECT_EQ(self->resv, resv_now());
+}
+
+/* --- a file that is truncated while a hugepage is filled ------------------------- */
+
+#define TIMES_2M	100	/* a small one may be filled before, or not yet taken */
+#define TIMES_1G	5	/* at most: one is enough that is truncated in the middle */
+
+/*
+ * Truncation meets a fault, or UFFDIO_COPY, that has taken a hugepage for its reservation
+ * and fills it. Without any error: on stock truncation does not wait for the hugepage, and
+ * gives its reservation back as if nobody had used it.
+ */
+FIXTURE(truncated) {
+	struct hp_test test;
+	char *addr, *from;
+	unsigned long size;
+	int fd, uffd;
+	bool filled;
+};
+
+FIXTURE_VARIANT(truncated) {
+	unsigned long size;
+	bool copy;
+	int times;
+};
+
+#define TRUNCATED(sz, way, is_copy)						\
+	FIXTURE_VARIANT_ADD(truncated, sz##_##way) {				\
+		.size = HP_##sz, .copy = is_copy, .times = TIMES_##sz,		\
+	}
+
+TRUNCATED(2M, fault, false);
+TRUNCATED(2M, copy, true);
+TRUNCATED(1G, fault, false);
+TRUNCATED(1G, copy, true);
+
+FIXTURE_SETUP(truncated)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, variant->size));
+	self->size = variant->size;
+	self->uffd = variant->copy ? open_userfaultfd(0) : -1;
+	if (variant->copy)
+		ASSERT_LE(0, self->uffd);
+	/* zero pages: the copy may not fault with the hugepage taken */
+	self->from = mmap(NULL, self->size, PROT_READ,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->from);
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(truncated)
+{
+	munmap(self->from, self->size);
+	if (self->uffd >= 0)
+		close(self->uffd);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+static long resv_of(unsigned long size)
+{
+	return hp_read_long("/sys/kernel/mm/hugepages/hugepages-%lukB/resv_hugepages",
+			    size >> 10);
+}
+
+static void *fill(void *data)
+{
+	FIXTURE_DATA(truncated) *self = data;
+	struct uffdio_copy copy = { .dst = (unsigned long)self->addr,
+				    .src = (unsigned long)self->from, .len = self->size };
+
+	if (self->uffd < 0)
+		hp_touch(self->addr, HP_WRITE);
+	else
+		ioctl(self->uffd, UFFDIO_COPY, &copy);
+	__atomic_store_n(&self->filled, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static bool is_filled(FIXTURE_DATA(truncated) *self)
+{
+	return __atomic_load_n(&self->filled, __ATOMIC_SEQ_CST);
+}
+
+static void map_file(META, FIXTURE_DATA(truncated) *self)
+{
+	self->filled = false;
+	self->fd = memfd_create("resv", MFD_HUGETLB | (self->size == HP_1G ? MFD_HUGE_1GB : 0));
+	ASSERT_EQ(0, ftruncate(self->fd, self->size));
+	self->addr = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	if (self->uffd >= 0)
+		ASSERT_EQ(0, watch(self->uffd, self->addr, self->size,
+				   UFFDIO_REGISTER_MODE_MISSING));
+}
+
+/* Returns whether the hugepage was being filled when truncation began. */
+static bool truncate_while_filled(META, FIXTURE_DATA(truncated) *self, long before)
+{
+	struct stat now = { };
+	pthread_t thread;
+	bool during;
+
+	map_file(_metadata, self);
+	EXPECT_EQ(before + 1, resv_of(self->size));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, fill, self));
+	while (resv_of(self->size) != before && !is_filled(self))
+		sched_yield();
+	during = !is_filled(self);
+	EXPECT_EQ(0, ftruncate(self->fd, 0));
+	pthread_join(thread, NULL);
+	/* the file is open still, and has neither a hugepage nor a reservation */
+	EXPECT_EQ(before, resv_of(self->size));
+	EXPECT_EQ(0, fstat(self->fd, &now));
+	EXPECT_EQ(0, now.st_blocks);
+	munmap(self->addr, self->size);
+	close(self->fd);
+	EXPECT_EQ(before, resv_of(self->size));
+	return during;
+}
+
+TEST_F_TIMEOUT(truncated, while_filled, 60)
+{
+	long before = resv_of(variant->size);
+	int during = 0, times = 0;
+
+	while (times < variant->times && __test_passed(_metadata) &&
+	       !(during && variant->size == HP_1G)) {
+		during += truncate_while_filled(_metadata, self, before);
+		times++;
+	}
+	TH_LOG("truncated %d times, %d of them while it was filled", times, during);
+	EXPECT_TRUE(during || variant->size == HP_2M);
 }
 
 TEST_HARNESS_MAIN

@@ -1,0 +1,27 @@
+// Fixes a bug of stock Linux, with any CONFIG_HUGEPOISON. Truncation gives back the
+// reservations of the truncated range, less the hugepages that remove_inode_hugepages()
+// finds there. It was to wait, by the hugetlb VMA lock, for faults that have read the old
+// size, but only tries for the lock. Such a fault has taken a hugepage for its reservation,
+// and adds it later: the reservation is given back twice, resv_huge_pages stays one too
+// small for ever, and wraps below zero. Any user can do it again and again.
+//
+// A fault reads the size with its fault mutex held, and holds it until the hugepage is
+// in the page cache. After truncation has written the size it takes and drops each fault
+// mutex: a fault that held it has ended, and its hugepage is found; the next fault reads
+// the new size. Only a mapped file has faults: a fault's VMA stays in i_mmap until the
+// fault ends. remove_inode_hugepages() takes fault mutexes in the same order of locks.
+// file: fs/hugetlbfs/inode.c
+// hunks: 1
+// fixes: fa27759af4a6 ("hugetlb: clean up code checking for fault/truncation races")
+@@
+@@
+  hugetlb_vmtruncate(...)
+  {
+  ...
++ /* Wait for faults that read the old size: what they add is removed too. */
++ for (int i = 0; mapping_mapped(mapping) && i < num_fault_mutexes; i++) {
++ 	mutex_lock(&hugetlb_fault_mutex_table[i]);
++ 	mutex_unlock(&hugetlb_fault_mutex_table[i]);
++ }
+  remove_inode_hugepages(...);
+  }
