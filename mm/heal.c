@@ -37,8 +37,8 @@
  * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
  * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
  */
+#include <linux/folio_batch.h>
 #include <linux/fs.h>
-#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>

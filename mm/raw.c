@@ -10,10 +10,11 @@
 /*
  * Set or clear PG_hwpoison on all subpages of a hugepage, in one operation.
  *
- * Under HVO only the first vmemmap page is writable, and all others map that same page:
- * a mark in its struct pages shows in all. HVO cannot change meanwhile: a folio with a
- * reference is neither optimized nor restored, and restoring copies these marks to the
- * other struct pages.
+ * Under HVO a hugepage has one page of struct pages for itself. All others are read-only, and
+ * shared with the other hugepages: so only the first ones are marked, and for the rest
+ * is_page_hwpoison() and /proc/kpageflags ask the head page. (Where HVO maps that first page
+ * again in place of the others, the marks show in all.) HVO cannot change meanwhile: a folio
+ * with a reference is neither optimized nor restored.
  *
  * Clearing the marks leaves the head page's flag: it is the folio's, stock code tests it,
  * and the caller clears it last.

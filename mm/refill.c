@@ -402,7 +402,7 @@ void hugepoison_delete(struct folio *folio)
 	if (likely(!folio_test_hwpoison(folio)))
 		return;
 	while ((raw = hugepoison_next_refilled(folio))) {
-		if (page_mapped(hugepoison_stand_in_of(raw)))
+		if (folio_mapped(page_folio(hugepoison_stand_in_of(raw))))
 			hugepoison_unmap_small(folio, raw, 1);
 		hugepoison_remove_stand_in(raw);
 	}

@@ -26,15 +26,27 @@ static unsigned long hugepoison_test_marked(unsigned long pfn, unsigned long nr)
 	return marks;
 }
 
-static unsigned long hugepoison_test_marks(struct folio *folio)
+/* The number of struct pages that a hugepage has for itself: all, or under HVO a page. */
+static unsigned long hugepoison_test_nr_own(struct folio *folio)
 {
-	return hugepoison_test_marked(folio_pfn(folio), folio_nr_pages(folio));
+	return folio_test_hugetlb_vmemmap_optimized(folio) ?
+	       PAGE_SIZE / sizeof(struct page) : folio_nr_pages(folio);
 }
 
-/* All subpages are marked at once and cleared at once, under HVO as well. */
+static unsigned long hugepoison_test_marks(struct folio *folio)
+{
+	return hugepoison_test_marked(folio_pfn(folio),
+				      hugepoison_test_nr_own(folio));
+}
+
+/*
+ * All subpages are marked at once and cleared at once. Under HVO the struct pages that
+ * hugepages share are left alone: no page of another one is marked.
+ */
 static void hugepoison_test_mark(struct kunit *test)
 {
 	struct folio *folio = hugepoison_test_folio(test);
+	struct folio *other = hugepoison_test_folio(test);
 	unsigned long nr = folio_nr_pages(folio);
 
 	kunit_info(test, "vmemmap %s\n",
@@ -45,7 +57,9 @@ static void hugepoison_test_mark(struct kunit *test)
 	mutex_lock(&mf_mutex);
 	folio_set_hwpoison(folio);
 	hugepoison_mark(folio, true);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio),
+			hugepoison_test_nr_own(folio));
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(folio_pfn(other), nr), 0UL);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), nr);
 
@@ -53,7 +67,8 @@ static void hugepoison_test_mark(struct kunit *test)
 	folio_clear_hwpoison(folio);
 	hugepoison_mark(folio, false);
 	mutex_unlock(&mf_mutex);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), 0UL);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marked(folio_pfn(folio), nr), 0UL);
+	folio_put(other);
 	folio_put(folio);
 }
 
@@ -209,7 +224,8 @@ static void hugepoison_test_contain(struct kunit *test)
 	/* our reference is one more user: the handler says so, and contains it */
 	KUNIT_EXPECT_EQ(test, memory_failure(folio_pfn(folio) + 7,
 					     MF_SW_SIMULATED), -EBUSY);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio),
+			hugepoison_test_nr_own(folio));
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			before + (long)nr);
 
@@ -226,7 +242,8 @@ static void hugepoison_test_contain(struct kunit *test)
 	folio_put(folio);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 8, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio),
+			hugepoison_test_nr_own(folio));
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(folio_pfn(folio) + 7, &ret));
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages), before);
@@ -262,7 +279,8 @@ static void hugepoison_test_unreliable(struct kunit *test)
 	mutex_unlock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio), nr);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_marks(folio),
+			hugepoison_test_nr_own(folio));
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&num_poisoned_pages),
 			before + (long)nr);
 	KUNIT_EXPECT_TRUE(test, hugepoison_unpoison(err.pfn, &ret));
