@@ -322,7 +322,8 @@ static int start(void)
 		ret = start_filler();
 	if (!ret && !installed) {
 		sigemptyset(&ours.sa_mask);
-		if (sigaction(SIGBUS, &ours, &before))
+		/* the handler may be called before sigaction() has told what was there */
+		if (sigaction(SIGBUS, NULL, &before) || sigaction(SIGBUS, &ours, &before))
 			return -errno;
 		installed = true;
 	}
@@ -410,15 +411,19 @@ static long read_list(void (*each)(uintptr_t begin, uintptr_t end, void *arg), v
 	return nr;
 }
 
+/* The losses that begin in [@begin, @end). */
 struct collection {
 	struct hugepoison_lost *lost;
 	size_t max, nr;
+	uintptr_t begin, end;
 };
 
 static void collect(uintptr_t begin, uintptr_t end, void *arg)
 {
 	struct collection *c = arg;
 
+	if (begin < c->begin || begin >= c->end)
+		return;
 	if (c->nr < c->max)
 		c->lost[c->nr] = (struct hugepoison_lost){ begin, end - begin };
 	c->nr++;
@@ -426,31 +431,32 @@ static void collect(uintptr_t begin, uintptr_t end, void *arg)
 
 long hugepoison_list(struct hugepoison_lost *lost, size_t max)
 {
-	struct collection c = { lost, max, 0 };
+	struct collection c = { lost, max, 0, 0, UINTPTR_MAX };
 
 	return read_list(collect, &c);
 }
 
 long hugepoison_repair(const void *address, size_t len)
 {
-	uintptr_t begin = (uintptr_t)address & -(uintptr_t)HUGEPOISON_PAGE;
-	uintptr_t end = (uintptr_t)address + len;
-	struct hugepoison_lost *lost;
-	long nr, max = 256, filled = 0;
+	struct collection c = {
+		.max = 256,
+		.begin = (uintptr_t)address & -(uintptr_t)HUGEPOISON_PAGE,
+		.end = (uintptr_t)address + len,
+	};
+	long nr, filled = 0;
 
 	if (is_filler())
 		return -EDEADLK;
 	if (filler_pid != getpid())
 		return -ESRCH;
-	lost = calloc(max, sizeof(*lost));
-	if (!lost)
+	c.lost = calloc(c.max, sizeof(*c.lost));
+	if (!c.lost)
 		return -ENOMEM;
-	nr = hugepoison_list(lost, max);
-	for (long i = 0; i < nr && i < max; i++)
-		if (lost[i].len == HUGEPOISON_PAGE && lost[i].address >= begin &&
-		    lost[i].address < end && find_range(lost[i].address))
-			filled += ask_and_await(lost[i].address);
-	free(lost);
+	nr = read_list(collect, &c);
+	for (size_t i = 0; i < c.nr && i < c.max; i++)
+		if (c.lost[i].len == HUGEPOISON_PAGE && find_range(c.lost[i].address))
+			filled += ask_and_await(c.lost[i].address);
+	free(c.lost);
 	return nr < 0 ? nr : filled;
 }
 

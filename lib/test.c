@@ -30,6 +30,7 @@
 static int tests, failed;
 static char *memory;		/* what has lost pages */
 static atomic_int calls, passed_on;
+static int elsewhere;		/* losses in the list that are not in memory */
 static _Atomic(const char *) refuse;
 
 static void check(bool ok, const char *what)
@@ -217,7 +218,10 @@ static void write_list(void)
 {
 	int fd = open(HUGEPOISON_OWN, O_WRONLY | O_TRUNC | O_CLOEXEC);
 
-	dprintf(fd, "address kB state\n%lx-%lx 4 narrowed\n"
+	dprintf(fd, "address kB state\n");
+	for (long i = 0; i < elsewhere; i++)
+		dprintf(fd, "%lx-%lx 4 narrowed\n", i << 12, (i + 1) << 12);
+	dprintf(fd, "%lx-%lx 4 narrowed\n"
 		"7f0000000000-7f0000200000 2048 contained\n",
 		(unsigned long)memory, (unsigned long)memory + HUGEPOISON_PAGE);
 	close(fd);
@@ -232,6 +236,10 @@ static void test_list(void)
 	      lost[0].len == HUGEPOISON_PAGE, "the list of losses");
 	check(!hugepoison_repair(memory + HUGEPOISON_PAGE, 100), "nothing is lost there");
 	check(hugepoison_repair(memory + 5, 100) == 1, "a range is repaired before a call is repeated");
+	elsewhere = 1000;
+	write_list();
+	elsewhere = 0;
+	check(hugepoison_repair(memory + 5, 100) == 1, "whatever else is lost");
 	write_list();
 }
 

@@ -126,6 +126,7 @@ enum hugepoison_outcome {
 	HUGEPOISON_REPEATED,
 	HUGEPOISON_FAILED,
 	HUGEPOISON_HEALED,
+	HUGEPOISON_REFILLED,
 	HUGEPOISON_UNPOISONED,
 	NR_HUGEPOISON_OUTCOMES
 };
@@ -297,6 +298,7 @@ bool hugepoison_handled_recently(void);
 bool hugepoison_handling_now(void);
 enum hugepoison_fate hugepoison_fate(struct folio *folio);
 void hugepoison_refilled(unsigned int order, int nid, int from);
+void hugepoison_count_refill(unsigned int order, int nid);
 
 /* queue.c: the workers' works, and when they run */
 void hugepoison_queue_narrow_folio(struct folio *folio);

@@ -51,5 +51,6 @@
 #include "tests/nomem.c"
 #include "tests/narrow.c"
 #include "tests/heal.c"
+#include "tests/stand-in.c"
 #endif
 #endif /* CONFIG_HUGEPOISON */

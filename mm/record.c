@@ -10,7 +10,7 @@
 /**
  * struct hugepoison_action - how an outcome is reported
  * @name: counter file in sysfs
- * @what: for the log
+ * @what: for the log; NULL where it is not logged
  * @state: next state of the hugepage; HUGEPOISON_STATE_NEW to keep the present one
  * @type: what stock calls the page in its log and trace event
  * @result: what stock's log, trace event and node statistics say
@@ -55,6 +55,9 @@ static const struct hugepoison_action hugepoison_actions[] = {
 		HUGEPOISON_STATE_FAILED, MF_MSG_HUGE, MF_FAILED, true },
 	[HUGEPOISON_HEALED] = {
 		"healed", "healed, good memory took its place", 0, 0, 0 },
+	/* not logged, see hugepoison_count_refill() */
+	[HUGEPOISON_REFILLED] = {
+		"refilled", NULL, 0, 0, 0 },
 	[HUGEPOISON_UNPOISONED] = {
 		"unpoisoned", "unpoisoned, back in use", 0, 0, 0 },
 };
@@ -398,6 +401,20 @@ void hugepoison_refilled(unsigned int order, int nid, int from)
 	WRITE_ONCE(hugepoison_handled, get_jiffies_64());
 	pr_info("the pool of %lu kB hugepages on node %d is refilled from node %d\n",
 		PAGE_SIZE << order >> 10, nid, from);
+}
+
+/**
+ * hugepoison_count_refill - count that a process has filled a lost page again
+ * @order: of the hugepage
+ * @nid: node of the raw page
+ *
+ * Nothing is logged: the process knows, and a page can be filled and hit again.
+ *
+ * Context: Any.
+ */
+void hugepoison_count_refill(unsigned int order, int nid)
+{
+	hugepoison_count_on(nid, order, HUGEPOISON_REFILLED);
 }
 
 /* --- from one state to the next ------------------------------------------------ */

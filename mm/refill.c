@@ -20,6 +20,8 @@
  * struct hugepoison_new_page - a page to be filled again
  * @mm: the address space, the caller's
  * @address: of the page
+ * @raw: page frame of the raw page, once it is filled; 0 if it is not known
+ * @order: of its hugepage
  * @shared: whether @stand_in has the contents, else @folio
  * @stand_in: for a shared mapping
  * @folio: an anonymous page, for a private mapping
@@ -27,6 +29,8 @@
 struct hugepoison_new_page {
 	struct mm_struct *mm;
 	unsigned long address;
+	unsigned long raw;
+	unsigned int order;
 	bool shared;
 	struct hugepoison_stand_in *stand_in;
 	struct folio *folio;
@@ -185,6 +189,7 @@ static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 		if (hugepoison_good_page(folio, at))
 			break;
 		hugepoison_add_stand_in(refill->stand_in, folio_page(folio, at));
+		refill->raw = folio_pfn(folio) + at;
 		refill->stand_in = NULL;
 		hugepoison_queue_reheal(folio);
 		ret = 0;
@@ -231,6 +236,23 @@ static void hugepoison_map_refill(struct hugepoison_new_page *refill,
 }
 
 /*
+ * The page frame of a lost page of a narrowed private mapping, by its entry; 0 where a hole
+ * has just removed the hugepage from the file. Page table lock held.
+ */
+static unsigned long hugepoison_lost_pfn(struct vm_area_struct *vma,
+					 unsigned long address, pte_t entry)
+{
+	unsigned long nr = pages_per_huge_page(hstate_vma(vma));
+	struct folio *folio = hugepoison_private_folio(vma, address);
+	unsigned long head;
+
+	if (!hugepoison_none_mostly(entry))
+		return softleaf_to_pfn(softleaf_from_pte(entry));
+	head = folio ? folio_pfn(folio) : hugepoison_file_pfn(vma, address);
+	return head ? head + (linear_page_index(vma, address) & (nr - 1)) : 0;
+}
+
+/*
  * Map the new page in a narrowed private mapping, as a copy on write: other processes keep
  * what they have. The page table lock is held from the test on: a discard, a fault or a
  * truncation comes before or after.
@@ -255,6 +277,8 @@ static int hugepoison_refill_private(struct hugepoison_new_page *refill,
 		return -EAGAIN;
 	if (hugepoison_is_in_file(vma, refill->address) &&
 	    hugepoison_entry_is_poisoned(vma, refill->address, ptep_get(pte))) {
+		refill->raw = hugepoison_lost_pfn(vma, refill->address,
+						  ptep_get(pte));
 		hugepoison_map_refill(refill, vma, pte);
 		ret = 0;
 	}
@@ -314,6 +338,8 @@ static int hugepoison_finish_refill(struct hugepoison_new_page *refill)
 		ret = hugepoison_refill_shared(refill, vma);
 	else if (!ret)
 		ret = hugepoison_refill_private(refill, vma);
+	if (!ret)
+		refill->order = huge_page_order(hstate_vma(vma));
 	if (!ret && !refill->shared)
 		hugepoison_promote_refilled(vma);
 	mmap_read_unlock(refill->mm);
@@ -348,6 +374,14 @@ static int hugepoison_refill_once(struct hugepoison_new_page *refill,
 	return ret;
 }
 
+/* Count and trace a refill: no more than errors have come before. */
+static void hugepoison_end_refill(struct hugepoison_new_page *refill, u64 begin)
+{
+	hugepoison_count_refill(refill->order, refill->raw ?
+				pfn_to_nid(refill->raw) : numa_mem_id());
+	trace_hugepoison_refill(refill->raw, refill->order, "refilled", begin);
+}
+
 /**
  * hugepoison_refill - fill a lost page again
  * @mm: the address space, the caller's
@@ -366,6 +400,7 @@ static int hugepoison_refill_once(struct hugepoison_new_page *refill,
 int hugepoison_refill(struct mm_struct *mm, unsigned long address,
 		      const char __user *from)
 {
+	u64 begin = hugepoison_trace_begin(trace_hugepoison_refill_enabled());
 	struct hugepoison_new_page refill = { .mm = mm, .address = address };
 	int tries, ret = -EAGAIN;
 
@@ -382,6 +417,8 @@ int hugepoison_refill(struct mm_struct *mm, unsigned long address,
 			break;
 		}
 	}
+	if (!ret)
+		hugepoison_end_refill(&refill, begin);
 	hugepoison_free_refill(&refill);
 	return ret;
 }

@@ -14,12 +14,16 @@ setup_file()
 	[ "$(id -u)" = 0 ] || skip "not root"
 	KERNEL=$(newest linux-image- -hugepoison-lean)
 	TOOLS=$(newest hugepoison-tools)
+	LIBRARY=$(newest libhugepoison0)
+	DEVELOPMENT=$(newest libhugepoison-dev)
 	# here, and cleared now: what an interrupted run left goes with the next one
-	export KERNEL TOOLS WORK=$PWD/build/deb/test DEBS=$PWD/build/deb/test/debs
+	export KERNEL TOOLS LIBRARY DEVELOPMENT WORK=$PWD/build/deb/test DEBS=$PWD/build/deb/test/debs
 	rm -rf "$WORK"
 	mkdir -p "$DEBS"
 	cp "$KERNEL" "$DEBS/kernel.deb"
 	cp "$TOOLS" "$DEBS/tools.deb"
+	cp "$LIBRARY" "$DEBS/library.deb"
+	cp "$DEVELOPMENT" "$DEBS/development.deb"
 	DEBIAN=$(scripts/small-debian)
 	export DEBIAN
 }
@@ -81,12 +85,12 @@ in_root()
 }
 
 # All files of the root with their attributes, except the records of dpkg and apt, and what
-# systemd and debconf make anew: an index, files of a call.
+# systemd, debconf and ldconfig make anew: indexes, files of a call.
 files()
 {
 	(cd "$root" && find . \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache/apt \
 		-o -path ./var/log -o -path ./var/cache/ldconfig -o -path ./var/lib/systemd/catalog/database \
-		-o -path ./run/systemd -o -path ./var/cache/debconf \) -prune -o \
+		-o -path ./run/systemd -o -path ./var/cache/debconf -o -path ./etc/ld.so.cache \) -prune -o \
 		! -type d -printf '%p %y %m %U %G %s %l %T@\n' -o -printf '%p %y %m %U %G\n' | sort)
 }
 
@@ -182,6 +186,64 @@ cycle()
 	cycle tools "$TOOLS"
 }
 
+@test "the library's package comes, is upgraded and goes without a trace" {
+	fresh_root
+	cycle library "$LIBRARY"
+}
+
+# ask_library [-static]: build a program for the root that asks the library, by what
+# pkg-config says of the packages
+ask_library()
+{
+	local sys=$BATS_TEST_TMPDIR/sys
+
+	dpkg-deb -x "$LIBRARY" "$sys"
+	dpkg-deb -x "$DEVELOPMENT" "$sys"
+	cat > "$BATS_TEST_TMPDIR/ask.c" <<-EOF
+		#include <hugepoison.h>
+		#include <stdio.h>
+
+		int main(void)
+		{
+			struct hugepoison_stats stats;
+
+			hugepoison_get_stats(&stats);
+			printf("%ld losses, %lu filled\\n", hugepoison_list(NULL, 0), stats.filled);
+			return 0;
+		}
+	EOF
+	# shellcheck disable=SC2046 # several words
+	cc "$@" -o "$root/ask" "$BATS_TEST_TMPDIR/ask.c" $(PKG_CONFIG_SYSROOT_DIR=$sys \
+		PKG_CONFIG_LIBDIR=$sys/usr/lib/x86_64-linux-gnu/pkgconfig \
+		pkg-config "${@/#/-}" --cflags --libs hugepoison)
+}
+
+# asked: the kernel of this host may be without the option (ENOSYS)
+asked()
+{
+	run -0 in_root /ask
+	[[ $output == "-38 losses, 0 filled" || $output == "0 losses, 0 filled" ]]
+}
+
+@test "a program finds the library by pkg-config, and runs with its package alone, or without" {
+	fresh_root
+	run -100 in_root apt-get install -y /mnt/development.deb
+	assert_says libhugepoison0
+	run -0 in_root apt-get install -y /mnt/library.deb /mnt/development.deb
+	run -0 in_root dpkg -L libhugepoison-dev
+	assert_says /usr/share/man/man3/hugepoison_register.3.gz
+	assert_says /usr/share/man/man7/libhugepoison.7.gz
+	run -0 in_root dpkg --purge libhugepoison-dev
+	ask_library
+	asked
+	run -0 in_root dpkg --purge libhugepoison0
+	run -127 in_root /ask
+	ask_library -static
+	asked
+	rm "$root/ask"
+	nothing_is_left libhugepoison0
+}
+
 @test "the tool runs where it is installed, by both names, with pages, completion, triggers, examples" {
 	fresh_root
 	run -0 in_root apt-get install -y /mnt/tools.deb
@@ -257,14 +319,15 @@ on_debian()
 
 @test "lintian has nothing to say, hints included" {
 	run -0 lintian --allow-root --display-info --pedantic --fail-on error,warning,info,pedantic \
-		--suppress-tags package-supports-alternative-init-but-no-init.d-script "$TOOLS"
+		--suppress-tags package-supports-alternative-init-but-no-init.d-script \
+		"$TOOLS" "$LIBRARY" "$DEVELOPMENT"
 	echo "$output"
 	[ -z "$output" ]
 }
 
 @test "a damaged package is refused and leaves nothing" {
 	fresh_root
-	for package in kernel tools; do
+	for package in kernel tools library; do
 		size=$(stat -c %s "$DEBS/$package.deb")
 		cp "$DEBS/$package.deb" "$DEBS/damaged.deb"
 		printf 'damage' | dd of="$DEBS/damaged.deb" bs=1 seek=$((size / 2)) conv=notrunc status=none
@@ -294,7 +357,7 @@ on_debian()
 }
 
 @test "nothing of Debian's own is replaced" {
-	for package in "$KERNEL" "$TOOLS"; do
+	for package in "$KERNEL" "$TOOLS" "$LIBRARY" "$DEVELOPMENT"; do
 		run -0 dpkg-deb -f "$package" Replaces Conflicts Breaks Provides
 		[ -z "$output" ]
 	done
@@ -319,7 +382,7 @@ on_debian()
 copy_top()
 {
 	mkdir -p "$top/build"
-	cp -r scripts configs hooks compat mm include tools debian "$top"
+	cp -r scripts configs hooks compat mm include tools lib debian "$top"
 }
 
 # ... and with this one's source

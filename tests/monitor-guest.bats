@@ -32,7 +32,7 @@ listen()
 {
 	local event=ras/memory_failure_event
 
-	! ours || event=hugepoison/hugepoison_heal
+	! ours || event=hugepoison/hugepoison_refill
 	"$TOOL" monitor "$@" > "$OUT.events" 2> "$ERR.events" 3>&- &
 	monitor=$!
 	for _ in {1..100}; do

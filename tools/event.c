@@ -17,7 +17,7 @@
 static const char *const names[] = {
 	[EVENT_CONTAIN] = "contain", [EVENT_NARROW] = "narrow", [EVENT_PROMOTE] = "promote",
 	[EVENT_RELEASE] = "release", [EVENT_REPLACE] = "replace", [EVENT_HEAL] = "heal",
-	[EVENT_PAGE] = "page", [EVENT_LOST] = "lost",
+	[EVENT_REFILL] = "refill", [EVENT_PAGE] = "page", [EVENT_LOST] = "lost",
 };
 
 /**
@@ -38,7 +38,7 @@ static const char *find_ours(const char *line, enum event_kind *kind)
 		const char *name = at + strlen(" hugepoison_");
 
 		colon = strstr(name, ": pfn=");
-		for (enum event_kind i = EVENT_CONTAIN; colon && i <= EVENT_HEAL; i++) {
+		for (enum event_kind i = EVENT_CONTAIN; colon && i <= EVENT_REFILL; i++) {
 			if ((size_t)(colon - name) != strlen(names[i]) ||
 			    strncmp(name, names[i], strlen(names[i])))
 				continue;
@@ -189,6 +189,8 @@ const char *event_words(const struct event *event)
 				"the pool has a fresh hugepage";
 	case EVENT_HEAL:
 		return failed ? "a raw page is not healed" : "good memory for a raw page";
+	case EVENT_REFILL:
+		return "a process has filled a lost page again";
 	default:
 		return "events were lost: list has what is bad";
 	}
@@ -200,7 +202,8 @@ static bool is_in(const struct bad *bad, const struct event *event)
 {
 	uint64_t pages = event->kb >> 2;
 
-	if (event->kind == EVENT_CONTAIN || event->kind == EVENT_HEAL || event->kind == EVENT_PAGE)
+	if (event->kind == EVENT_CONTAIN || event->kind == EVENT_HEAL ||
+	    event->kind == EVENT_REFILL || event->kind == EVENT_PAGE)
 		return bad->pfn == event->pfn;
 	return bad->pfn >= event->pfn && bad->pfn < event->pfn + pages;
 }

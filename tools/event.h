@@ -46,6 +46,7 @@ double trace_when(const struct trace *trace, double seconds);
 /* event.c */
 enum event_kind {
 	EVENT_CONTAIN, EVENT_NARROW, EVENT_PROMOTE, EVENT_RELEASE, EVENT_REPLACE, EVENT_HEAL,
+	EVENT_REFILL,
 	EVENT_PAGE,		/* the kernel's own: an error in any page */
 	EVENT_LOST,		/* the buffer of the trace was too small */
 };

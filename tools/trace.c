@@ -82,9 +82,10 @@ static int enable_all(const struct trace *trace, const char *tracefs, bool mappi
 	static const char *const ours[] = {
 		"hugepoison/hugepoison_contain", "hugepoison/hugepoison_release",
 		"hugepoison/hugepoison_replace", "hugepoison/hugepoison_heal",
+		"hugepoison/hugepoison_refill",
 		"hugepoison/hugepoison_narrow", "hugepoison/hugepoison_promote",
 	};
-	size_t wanted = event_there(tracefs, "hugepoison") ? mappings ? 6 : 4 : 0;
+	size_t wanted = event_there(tracefs, "hugepoison") ? mappings ? 7 : 5 : 0;
 	int status = DONE;
 
 	for (size_t i = 0; !status && i < wanted; i++)

@@ -127,6 +127,7 @@ static const struct {
 	[HP_REPEATED]	= { "repeated", OURS, false },
 	[HP_FAILED]	= { "failed", OURS, false },
 	[HP_HEALED]	= { "healed", OURS, false },
+	[HP_REFILLED]	= { "refilled", OURS, false },
 	[HP_UNPOISONED]	= { "unpoisoned", OURS, false },
 	[HP_MF_TOTAL]	= { "total", MF, false },
 	[HP_MF_IGNORED]	= { "ignored", MF, false },

@@ -83,7 +83,7 @@ enum hp_what {
 	HP_BAD, HP_POISONED,				/* hugepoison's gauges */
 	HP_CONTAINED, HP_NARROWED, HP_DEQUEUED, HP_RELEASED, HP_REPLACED,
 	HP_ISOLATED, HP_PINNED, HP_REPEATED, HP_FAILED,
-	HP_HEALED, HP_UNPOISONED,			/* its outcomes */
+	HP_HEALED, HP_REFILLED, HP_UNPOISONED,		/* its outcomes */
 	HP_MF_TOTAL, HP_MF_IGNORED, HP_MF_FAILED, HP_MF_DELAYED,
 	HP_MF_RECOVERED,				/* per node only */
 	HP_CORRUPTED,					/* kB, system-wide */

@@ -66,7 +66,7 @@ TEST_F(policy, nonsense)
 static const char * const counters[] = {
 	"mce_bad_pages", "poisoned_hugepages", "contained", "narrowed", "dequeued",
 	"released", "replaced", "isolated", "pinned", "repeated", "failed",
-	"healed", "unpoisoned",
+	"healed", "refilled", "unpoisoned",
 };
 
 static bool is_counter(const char *name)

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -90,6 +91,12 @@ static int count_lost(void)
 	return lines - 1;
 }
 
+/* How many pages of hugepages of this size on all nodes processes have filled. */
+static long count_refilled(unsigned long size)
+{
+	return hp_read_long(HP_SYSFS "hugepages-%lukB/refilled", size >> 10);
+}
+
 /* All is there again, in this process. */
 static void expect_whole(META, struct owner *o)
 {
@@ -117,11 +124,11 @@ FIXTURE_VARIANT(owner) {
 	unsigned long size;
 };
 
-FIXTURE_VARIANT_ADD(owner, 2M_shared) { .backing = HP_MEMFD, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, 1G_shared) { .backing = HP_MEMFD, .size = HP_1G };
+FIXTURE_VARIANT_ADD(owner, shared_2M) { .backing = HP_MEMFD, .size = HP_2M };
+FIXTURE_VARIANT_ADD(owner, shared_1G) { .backing = HP_MEMFD, .size = HP_1G };
 FIXTURE_VARIANT_ADD(owner, sysv_2M) { .backing = HP_SHM, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, 2M_private) { .backing = HP_PRIVATE, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, 1G_private) { .backing = HP_PRIVATE, .size = HP_1G };
+FIXTURE_VARIANT_ADD(owner, private_2M) { .backing = HP_PRIVATE, .size = HP_2M };
+FIXTURE_VARIANT_ADD(owner, private_1G) { .backing = HP_PRIVATE, .size = HP_1G };
 
 FIXTURE_SETUP(owner)
 {
@@ -137,10 +144,12 @@ TEST_F_TIMEOUT(owner, refills, 60)
 {
 	struct owner *o = &self->o;
 	char *raw = hp_narrowed_raw(&o->n);
+	long refilled = count_refilled(variant->size);
 
 	hit(_metadata, o);
 	EXPECT_EQ(1, count_lost());
 	ASSERT_EQ(0, refill(o, o->was, 1));
+	EXPECT_EQ(refilled + 1, count_refilled(variant->size));
 	expect_whole(_metadata, o);
 	EXPECT_EQ(o->shared ? 0 : 1, hp_ask(&o->other, HP_OP_LOST, o->there, o->n.seed).value);
 
@@ -172,6 +181,7 @@ TEST_F_TIMEOUT(owner, is_not_lost, 60)
 {
 	struct owner *o = &self->o;
 	char *raw = hp_narrowed_raw(&o->n);
+	long refilled = count_refilled(variant->size);
 
 	memset(o->fill, 0x55, sizeof(o->fill));
 	EXPECT_EQ(EEXIST, refill(o, o->fill, 1));
@@ -179,6 +189,7 @@ TEST_F_TIMEOUT(owner, is_not_lost, 60)
 	hit(_metadata, o);
 	ASSERT_EQ(0, refill(o, o->was, 1));
 	EXPECT_EQ(EEXIST, refill(o, o->fill, 1));
+	EXPECT_EQ(refilled + 1, count_refilled(variant->size));
 	EXPECT_EQ(EEXIST, said(pwrite(o->own, o->fill, HP_BASE, (unsigned long)raw - HP_BASE)));
 	expect_whole(_metadata, o);
 }
@@ -660,63 +671,132 @@ TEST_F_TIMEOUT(refused, others, 60)
 		EXPECT_EQ(0, hp_narrowed_wrong(&o->n));
 }
 
-/* How often a cgroup has run out of memory, by its open memory.events. */
-static long count_oom(int events)
+/* How often the cgroup has run out of memory. */
+static long count_oom(void)
 {
-	static char text[512];
-	ssize_t len = pread(events, text, sizeof(text) - 1, 0);
+	char text[512];
 	const char *oom;
 
-	text[len < 0 ? 0 : len] = '\0';
+	if (hp_read_text(CGROUP "/memory.events", text, sizeof(text)) < 0)
+		return -1;
 	oom = strstr(text, "\noom ");
 	return oom ? atol(oom + strlen("\noom ")) : -1;
 }
 
+enum limit_stage { READY = 1, LIMITED, EMPTY, ASKED, ANSWERED, UNLIMITED };
+
 /*
- * Over the limit of the cgroup the call fails, and the OOM killer is not called. It would not
- * find this process. All that the test itself needs then it has touched or opened before: a
- * page fault would not end, and an open() fails.
+ * The stages of the process in the cgroup and of the one outside, which sets the limit and
+ * reads how often it was met: inside of it opening a file may fail. Memory that both have
+ * touched says who is to go on.
  */
-TEST_F_TIMEOUT(refused, limit, 120)
+static struct {
+	int stage;
+	int pipe, ret;		/* what calls said over the limit */
+} *limit;
+
+static void begin_stage(int stage)
+{
+	__atomic_store_n(&limit->stage, stage, __ATOMIC_SEQ_CST);
+}
+
+static bool await_stage(int stage)
+{
+	return hp_await(__atomic_load_n(&limit->stage, __ATOMIC_SEQ_CST) == stage,
+			"stage %d", stage);
+}
+
+/*
+ * Each CPU has pages that are charged in advance, and a call that finds some does not meet
+ * the limit: have a pipe use up those of this CPU. Returns the errno of the pipe.
+ */
+static int use_up(int fd, const char *page)
+{
+	while (write(fd, page, HP_BASE) > 0)
+		;
+	return errno;
+}
+
+static void stay_on_this_cpu(META)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	EXPECT_EQ(0, sched_setaffinity(0, sizeof(cpus), &cpus));
+}
+
+/* The one in the cgroup. The OOM killer must not find it: it is there to be called or not. */
+static void meet_limit(META, struct hp_narrowed *n)
 {
 	const unsigned long many = 8 << 20;
-	struct owner *o = &self->o;
-	long before = 0, after = 0;
-	int max, events, ret = 0;
+	struct owner *o = (struct owner *)n;
+	int pipe_fd[2];
 	char *much;
 
-	hit(_metadata, o);
 	much = mmap(NULL, many, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, much);
-	enter_cgroup("memory");
-	max = open(CGROUP "/memory.max", O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, max);
-	events = open(CGROUP "/memory.events", O_RDONLY | O_CLOEXEC);
-	ASSERT_LE(0, events);
-	EXPECT_EQ(0, said(madvise(much, many, MADV_POPULATE_WRITE)));
-	EXPECT_EQ(0, hp_write(CGROUP "/memory.swap.max", "0"));
+	o->own = open(OWN, O_RDWR | O_CLOEXEC);
+	EXPECT_EQ(0, pipe2(pipe_fd, O_NONBLOCK | O_CLOEXEC));
+	EXPECT_LE(1 << 20, fcntl(pipe_fd[1], F_SETPIPE_SZ, 1 << 20));
 	EXPECT_EQ(0, hp_write("/proc/self/oom_score_adj", "-1000"));
-	for (int round = 0; round < 2; round++) {
-		before = count_oom(events);
-		if (round)
-			ret = refill(o, o->was, 1);
-		else
-			EXPECT_EQ(EFAULT, refill(o, NULL, 1));
-		after = count_oom(events);
-		/* none can be killed for it, so the limit holds all the same */
-		if (write(max, round ? "max" : "1048576", round ? 3 : 7) < 0)
-			TH_LOG("memory.max: %s", strerror(errno));
-	}
-	EXPECT_EQ(0, hp_write("/proc/self/oom_score_adj", "0"));
-	EXPECT_EQ(ENOMEM, ret);
-	EXPECT_LE(0, before);
-	EXPECT_EQ(before, after);
-	EXPECT_EQ(0, hp_narrowed_wrong(&o->n));
+	stay_on_this_cpu(_metadata);
+	enter_cgroup("memory");
+	EXPECT_EQ(0, said(madvise(much, many, MADV_POPULATE_WRITE)));
+	/* touches what the calls need */
+	EXPECT_EQ((long)HP_BASE, write(pipe_fd[1], o->was, HP_BASE));
+	EXPECT_EQ(EFAULT, refill(o, NULL, 1));
+
+	begin_stage(READY);
+	if (!await_stage(LIMITED))
+		return;
+	limit->pipe = use_up(pipe_fd[1], o->was);
+	begin_stage(EMPTY);
+	if (!await_stage(ASKED))
+		return;
+	limit->ret = refill(o, o->was, 1);
+	begin_stage(ANSWERED);
+	if (!await_stage(UNLIMITED))
+		return;
 	EXPECT_EQ(0, refill(o, o->was, 1));
-	expect_whole(_metadata, o);
-	munmap(much, many);
-	close(max);
-	close(events);
+	EXPECT_EQ(0, memcmp(o->was, hp_narrowed_raw(n), HP_BASE));
+}
+
+/* Over the limit of the cgroup the call fails, and the OOM killer is not called. */
+TEST_F_TIMEOUT(refused, limit, 120)
+{
+	struct owner *o = &self->o;
+	int status = -1;
+	long before;
+	pid_t pid;
+
+	hit(_metadata, o);
+	limit = mmap(NULL, HP_BASE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, limit);
+	begin_stage(0);
+	pid = start_child(_metadata, meet_limit, &o->n);
+	EXPECT_TRUE(await_stage(READY));
+	EXPECT_EQ(0, hp_write(CGROUP "/memory.swap.max", "0"));
+	/* none can be killed for it, so the limit holds all the same */
+	EXPECT_EQ(0, hp_write(CGROUP "/memory.max", "1048576"));
+	begin_stage(LIMITED);
+	EXPECT_TRUE(await_stage(EMPTY));
+	EXPECT_EQ(ENOMEM, limit->pipe);
+	before = count_oom();
+	EXPECT_LT(0, before);
+	begin_stage(ASKED);
+	EXPECT_TRUE(await_stage(ANSWERED));
+	EXPECT_EQ(ENOMEM, limit->ret);
+	EXPECT_EQ(before, count_oom());
+	EXPECT_EQ(0, hp_narrowed_wrong(&o->n));
+	EXPECT_EQ(0, hp_write(CGROUP "/memory.max", "max"));
+	begin_stage(UNLIMITED);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	if (o->shared)
+		expect_whole(_metadata, o);
+	else
+		EXPECT_EQ(0, hp_narrowed_wrong(&o->n));
+	munmap(limit, HP_BASE);
 	leave_cgroup();
 }
 

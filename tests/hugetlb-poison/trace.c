@@ -290,6 +290,24 @@ TEST_F_TIMEOUT(used, healed, 120)
 	expect_no_more(_metadata, l, nr);
 }
 
+/* The owner has the contents elsewhere. */
+TEST_F_TIMEOUT(used, refilled, 120)
+{
+	struct listener *l = &self->l;
+	char *raw = hp_narrowed_raw(&l->n);
+	int own = open("/proc/hugepoison/own", O_RDWR | O_CLOEXEC);
+	char page[HP_BASE];
+
+	ASSERT_LE(0, own);
+	memcpy(page, raw, HP_BASE);
+	expect_narrowed(_metadata, l);
+	EXPECT_EQ((long)HP_BASE, pwrite(own, page, HP_BASE, (off_t)(unsigned long)raw));
+	EXPECT_EQ(l->n.pfn, expect_event(_metadata, l, "refill", "refilled"));
+	EXPECT_EQ(-1, pwrite(own, page, HP_BASE, (off_t)(unsigned long)raw));
+	EXPECT_EQ(0, close(own));
+	EXPECT_EQ(0, memcmp(page, raw, HP_BASE));
+}
+
 /* A closed listener gets no more events. */
 TEST_F_TIMEOUT(used, unheard, 120)
 {

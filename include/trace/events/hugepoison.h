@@ -13,8 +13,8 @@
  * Operations after memory errors in hugepages, and their outcomes. All events have
  * the same fields:
  *
- *	pfn		the raw page in contain and heal, the head of a hugepage
- *			in the others; 0 where there is none
+ *	pfn		the raw page in contain, heal and refill, the head of a
+ *			hugepage in the others; 0 where there is none
  *	size		of the hugepage, in kB
  *	node		of that page frame, -1 where there is none
  *	outcome		see each event
@@ -114,6 +114,17 @@ DEFINE_EVENT_CONDITION(hugepoison, hugepoison_replace,
  * place ("healed"), or did not, and the log says why ("failed").
  */
 DEFINE_EVENT_CONDITION(hugepoison, hugepoison_heal,
+	TP_PROTO(unsigned long pfn, unsigned int order, const char *outcome,
+		 u64 begin),
+	TP_ARGS(pfn, order, outcome, begin),
+	TP_CONDITION(begin)
+);
+
+/*
+ * A process has filled a lost page again ("refilled"). There is no page frame where
+ * the file of a private mapping no longer has the hugepage.
+ */
+DEFINE_EVENT_CONDITION(hugepoison, hugepoison_refill,
 	TP_PROTO(unsigned long pfn, unsigned int order, const char *outcome,
 		 u64 begin),
 	TP_ARGS(pfn, order, outcome, begin),
