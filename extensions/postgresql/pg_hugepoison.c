@@ -294,11 +294,11 @@ static void tell(const struct pending *p, enum outcome outcome, const struct fin
 	if (outcome == OUTCOME_FAILED)
 		appendStringInfo(&text, ": %s", strerror(finding->error));
 	if (is_repaired(outcome))
-		ereport(LOG, errmsg("pg_hugepoison: repaired lost memory at %#lx: %s: %s; %.1f ms, %d waited",
+		ereport(LOG, errmsg("pg_hugepoison: repaired lost memory at 0x%lx: %s: %s; %.1f ms, %d waited",
 				    (unsigned long)p->page, what[outcome], text.data, event.ms,
 				    p->waited));
 	else
-		ereport(WARNING, errmsg("pg_hugepoison: lost memory at %#lx %s: %s",
+		ereport(WARNING, errmsg("pg_hugepoison: lost memory at 0x%lx %s: %s",
 					(unsigned long)p->page, what[outcome], text.data),
 			errhint("A process that touches it is killed, and the server recovers."));
 	pfree(text.data);
@@ -321,7 +321,7 @@ static void put_event(ReturnSetInfo *set, const struct event *event)
 	bool nulls[COLUMNS] = { false };
 	char address[32];
 
-	snprintf(address, sizeof(address), "%#lx", (unsigned long)event->page);
+	snprintf(address, sizeof(address), "0x%lx", (unsigned long)event->page);
 	values[0] = TimestampTzGetDatum(event->at);
 	values[1] = CStringGetTextDatum(address);
 	values[2] = CStringGetTextDatum(event->structure);
