@@ -246,7 +246,7 @@ static void test_alone(void)
 	check(fd >= 0 && !hugepoison_write(fd, at, page) && is_filled(at), "a page is filled without the filler");
 	check(hugepoison_is_lost(fd, at) == 1 && is_filled(at), "the question changes nothing");
 	check(hugepoison_is_lost(-1, at) == -EBADF && hugepoison_write(-1, at, page) == -EBADF,
-	      "errors are told");
+	      "each call reports its error");
 	close(fd);
 }
 

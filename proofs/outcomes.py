@@ -47,7 +47,7 @@ def quiet(row):
 
 
 def expect_row(proof, row, unnoticed, prefix=""):
-    """What holds for each row on our kernel."""
+    """Expectations of each row on our kernel."""
     name = f"{prefix}{row['variant']}, {row['kind']}: "
     if unnoticed:
         proof.expect(name + "nobody notices", quiet(row), row)

@@ -3,9 +3,9 @@
  * pg_hugepoison: PostgreSQL lives on after a memory error in its shared buffers.
  *
  * On a kernel with hugepoison an uncorrectable memory error costs 4096 bytes of a hugepage. A
- * background worker fills them again, when the buffers' contents are in their files: it is
- * told early, before anybody touches them. A process that comes first waits in its SIGBUS
- * handler. repair.c has what is repaired, and why that is safe; requests.c how a process
+ * background worker fills them again, when the buffers' contents are in their files: the
+ * kernel signals it early, before anybody touches them. A process that comes first waits in
+ * its SIGBUS handler. repair.c has what is repaired, and why that is safe; requests.c how a process
  * waits. This file has the worker, the handler, and what the admin sees.
  */
 #include "postgres.h"
@@ -54,7 +54,7 @@ PG_FUNCTION_INFO_V1(pg_hugepoison_events);
 #define PATIENCE	2000000		/* for a busy buffer that a process waits for */
 #define LOCKED_LONG	200000		/* for the lock of a header */
 
-/* What became of a part of a raw page: a row of the view */
+/* The end of a part of a raw page: a row of the view */
 struct event {
 	TimestampTz at;
 	uintptr_t page;
@@ -107,8 +107,8 @@ static struct shared *shared;
 static LWLock *events_lock;
 static struct sigaction before;
 static bool is_worker;
-static volatile uintptr_t reported[MAX_REPORTS];	/* from the signal to the worker */
-static volatile sig_atomic_t reports;
+static atomic_uintptr_t reported[MAX_REPORTS];	/* from the signal to the worker */
+static atomic_uint reports;
 static struct pending pending[MAX_PENDING];
 static int pendings;
 static int own = -1;
@@ -168,7 +168,8 @@ static bool wait_for_page(uintptr_t address)
 		say("pg_hugepoison: lost memory outside the buffers was touched, at 0x", address);
 		return false;
 	}
-	if (request_page(&shared->requests, page, modifies(page), wait_limit, wake_worker, &refused))
+	if (request_page(&shared->requests, page, modifies(page), wait_limit, wake_worker,
+			 &refused))
 		return true;
 	if (!refused)
 		say("pg_hugepoison: a process waited too long for lost memory at 0x", page);
@@ -178,11 +179,11 @@ static bool wait_for_page(uintptr_t address)
 /* The signal is not for us, or nothing can be done: as without us. */
 static void pass_on(int sig, siginfo_t *info, void *context)
 {
-	if (before.sa_flags & SA_SIGINFO)
+	if (before.sa_flags & SA_SIGINFO) {
 		before.sa_sigaction(sig, info, context);
-	else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+	} else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
 		before.sa_handler(sig);
-	else {
+	} else {
 		signal(sig, SIG_DFL);
 		/* what the process did happens again; what somebody sent, not by itself */
 		if (info->si_code <= 0)
@@ -210,7 +211,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 /* --- what the admin sees ---------------------------------------------------------- */
 
-/* What is outside the buffers, as far as one can know. */
+/* The structure that a raw page is in, as far as the worker can know. */
 static const char *structure_of(uintptr_t page)
 {
 	const struct buffers buffers = shared_buffers();
@@ -294,9 +295,10 @@ static void tell(const struct pending *p, enum outcome outcome, const struct fin
 	if (outcome == OUTCOME_FAILED)
 		appendStringInfo(&text, ": %s", strerror(finding->error));
 	if (is_repaired(outcome))
-		ereport(LOG, errmsg("pg_hugepoison: repaired lost memory at 0x%lx: %s: %s; %.1f ms, %d waited",
-				    (unsigned long)p->page, what[outcome], text.data, event.ms,
-				    p->waited));
+		ereport(LOG, errmsg("pg_hugepoison: repaired lost memory at 0x%lx, %s: %s",
+				    (unsigned long)p->page, what[outcome], text.data),
+			errdetail("It took %.1f ms, and %d processes waited.", event.ms,
+				  p->waited));
 	else
 		ereport(WARNING, errmsg("pg_hugepoison: lost memory at 0x%lx %s: %s",
 					(unsigned long)p->page, what[outcome], text.data),
@@ -381,7 +383,7 @@ static void add_pending(uintptr_t page, bool again)
 
 static void hear_signals(void)
 {
-	static sig_atomic_t heard;
+	static unsigned int heard;
 
 	for (; heard != reports; heard++)
 		add_pending(reported[heard % MAX_REPORTS], true);
@@ -408,8 +410,8 @@ static void hear_kernel(void)
 }
 
 /*
- * What is lost cannot be repaired: recovery by the log is the only way. The postmaster takes
- * this exit status for a crash.
+ * A dirty buffer cannot be repaired: recovery by the log is the only way. The postmaster
+ * takes this exit status for a crash.
  */
 static void restart_server(void)
 {
@@ -435,6 +437,8 @@ static bool attend(struct pending *p)
 	bool insist = waiting && p->busy && now - p->busy > LOCKED_LONG;
 	enum outcome outcome = repair_page(own, p->page, changing, insist, &finding);
 
+	if (is_repaired(outcome))
+		waiting = Max(waiting, answer_requests(&shared->requests, p->page, true));
 	p->waited = Max(p->waited, waiting);
 	if (outcome == OUTCOME_BUSY && is_patient(p, now, waiting)) {
 		p->next = now + (now - p->busy > LATER ? 20 * SOON : SOON);
@@ -446,7 +450,9 @@ static bool attend(struct pending *p)
 		tell(p, outcome, &finding);
 	p->told = outcome;
 	p->next = now + LATER;
-	answer_requests(&shared->requests, p->page, is_repaired(outcome));
+	/* after the log: the processes die, and the server ends the worker as well */
+	if (!is_repaired(outcome))
+		answer_requests(&shared->requests, p->page, false);
 	if (outcome == OUTCOME_DIRTY && restart_when_lost)
 		restart_server();
 	return is_repaired(outcome);
@@ -483,8 +489,8 @@ static void check_memory(void)
 	int lost = hugepoison_is_lost(own, (void *)page);
 
 	if (lost == -EINVAL)
-		ereport(WARNING, errmsg("pg_hugepoison: the shared buffers are not on hugepages, so nothing is repaired"),
-			errhint("Set huge_pages = on."));
+		ereport(WARNING, errmsg("pg_hugepoison: the shared buffers are not on hugepages"),
+			errhint("Nothing is repaired. Set huge_pages = on."));
 	else if (lost < 0)
 		ereport(WARNING, errmsg("pg_hugepoison: the kernel: %s", strerror(-lost)));
 	else
@@ -590,7 +596,7 @@ static void register_worker(void)
 
 void _PG_init(void)
 {
-	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction action = { .sa_flags = SA_SIGINFO | SA_RESTART };
 	int fd;
 
 	if (!process_shared_preload_libraries_in_progress)
@@ -603,11 +609,12 @@ void _PG_init(void)
 	/* the postmaster's own, which is of no use to its children */
 	fd = hugepoison_open();
 	if (fd < 0) {
-		ereport(LOG, errmsg("pg_hugepoison: the kernel cannot repair lost memory (%s), so nothing is done",
+		ereport(LOG, errmsg("pg_hugepoison: off, as this kernel repairs no memory: %s",
 				    strerror(-fd)));
 		return;
 	}
 	close(fd);
+	action.sa_sigaction = on_sigbus;
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGBUS, &action, &before);
 	register_worker();

@@ -62,7 +62,7 @@ char *tag_path(const BufferTag *tag);
 /*
  * Repair a raw page, in the worker. @own is of hugepoison_open(); @modifies says that a process
  * waits for it that may have modified a buffer, @insist that a header has been locked for so
- * long that its holder must be one that waits. What was found is in @finding.
+ * long that its holder must be one that waits. @finding gets the buffers and the reason.
  */
 enum outcome repair_page(int own, uintptr_t page, bool modifies, bool insist,
 			 struct finding *finding);

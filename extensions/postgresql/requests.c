@@ -2,7 +2,7 @@
 /*
  * Requests of processes that ran into a lost page, see requests.h.
  *
- * What a process calls here runs in a signal handler: atomic variables and system calls
+ * A process calls request_page() in a signal handler: atomic variables and system calls
  * only. A process that is killed while it waits leaves its request; the server starts anew
  * then, with a new table.
  */

@@ -160,7 +160,8 @@ static void test_answers(void)
 	apart = ask(other, true, 60000);
 	check(await(page, WAITERS, false) && await(other, 1, true),
 	      "who waits for which page, and who modifies");
-	check(answer_requests(requests, page, true) == WAITERS, "all that wait for a page are told");
+	check(answer_requests(requests, page, true) == WAITERS,
+	      "all processes that wait for a page have an answer");
 	for (int i = 0; i < WAITERS; i++)
 		well &= end_of(pid[i]) == 0;
 	check(well, "their page is filled");
