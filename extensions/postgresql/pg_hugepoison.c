@@ -102,6 +102,7 @@ static const char *const what[] = {
 
 static int wait_limit = 10000;
 static bool restart_when_lost;
+static int shift;
 
 static struct shared *shared;
 static LWLock *events_lock;
@@ -112,6 +113,7 @@ static atomic_uint reports;
 static struct pending pending[MAX_PENDING];
 static int pendings;
 static int own = -1;
+static bool can_repair;		/* the kernel can */
 
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
@@ -256,22 +258,29 @@ static void describe(StringInfo text, const struct event *event)
 		return;
 	}
 	path = tag_path(&event->tag);
-	appendStringInfo(text, "block %u of %s, bytes %zu to %zu", event->tag.blockNum, path,
-			 event->part.in_block, event->part.in_block + event->part.len - 1);
+	appendStringInfo(text, "block %u of %s%s, bytes %zu to %zu", event->tag.blockNum, path,
+			 event->outcome == OUTCOME_DIRTY ? " (dirty)" : "", event->part.in_block,
+			 event->part.in_block + event->part.len - 1);
 	pfree(path);
 }
 
 static void add_events(struct event *event, const struct finding *finding, StringInfo text)
 {
+	enum outcome outcome = event->outcome;
+
 	if (!finding->count) {
 		describe(text, event);
 		add_event(event);
 	}
 	for (int i = 0; i < finding->count; i++) {
+		const struct holder *holder = &finding->holder[i];
+
 		event->in_buffer = true;
-		event->part = finding->holder[i].part;
-		event->has_block = finding->holder[i].is_valid;
-		event->tag = finding->holder[i].tag;
+		event->outcome = is_repaired(holder->outcome) && !is_repaired(outcome) ?
+				 outcome : holder->outcome;
+		event->part = holder->part;
+		event->has_block = holder->is_valid;
+		event->tag = holder->tag;
 		if (i)
 			appendStringInfoString(text, "; ");
 		describe(text, event);
@@ -550,7 +559,24 @@ static void request_memory(void)
 	if (previous_request)
 		previous_request();
 	RequestAddinShmemSpace(sizeof(struct shared));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	/* locks come before buffers in shared memory: more of them shift the buffers */
+	RequestNamedLWLockTranche(TRANCHE, 1 + shift);
+}
+
+/*
+ * Before PostgreSQL 16 buffers begin somewhere in a page, so that a lost page may have parts of
+ * two, and a dirty one keeps the other one from being repaired.
+ */
+static void check_alignment(void)
+{
+	int offset = (uintptr_t)BufferBlocks % RAW_PAGE;
+	int more = (RAW_PAGE - offset) / sizeof(LWLockPadded);
+
+	if (!offset || offset % sizeof(LWLockPadded))
+		return;
+	ereport(LOG, errmsg("pg_hugepoison: buffers begin %d bytes into a page", offset),
+		errhint("With pg_hugepoison.shift = %d no lost page has parts of two.",
+			(int)((shift + more) % (RAW_PAGE / sizeof(LWLockPadded)))));
 }
 
 /* After a crash again, with new memory. */
@@ -566,6 +592,8 @@ static void make_memory(void)
 		memset(shared, 0, sizeof(*shared));
 	events_lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 	LWLockRelease(AddinShmemInitLock);
+	if (can_repair)
+		check_alignment();
 }
 
 static void define_settings(void)
@@ -578,6 +606,11 @@ static void define_settings(void)
 				 "Restarts the server at once when a dirty buffer is lost.",
 				 "Otherwise the process is killed that touches it first.",
 				 &restart_when_lost, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_hugepoison.shift",
+				"Shifts the buffers in shared memory, by 128 bytes each.",
+				"The log says which one lets them begin with a page.",
+				&shift, 0, 0, RAW_PAGE / sizeof(LWLockPadded) - 1, PGC_POSTMASTER,
+				0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("pg_hugepoison");
 }
 
@@ -614,6 +647,7 @@ void _PG_init(void)
 		return;
 	}
 	close(fd);
+	can_repair = true;
 	action.sa_sigaction = on_sigbus;
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGBUS, &action, &before);

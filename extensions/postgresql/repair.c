@@ -236,6 +236,7 @@ static enum outcome judge_all(uintptr_t page, bool modifies, bool insist, struct
 		holder->buffer = i;
 		holder->part = part_of(&buffers, page, i);
 		outcome = judge(holder, modifies, insist);
+		holder->outcome = outcome;
 		if (outcome == OUTCOME_READ)
 			worst = worst == OUTCOME_ZEROED ? OUTCOME_READ : worst;
 		else if (outcome != OUTCOME_ZEROED)

@@ -37,6 +37,7 @@ static inline bool is_repaired(enum outcome outcome)
 struct holder {
 	int buffer;
 	struct part part;
+	enum outcome outcome;
 	bool is_valid;
 	BufferTag tag;		/* if it is valid */
 	bool has_lsn;		/* the page's header is not in the raw page */
