@@ -164,7 +164,8 @@ static bool wait_for_page(uintptr_t address)
 	uintptr_t page = address & -(uintptr_t)RAW_PAGE;
 	bool refused;
 
-	if (!shared || is_worker || MyProcPid == PostmasterPid)
+	/* nobody would repair it for the worker, and all wait for the postmaster */
+	if (!shared || is_worker || !IsUnderPostmaster)
 		return false;
 	if (!in_buffers(&buffers, page)) {
 		say("pg_hugepoison: lost memory outside the buffers was touched, at 0x", address);

@@ -174,6 +174,15 @@ static bool are_same(const struct finding *finding)
 
 /* --- what the file has ------------------------------------------------------------ */
 
+/* A file that is dropped must not be kept open. */
+static void close_file(SMgrRelation file)
+{
+	smgrclose(file);
+#if PG_VERSION_NUM >= 170000
+	smgrdestroyall();
+#endif
+}
+
 static bool read_block(const BufferTag *tag, char *block, struct finding *finding)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -184,8 +193,7 @@ static bool read_block(const BufferTag *tag, char *block, struct finding *findin
 		SMgrRelation file = smgropen(tag_file(tag), NO_BACKEND);
 
 		smgrread(file, tag_fork(tag), tag->blockNum, block);
-		/* a file that is dropped meanwhile must not be kept open */
-		smgrclose(file);
+		close_file(file);
 	}
 	PG_CATCH();
 	{
@@ -195,7 +203,7 @@ static bool read_block(const BufferTag *tag, char *block, struct finding *findin
 		error = CopyErrorData();
 		FlushErrorState();
 		pgstat_report_wait_end();
-		smgrclose(smgropen(tag_file(tag), NO_BACKEND));
+		close_file(smgropen(tag_file(tag), NO_BACKEND));
 		strlcpy(finding->why, error->message, sizeof(finding->why));
 		FreeErrorData(error);
 		well = false;
