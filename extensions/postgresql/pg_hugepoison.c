@@ -44,6 +44,9 @@ void _PG_init(void);
 PG_FUNCTION_INFO_V1(pg_hugepoison_events);
 
 #define TRANCHE		"pg_hugepoison"
+#define SHIFTS		(RAW_PAGE / (int)sizeof(LWLockPadded))
+/* relative to the data directory; permanent statistics are there as well */
+#define SHIFT_FILE	"pg_stat/pg_hugepoison.shift"
 #define MAX_EVENTS	512
 #define MAX_PENDING	1024
 #define MAX_REPORTS	64
@@ -102,7 +105,8 @@ static const char *const what[] = {
 
 static int wait_limit = 10000;
 static bool restart_when_lost;
-static int shift;
+static int shift_setting = -1;
+static int shift;		/* in use */
 
 static struct shared *shared;
 static LWLock *events_lock;
@@ -555,29 +559,57 @@ void hugepoison_worker_main(Datum arg)
 
 /* --- start ------------------------------------------------------------------------ */
 
+/*
+ * Before PostgreSQL 16 buffers begin somewhere in a page, so that a lost page may have parts of
+ * two, and a dirty one keeps the other one from being repaired. Locks come before buffers in
+ * shared memory: more of them shift the buffers. How many it takes is known when memory has
+ * been made, so a file has the number for the next start.
+ */
+static int read_shift(void)
+{
+	FILE *file = fopen(SHIFT_FILE, "r");
+	int found = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d", &found) != 1 || found < 0 || found >= SHIFTS)
+		found = 0;
+	fclose(file);
+	return found;
+}
+
+static void write_shift(int next)
+{
+	FILE *file = fopen(SHIFT_FILE, "w");
+
+	if (!file || fprintf(file, "%d\n", next) < 0 || fflush(file))
+		ereport(LOG, errcode_for_file_access(),
+			errmsg("pg_hugepoison: could not write \"%s\": %m", SHIFT_FILE));
+	if (file)
+		fclose(file);
+}
+
+static void check_alignment(void)
+{
+	int offset = (uintptr_t)BufferBlocks % RAW_PAGE;
+	int next = (shift + (RAW_PAGE - offset) / (int)sizeof(LWLockPadded)) % SHIFTS;
+
+	if (!offset || offset % sizeof(LWLockPadded))
+		return;
+	if (shift_setting < 0)
+		write_shift(next);
+	ereport(LOG, errmsg("pg_hugepoison: buffers begin %d bytes into a page", offset),
+		errhint("They begin with a page after the next start, or with pg_hugepoison.shift = %d.",
+			next));
+}
+
 static void request_memory(void)
 {
 	if (previous_request)
 		previous_request();
 	RequestAddinShmemSpace(sizeof(struct shared));
-	/* locks come before buffers in shared memory: more of them shift the buffers */
+	shift = shift_setting < 0 ? read_shift() : shift_setting;
 	RequestNamedLWLockTranche(TRANCHE, 1 + shift);
-}
-
-/*
- * Before PostgreSQL 16 buffers begin somewhere in a page, so that a lost page may have parts of
- * two, and a dirty one keeps the other one from being repaired.
- */
-static void check_alignment(void)
-{
-	int offset = (uintptr_t)BufferBlocks % RAW_PAGE;
-	int more = (RAW_PAGE - offset) / sizeof(LWLockPadded);
-
-	if (!offset || offset % sizeof(LWLockPadded))
-		return;
-	ereport(LOG, errmsg("pg_hugepoison: buffers begin %d bytes into a page", offset),
-		errhint("With pg_hugepoison.shift = %d no lost page has parts of two.",
-			(int)((shift + more) % (RAW_PAGE / sizeof(LWLockPadded)))));
 }
 
 /* After a crash again, with new memory. */
@@ -609,9 +641,9 @@ static void define_settings(void)
 				 &restart_when_lost, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_hugepoison.shift",
 				"Shifts the buffers in shared memory, by 128 bytes each.",
-				"The log says which one lets them begin with a page.",
-				&shift, 0, 0, RAW_PAGE / sizeof(LWLockPadded) - 1, PGC_POSTMASTER,
-				0, NULL, NULL, NULL);
+				"-1: as far as the last start found that it takes.",
+				&shift_setting, -1, -1, SHIFTS - 1, PGC_POSTMASTER, 0, NULL, NULL,
+				NULL);
 	MarkGUCPrefixReserved("pg_hugepoison");
 }
 
