@@ -9,9 +9,7 @@ RETURNS SETOF record AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE;
 CREATE VIEW pg_hugepoison AS
 SELECT e.at, e.address, e.structure, d.datname AS database,
     CASE WHEN e.database IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-         THEN pg_filenode_relation(CASE e.tablespace WHEN (SELECT dattablespace FROM pg_database
-             WHERE datname = current_database()) THEN 0 ELSE e.tablespace END, e.relfilenode)
-    END AS relation,
+         THEN pg_filenode_relation(e.tablespace, e.relfilenode) END AS relation,
     e.relfilenode, e.fork, e.block, e.action, e.repaired, e.waited, e.ms
 FROM pg_hugepoison_events() e LEFT JOIN pg_database d ON d.oid = e.database;
 
