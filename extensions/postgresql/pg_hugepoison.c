@@ -451,8 +451,11 @@ static bool attend(struct pending *p)
 	bool insist = waiting && p->busy && now - p->busy > LOCKED_LONG;
 	enum outcome outcome = repair_page(own, p->page, changing, insist, &finding);
 
-	if (is_repaired(outcome))
-		waiting = Max(waiting, answer_requests(&shared->requests, p->page, true));
+	if (is_repaired(outcome)) {
+		int answered = answer_requests(&shared->requests, p->page, true);
+
+		waiting = Max(waiting, answered);
+	}
 	p->waited = Max(p->waited, waiting);
 	if (outcome == OUTCOME_BUSY && is_patient(p, now, waiting)) {
 		p->next = now + (now - p->busy > LATER ? 20 * SOON : SOON);
