@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -102,6 +103,46 @@ static struct range *find_range(uintptr_t address)
 	return NULL;
 }
 
+/* --- the kernel's file ------------------------------------------------------- */
+
+int hugepoison_open(void)
+{
+	int fd = open(HUGEPOISON_OWN, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? -ENOSYS : -errno;
+	return fd;
+}
+
+int hugepoison_write(int fd, void *address, const void *page)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	for (int tries = 0; tries < MAX_TRIES; tries++) {
+		if (pwrite(fd, page, HUGEPOISON_PAGE, (off_t)(uintptr_t)address) == HUGEPOISON_PAGE)
+			return 0;
+		if (errno != EAGAIN && errno != EINTR)
+			break;
+		nanosleep(&moment, NULL);
+	}
+	return -errno;
+}
+
+/* The kernel tests whether the page is lost before it reads new contents: here, of none. */
+int hugepoison_is_lost(int fd, const void *address)
+{
+	void *none = mmap(NULL, HUGEPOISON_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret;
+
+	if (none == MAP_FAILED)
+		return -errno;
+	ret = hugepoison_write(fd, (void *)address, none);
+	munmap(none, HUGEPOISON_PAGE);
+	if (ret == -EFAULT)
+		return 1;
+	return ret == -EEXIST ? 0 : ret;
+}
+
 /* --- requests ---------------------------------------------------------------- */
 
 /* Ask for a page; NULL when the table is full. */
@@ -174,21 +215,13 @@ static void finish(struct request *request, bool filled)
 
 static bool write_page(const void *page, uintptr_t address)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
+	int ret = hugepoison_write(own, (void *)address, page);
 
-	for (int tries = 0; tries < MAX_TRIES; tries++) {
-		if (pwrite(own, page, HUGEPOISON_PAGE, (off_t)address) == HUGEPOISON_PAGE) {
-			stats.filled++;
-			return true;
-		}
-		if (errno == EEXIST)
-			return true;
-		if (errno != EAGAIN && errno != EINTR)
-			break;
-		nanosleep(&moment, NULL);
-	}
-	stats.failed++;
-	return false;
+	if (!ret)
+		stats.filled++;
+	else if (ret != -EEXIST)
+		stats.failed++;
+	return !ret || ret == -EEXIST;
 }
 
 static bool fill(uintptr_t address)
@@ -289,9 +322,9 @@ static int start_filler(void)
 	pthread_t thread;
 	int ret;
 
-	own = open(HUGEPOISON_OWN, O_RDWR | O_CLOEXEC);
+	own = hugepoison_open();
 	if (own < 0)
-		return errno == ENOENT ? -ENOSYS : -errno;
+		return own;
 	/* signals of the program are for its own threads */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);

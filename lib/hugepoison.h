@@ -52,6 +52,23 @@ void hugepoison_set_timeout(unsigned int ms);
 /* After fork(), in the child: it has no thread of the library's. 0 or -errno. */
 int hugepoison_after_fork(void);
 
+/*
+ * For a program of several processes that share memory, which does the rest itself: one of
+ * them fills pages for all. No thread and no signal handler of the library's takes part.
+ */
+
+/* A file descriptor for the memory of this process, not of its children; or -errno. */
+int hugepoison_open(void);
+
+/*
+ * Fill the page at @address by @page. 0; -EEXIST when nothing is lost there, or no longer;
+ * or -errno, with nothing changed.
+ */
+int hugepoison_write(int fd, void *address, const void *page);
+
+/* Is the page lost at @address, which is in a mapping? 1, 0 or -errno. Changes nothing. */
+int hugepoison_is_lost(int fd, const void *address);
+
 struct hugepoison_stats {
 	uint64_t early;		/* errors reported before anybody touched the page */
 	uint64_t touched;	/* threads that ran into a lost page */

@@ -243,6 +243,21 @@ static void test_list(void)
 	write_list();
 }
 
+/* The file has no losses: what is there is always new. */
+static void test_alone(void)
+{
+	char page[HUGEPOISON_PAGE];
+	char *at = memory + 9 * HUGEPOISON_PAGE;
+	int fd = hugepoison_open();
+
+	memset(page, 10, sizeof(page));
+	check(fd >= 0 && !hugepoison_write(fd, at, page) && is_filled(at), "a page is filled without the filler");
+	check(hugepoison_is_lost(fd, at) == 1 && is_filled(at), "the question changes nothing");
+	check(hugepoison_is_lost(-1, at) == -EBADF && hugepoison_write(-1, at, page) == -EBADF,
+	      "each call reports its error");
+	close(fd);
+}
+
 int main(void)
 {
 	struct sigaction other = { .sa_sigaction = on_other, .sa_flags = SA_SIGINFO };
@@ -264,6 +279,7 @@ int main(void)
 	if (!getenv("NO_FORK"))
 		test_fork();
 	test_list();
+	test_alone();
 	test_timeout();
 	unlink(HUGEPOISON_OWN);
 	printf("1..%d\n", tests);

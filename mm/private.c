@@ -81,7 +81,7 @@ struct hugepoison_private {
 };
 
 /*
- * What a narrowed private VMA has there. In a hugetlb VMA it is part of a reservation, in a
+ * A narrowed private VMA's vm_private_data. A hugetlb VMA has part of a reservation there, a
  * shared one a lock: taken for this struct they would be written to in silence.
  */
 static struct hugepoison_private *hugepoison_private_of(struct vm_area_struct *vma)

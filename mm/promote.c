@@ -149,8 +149,8 @@ static bool hugepoison_copy_page(struct vm_area_struct *vma,
 
 /*
  * The bad pages of a page table's part of the poisoned hugepage. Errors may have come
- * since the range began to move, or since promoting looked at it. What the handler lists
- * from now on is an error during the copy, which the copy notices or not.
+ * since the range began to move, or since promoting looked at it. An error that the handler
+ * lists from now on is one during the copy, which the copy notices or not.
  */
 static void hugepoison_bad_of_table(struct hugepoison_private *priv,
 				    unsigned long at, unsigned long *bad)

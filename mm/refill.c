@@ -181,7 +181,7 @@ static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 		ret = -EOPNOTSUPP;
 		break;
 	case HUGEPOISON_NARROW:
-		/* a list that is not complete would not show the stand-in to who deletes it */
+		/* hugepoison_delete() would not find the stand-in in a list that is not complete */
 		if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
 			ret = -EOPNOTSUPP;
 			break;

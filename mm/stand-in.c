@@ -221,7 +221,7 @@ struct page *hugepoison_file_page(struct page *page)
  * @folio: the page's folio, with a reference; it has no mapping
  *
  * A heal puts a fresh hugepage in the poisoned one's place while others have references to
- * it. Who looks the page up again finds the fresh one, or that the file has none.
+ * it. Another look finds the fresh one, or that the file has none.
  *
  * Context: Any.
  * Return: true for yes.

@@ -444,6 +444,8 @@ def arguments(doc):
     parser.add_argument("--create", action="store_true",
                         help="only make the data, on the host: DATA is written")
     parser.add_argument("--quick", action="store_true", help="the short version")
+    parser.add_argument("--extension", metavar="DIR",
+                        help="files of an extension of the server, to be installed and used")
     parser.add_argument("data", metavar="DATA", help="a tar archive")
     return parser.parse_args()
 

@@ -22,10 +22,13 @@ def create(proof):
     return data
 
 
-def live(proof, **options):
-    """Runs the same on each kernel; returns the results."""
+def live(proof, more=(), **options):
+    """Runs the same on each kernel; returns the results. There may be more runs: a name, a
+    kernel, and words for the guest."""
     data = create(proof)
     found = {kernel: proof.guest(kernel, data, **options) for kernel in KERNELS}
+    for name, kernel, *words in more:
+        found[name] = proof.guest(kernel, data, *words, what=name.replace(" ", "-"), **options)
     os.unlink(data)
     return found
 
@@ -43,21 +46,26 @@ def quiet(row):
                                           "gone"))
 
 
+def expect_row(proof, row, unnoticed, prefix=""):
+    """Expectations of each row on our kernel."""
+    name = f"{prefix}{row['variant']}, {row['kind']}: "
+    if unnoticed:
+        proof.expect(name + "nobody notices", quiet(row), row)
+    else:
+        proof.expect(name + "no more than one recovery for an error",
+                     row["recoveries"] + row["restarts"] <= row["errors"], row)
+    proof.expect(name + "each error costs 4 kB", row["errors"] == row["planned"]
+                 and row["corrupted_kb"] == 4 * row["errors"] and not row["refused"], row)
+    proof.expect(name + "all data is there and right", not wrong(row), wrong(row))
+    if "2M" in row["variant"]:
+        proof.expect(name + "the pool is as large as before", row["missing"] == 0, row)
+
+
 def expect(proof, found, untouched):
     """Expectations that hold on our kernel under any load, and differences that stock must
     show."""
     for row in found[OURS]["rows"]:
-        name = f"{row['variant']}, {row['kind']}: "
-        if row["kind"] in untouched:
-            proof.expect(name + "nobody touches it, nobody notices", quiet(row), row)
-        else:
-            proof.expect(name + "no more than one recovery for an error",
-                         row["recoveries"] + row["restarts"] <= row["errors"], row)
-        proof.expect(name + "each error costs 4 kB", row["errors"] == row["planned"]
-                     and row["corrupted_kb"] == 4 * row["errors"] and not row["refused"], row)
-        proof.expect(name + "all data is there and right", not wrong(row), wrong(row))
-        if "2M" in row["variant"]:
-            proof.expect(name + "the pool is as large as before", row["missing"] == 0, row)
+        expect_row(proof, row, row["kind"] in untouched)
     ours = touched(found[OURS])
     proof.expect("a process that touches a raw page dies by it", ours, found[OURS]["rows"])
     lost = [row for row in found["stock"]["rows"] if row["kind"] in untouched and not quiet(row)]
@@ -83,16 +91,16 @@ def line(kernel, row, kinds):
 
 
 def lines(found, kinds):
-    """The rows of both kernels, those of the same kind together."""
+    """The rows of all kernels, those of the same kind together."""
     return table(HEAD, [line(kernel, row, kinds)
-                        for rows in zip(*(found[kernel]["rows"] for kernel in KERNELS))
-                        for kernel, row in zip(KERNELS, rows)])
+                        for rows in zip(*(result["rows"] for result in found.values()))
+                        for kernel, row in zip(found, rows)])
 
 
 def messages(found):
     """Errors in the servers' logs, by kernel."""
     lists = []
-    for kernel in KERNELS:
+    for kernel in found:
         said = sorted({message for row in found[kernel]["rows"]
                        for message in row.get("messages", [])
                        + row.get("reading", {}).get("messages", [])})
@@ -107,5 +115,5 @@ def write_course(proof, found):
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("kernel", "variant", "kind", "second", "tps", "errors"))
-        for kernel in KERNELS:
+        for kernel in found:
             writer.writerows([kernel, *point] for point in found[kernel]["course"])

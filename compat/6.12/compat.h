@@ -105,7 +105,7 @@ static inline bool cma_release_frozen(struct cma *cma, const struct page *page,
 #define vma_modify_flags(vmi, prev, vma, start, end, flags)		\
 	vma_modify_flags(vmi, prev, vma, start, end, *(flags))
 
-#define VM_WARN_ON_ONCE_VMA(cond, vma)	VM_WARN_ON_ONCE(cond)
+#define VM_WARN_ON_ONCE_VMA(cond, vma)	VM_WARN_ON_ONCE((cond) && (vma))
 
 static inline void zap_vma(struct vm_area_struct *vma)
 {
