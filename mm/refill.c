@@ -39,6 +39,17 @@ struct hugepoison_new_page {
 /* --- what is there now -------------------------------------------------------------- */
 
 /*
+ * The handler lists a page before it unmaps the page from all, with the hugepage locked or
+ * not: until it has ended some can still write there. @ret says that a page is lost, or not.
+ */
+static int hugepoison_check_settled(int ret)
+{
+	/* pairs with hugepoison_begin_handling(): the count comes before the list */
+	smp_rmb();
+	return !ret && hugepoison_handling_now() ? -EAGAIN : ret;
+}
+
+/*
  * Whether a page is lost that has this fate in its mapping, and not with all of its
  * hugepage.
  *
@@ -81,7 +92,7 @@ static int hugepoison_check_lost(struct vm_area_struct *vma, unsigned long addre
 	ret = hugepoison_check_fate(vma, address,
 				    narrowed ? hugepoison_file_fate(vma, address) :
 					       hugepoison_fate_at(vma, address));
-	return ret || shared ? ret : -ENOTBLK;
+	return ret || shared ? hugepoison_check_settled(ret) : -ENOTBLK;
 }
 
 /* The mapping to fill a page of, or ERR_PTR(). mmap_lock held for reading. */
@@ -156,6 +167,25 @@ static int hugepoison_read_refill(struct hugepoison_new_page *refill,
 
 /* --- in a shared mapping ------------------------------------------------------------ */
 
+/* Have the new page stand in for a page of a narrowed hugepage, which is locked. */
+static int hugepoison_add_refill(struct hugepoison_new_page *refill,
+				 struct folio *folio, unsigned long at)
+{
+	int ret = hugepoison_good_page(folio, at) ? -EEXIST : 0;
+
+	/* hugepoison_delete() would not find the stand-in in a list that is not complete */
+	if (folio_test_hugetlb_raw_hwp_unreliable(folio))
+		return -EOPNOTSUPP;
+	ret = hugepoison_check_settled(ret);
+	if (ret)
+		return ret;
+	hugepoison_add_stand_in(refill->stand_in, folio_page(folio, at));
+	refill->raw = folio_pfn(folio) + at;
+	refill->stand_in = NULL;
+	hugepoison_queue_reheal(folio);
+	return 0;
+}
+
 /*
  * Have the new page stand in for the raw one. The hugepage is locked: the handler of another
  * error, a heal or a truncation comes before, and then the page may not be lost any more, or
@@ -167,12 +197,10 @@ static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 	pgoff_t index = linear_page_index(vma, refill->address);
 	int ret = -EEXIST;
 	struct folio *folio;
-	unsigned long at;
 
 	folio = hugepoison_lock_briefly_at(vma->vm_file->f_mapping, index);
 	if (!folio)
 		return -EEXIST;
-	at = index & (folio_nr_pages(folio) - 1);
 	switch (hugepoison_fate(folio)) {
 	case HUGEPOISON_UNDECIDED:
 		ret = -EAGAIN;
@@ -181,18 +209,8 @@ static int hugepoison_refill_shared(struct hugepoison_new_page *refill,
 		ret = -EOPNOTSUPP;
 		break;
 	case HUGEPOISON_NARROW:
-		/* hugepoison_delete() would not find the stand-in in a list that is not complete */
-		if (folio_test_hugetlb_raw_hwp_unreliable(folio)) {
-			ret = -EOPNOTSUPP;
-			break;
-		}
-		if (hugepoison_good_page(folio, at))
-			break;
-		hugepoison_add_stand_in(refill->stand_in, folio_page(folio, at));
-		refill->raw = folio_pfn(folio) + at;
-		refill->stand_in = NULL;
-		hugepoison_queue_reheal(folio);
-		ret = 0;
+		ret = hugepoison_add_refill(refill, folio,
+					    index & (folio_nr_pages(folio) - 1));
 		break;
 	default:
 		break;

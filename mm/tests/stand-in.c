@@ -258,12 +258,42 @@ static void hugepoison_test_stand_in_fails(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+static void hugepoison_test_end_handling(struct work_struct *work)
+{
+	hugepoison_end_handling();
+}
+
+/*
+ * While the handler has an error in hand no page is said to be lost: it may be the one that
+ * others can still write to.
+ */
+static void hugepoison_test_refill_waits(struct kunit *test)
+{
+	static DECLARE_DELAYED_WORK(end, hugepoison_test_end_handling);
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+	unsigned long until;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	hugepoison_begin_handling();
+	until = jiffies + HZ / 5;
+	schedule_delayed_work(&end, HZ / 5 + 1);
+	KUNIT_EXPECT_EQ(test, hugepoison_refill(current->mm, f.address +
+						raw[0] * PAGE_SIZE, NULL), -EFAULT);
+	KUNIT_EXPECT_FALSE(test, time_before(jiffies, until));
+	flush_delayed_work(&end);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 static struct kunit_case hugepoison_stand_in_cases[] = {
 	KUNIT_CASE(hugepoison_test_stand_in),
 	KUNIT_CASE(hugepoison_test_lookups),
 	KUNIT_CASE(hugepoison_test_heal_stand_in),
 	KUNIT_CASE(hugepoison_test_reheal),
 	KUNIT_CASE(hugepoison_test_stand_in_fails),
+	KUNIT_CASE(hugepoison_test_refill_waits),
 	{}
 };
 
