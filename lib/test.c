@@ -194,6 +194,45 @@ static void test_refused(void)
 	check(passed_on == was + 1 && stats.refused == 1, "a page that cannot be made is passed on");
 }
 
+static void *touched_by_fill;
+
+/*
+ * The function needs another page, which is lost as well, or its own. It does not allocate:
+ * the thread sanitizer does not see that the fault comes from here.
+ */
+static int fill_by_another(void *page, void *address, void *arg)
+{
+	char *another = touched_by_fill;
+
+	(void)arg;
+	touched_by_fill = NULL;
+	if (another)
+		hit(BUS_MCEERR_AR, another);
+	memset(page, (int)(((char *)address - memory) / HUGEPOISON_PAGE) + 1, HUGEPOISON_PAGE);
+	return 0;
+}
+
+static void test_nested(void)
+{
+	char *at = memory + 20 * HUGEPOISON_PAGE;
+	int was = passed_on;
+
+	close(open(HUGEPOISON_OWN, O_WRONLY | O_TRUNC | O_CLOEXEC));
+	hugepoison_unregister(memory);
+	if (hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill_by_another, NULL))
+		failed++;
+	touched_by_fill = at + 3 * HUGEPOISON_PAGE + 5;
+	hit(BUS_MCEERR_AR, at);
+	check(is_filled(at) && is_filled(at + 3 * HUGEPOISON_PAGE) && passed_on == was,
+	      "a function runs into another lost page");
+	touched_by_fill = at + 7;
+	hit(BUS_MCEERR_AR, at);
+	check(passed_on == was + 1, "but not into its own");
+	hugepoison_unregister(memory);
+	if (hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, NULL))
+		failed++;
+}
+
 static void test_elsewhere(void)
 {
 	int was = passed_on;
@@ -304,6 +343,7 @@ int main(void)
 	test_storm();
 	test_early();
 	test_refused();
+	test_nested();
 	test_elsewhere();
 	test_ranges();
 	if (!getenv("NO_FORK"))
