@@ -66,6 +66,7 @@ static struct request requests[MAX_REQUESTS];
 static atomic_uint bell;		/* a futex: changes with each request */
 static atomic_uint timeout_ms = 10000;
 static atomic_int filler_pid, filler_tid;
+static uintptr_t filling;		/* the page that a function makes; the filler's */
 static int own = -1;
 static bool installed;
 static struct sigaction before;
@@ -226,13 +227,11 @@ static bool write_page(const void *page, uintptr_t address)
 
 static bool fill(uintptr_t address)
 {
-	static _Alignas(HUGEPOISON_PAGE) char page[HUGEPOISON_PAGE];
+	_Alignas(HUGEPOISON_PAGE) char page[HUGEPOISON_PAGE];
+	struct range *range = find_range(address);
 	hugepoison_fill_fn make = NULL;
-	struct range *range;
 	bool filled = false;
 
-	pthread_mutex_lock(&fill_lock);
-	range = find_range(address);
 	if (range)
 		make = range->fill;
 	if (make) {
@@ -242,8 +241,31 @@ static bool fill(uintptr_t address)
 		else
 			filled = write_page(page, address);
 	}
+	return filled;
+}
+
+/* With the lock the function's range stays registered while the function runs. */
+static bool fill_requested(uintptr_t address)
+{
+	bool filled;
+
+	pthread_mutex_lock(&fill_lock);
+	filling = address;
+	filled = fill(address);
+	filling = 0;
 	pthread_mutex_unlock(&fill_lock);
 	return filled;
+}
+
+/*
+ * The function has run into another lost page. It can be called again: it was neither in
+ * malloc() nor in anything else that does not touch registered memory. Once, as SIGBUS is
+ * blocked in its handler; and not for the page that it is to make.
+ */
+static bool fill_nested(uintptr_t address)
+{
+	address &= -(uintptr_t)HUGEPOISON_PAGE;
+	return filling && address != filling && fill(address);
 }
 
 static void *filler(void *ready)
@@ -259,7 +281,7 @@ static void *filler(void *ready)
 		seen = bell;
 		for (int i = 0; i < MAX_REQUESTS; i++) {
 			if (requests[i].state == ASKED)
-				finish(&requests[i], fill(requests[i].address));
+				finish(&requests[i], fill_requested(requests[i].address));
 			else if (requests[i].state == GIVEN_UP)
 				requests[i].state = FREE;
 		}
@@ -290,7 +312,7 @@ static void pass_on(int sig, siginfo_t *info, void *context)
 
 /*
  * An error that was reported early is for the filler to mend. A thread that touched a lost
- * page waits. The filler cannot wait for itself: its function must not touch lost memory.
+ * page waits. The filler cannot wait for itself: it fills the page here.
  */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
@@ -302,9 +324,9 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		if (info->si_code == BUS_MCEERR_AO) {
 			stats.early++;
 			done = ask(address, false);
-		} else if (info->si_code == BUS_MCEERR_AR && !is_filler()) {
+		} else if (info->si_code == BUS_MCEERR_AR) {
 			stats.touched++;
-			done = ask_and_await(address);
+			done = is_filler() ? fill_nested(address) : ask_and_await(address);
 		}
 	}
 	if (!done)

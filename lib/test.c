@@ -95,6 +95,14 @@ static int fill(void *page, void *address, void *arg)
 	return refuse == (const char *)address;
 }
 
+/* As fill(), for memory that is somewhere else; @arg is where. */
+static int fill_any(void *page, void *address, void *arg)
+{
+	memset(page, 1, HUGEPOISON_PAGE);
+	return (char *)address < (char *)arg ||
+	       (char *)address >= (char *)arg + 4 * HUGEPOISON_PAGE;
+}
+
 static void on_other(int sig, siginfo_t *info, void *context)
 {
 	(void)sig;
@@ -126,6 +134,42 @@ static void test_threads(void)
 	check(all, "8 threads run into 64 lost pages, 50 times each");
 }
 
+/* Ranges come and go, and errors are reported there. */
+static void *come_and_go(void *arg)
+{
+	atomic_bool *stop = arg;
+	char *at = mmap(NULL, 4 * HUGEPOISON_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	while (!*stop) {
+		int ret = hugepoison_register(at, 4 * HUGEPOISON_PAGE, fill_any, at);
+
+		hit(BUS_MCEERR_AO, at + HUGEPOISON_PAGE);
+		hit(BUS_MCEERR_AR, at + 2 * HUGEPOISON_PAGE);
+		if (ret || hugepoison_unregister(at))
+			passed_on++;
+	}
+	munmap(at, 4 * HUGEPOISON_PAGE);
+	return NULL;
+}
+
+static void test_storm(void)
+{
+	atomic_bool stop = false;
+	pthread_t thread[6];
+	int was = passed_on;
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&thread[i], NULL, come_and_go, &stop);
+	for (int i = 3; i < 6; i++)
+		pthread_create(&thread[i], NULL, run_into, memory + i * 8 * HUGEPOISON_PAGE);
+	for (int i = 3; i < 6; i++)
+		pthread_join(thread[i], NULL);
+	stop = true;
+	for (int i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	check(passed_on == was, "ranges come and go while other threads run into lost pages");
+}
+
 static void test_early(void)
 {
 	char *at = memory + 5 * HUGEPOISON_PAGE;
@@ -148,6 +192,45 @@ static void test_refused(void)
 	refuse = NULL;
 	hugepoison_get_stats(&stats);
 	check(passed_on == was + 1 && stats.refused == 1, "a page that cannot be made is passed on");
+}
+
+static void *touched_by_fill;
+
+/*
+ * The function needs another page, which is lost as well, or its own. It does not allocate:
+ * the thread sanitizer does not see that the fault comes from here.
+ */
+static int fill_by_another(void *page, void *address, void *arg)
+{
+	char *another = touched_by_fill;
+
+	(void)arg;
+	touched_by_fill = NULL;
+	if (another)
+		hit(BUS_MCEERR_AR, another);
+	memset(page, (int)(((char *)address - memory) / HUGEPOISON_PAGE) + 1, HUGEPOISON_PAGE);
+	return 0;
+}
+
+static void test_nested(void)
+{
+	char *at = memory + 20 * HUGEPOISON_PAGE;
+	int was = passed_on;
+
+	close(open(HUGEPOISON_OWN, O_WRONLY | O_TRUNC | O_CLOEXEC));
+	hugepoison_unregister(memory);
+	if (hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill_by_another, NULL))
+		failed++;
+	touched_by_fill = at + 3 * HUGEPOISON_PAGE + 5;
+	hit(BUS_MCEERR_AR, at);
+	check(is_filled(at) && is_filled(at + 3 * HUGEPOISON_PAGE) && passed_on == was,
+	      "a function runs into another lost page");
+	touched_by_fill = at + 7;
+	hit(BUS_MCEERR_AR, at);
+	check(passed_on == was + 1, "but not into its own");
+	hugepoison_unregister(memory);
+	if (hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, NULL))
+		failed++;
 }
 
 static void test_elsewhere(void)
@@ -272,8 +355,10 @@ int main(void)
 	close(open(HUGEPOISON_OWN, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	check(!hugepoison_register(memory, PAGES * HUGEPOISON_PAGE, fill, NULL), "registered");
 	test_threads();
+	test_storm();
 	test_early();
 	test_refused();
+	test_nested();
 	test_elsewhere();
 	test_ranges();
 	if (!getenv("NO_FORK"))

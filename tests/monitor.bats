@@ -110,15 +110,16 @@ trigger()
 # ---- lines and JSON ----
 
 @test "a line for each event; what a process is called does not count, nor what is noise" {
-	{ event contain 0x5285 narrowed; event replace 0x9000 failed; echo noise; echo
-		page 0x77 'dirty LRU page' Recovered; echo 'CPU:1 [LOST 12 EVENTS]'; } > "$TRACE"
+	{ event contain 0x5285 narrowed; event replace 0x9000 failed; event refill 0x5285 refilled
+		echo noise; echo; page 0x77 'dirty LRU page' Recovered; echo 'CPU:1 [LOST 12 EVENTS]'; } > "$TRACE"
 	run -0 "$TOOL" monitor --from "$TRACE"
-	[ "${#lines[@]}" = 5 ]
+	[ "${#lines[@]}" = 6 ]
 	[[ ${lines[0]} == "time "*" page frame "*" outcome "* ]]
 	[[ ${lines[1]} =~ ^12\.345999\ +contain\ +0x5285\ +2M\ +1\ +narrowed\ +-\ +-$ ]]
 	[[ ${lines[2]} =~ replace\ +0x9000\ +2M\ +1\ +failed ]]
-	[[ ${lines[3]} =~ page\ +0x77\ +4K\ +-\ +Recovered ]]
-	[[ ${lines[4]} =~ lost\ +12\ events ]]
+	[[ ${lines[3]} =~ refill\ +0x5285\ +2M\ +1\ +refilled ]]
+	[[ ${lines[4]} =~ page\ +0x77\ +4K\ +-\ +Recovered ]]
+	[[ ${lines[5]} =~ lost\ +12\ events ]]
 	# no terminal, no colour
 	[[ $output != *$'\033'* ]]
 }

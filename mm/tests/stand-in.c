@@ -244,7 +244,7 @@ static void hugepoison_test_stand_in_fails(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	KUNIT_EXPECT_EQ(test, memory_failure(page_to_pfn(page), MF_SW_SIMULATED), 0);
 	KUNIT_EXPECT_TRUE(test, PageHWPoison(page));
-	KUNIT_EXPECT_FALSE(test, page_mapped(page));
+	KUNIT_EXPECT_FALSE(test, folio_mapped(page_folio(page)));
 	KUNIT_EXPECT_EQ(test, page_count(page), 1);
 	KUNIT_EXPECT_FALSE(test, hugepoison_is_refilled(pfn_to_page(f.pfn + raw[0])));
 	KUNIT_EXPECT_EQ(test, hugepoison_test_read(at, &byte), -EFAULT);
