@@ -54,7 +54,7 @@ PG_FUNCTION_INFO_V1(pg_hugepoison_events);
 #define SOON		1000
 #define LATER		1000000
 #define LOOK_AGAIN	10000000	/* for losses that no signal has told of */
-#define PATIENCE	2000000		/* for a busy buffer that a process waits for */
+#define PATIENCE	2000000		/* with a busy buffer, or without memory */
 #define LOCKED_LONG	200000		/* for the lock of a header */
 
 /* The end of a part of a raw page: a row of the view */
@@ -433,12 +433,20 @@ static void restart_server(void)
 	_exit(2);
 }
 
-/* Whether a page has to be tried again at once, as its buffers are busy. */
-static bool is_patient(struct pending *p, TimestampTz now, int waiting)
+/* Whether a page is to be tried again soon, before anybody is told. */
+static bool is_patient(struct pending *p, enum outcome outcome, TimestampTz now)
 {
+	if (outcome != OUTCOME_BUSY && outcome != OUTCOME_NO_MEMORY) {
+		p->busy = 0;
+		return false;
+	}
 	if (!p->busy)
 		p->busy = now;
-	return !waiting || now - p->busy < PATIENCE;
+	if (now - p->busy < PATIENCE)
+		return true;
+	/* the next process that waits gets as long */
+	p->busy = 0;
+	return false;
 }
 
 /* Try to repair a page. Returns whether that is all. */
@@ -457,12 +465,10 @@ static bool attend(struct pending *p)
 		waiting = Max(waiting, answered);
 	}
 	p->waited = Max(p->waited, waiting);
-	if (outcome == OUTCOME_BUSY && is_patient(p, now, waiting)) {
-		p->next = now + (now - p->busy > LATER ? 20 * SOON : SOON);
+	if (is_patient(p, outcome, now)) {
+		p->next = now + (now - p->busy > LOCKED_LONG ? 20 * SOON : SOON);
 		return false;
 	}
-	if (outcome != OUTCOME_BUSY)
-		p->busy = 0;
 	if (outcome != OUTCOME_GOOD && outcome != p->told)
 		tell(p, outcome, &finding);
 	p->told = outcome;
@@ -487,10 +493,12 @@ static void attend_all(void)
 static long time_left(TimestampTz look)
 {
 	TimestampTz next = look;
+	long left;
 
 	for (int i = 0; i < pendings; i++)
 		next = Min(next, pending[i].next);
-	return Max(1, (next - GetCurrentTimestamp()) / 1000);
+	left = (next - GetCurrentTimestamp()) / 1000;
+	return Max(1, left);
 }
 
 static void forget_latch(int code, Datum arg)
