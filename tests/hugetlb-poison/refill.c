@@ -511,6 +511,9 @@ TEST_F_TIMEOUT(file, heals, 120)
 	struct owner *o = &self->o;
 	unsigned long other = (o->n.raw + o->n.map.size / 4) % o->n.map.size;
 
+	/* of a GiB only the first page of each block there has contents to be known again */
+	if (o->n.map.size > HP_2M)
+		other &= -HP_2M;
 	ASSERT_EQ(0, refill(o, o->was, 1));
 	EXPECT_EQ(0, hp_inject(o->n.pfn + (long)(other - o->n.raw) / (long)HP_BASE));
 	EXPECT_EQ(0, said(fallocate(o->n.map.fd, HOLE, other, HP_BASE)));
