@@ -5,17 +5,26 @@
 // file: mm/gup.c
 // hunks: 2
 @@
-expression E1, E2, E3, E4, E5, E6;
+expression E1, E2, E3, E4;
 @@
   memfd_pin_folios(...)
   {
   <...
-(
 - filemap_get_folios_contig(E1, E2, E3, E4)
 + hugepoison_get_folios_contig(E1, E2, E3, E4)
-|
-- check_and_migrate_movable_folios(E5, E6)
-+ hugepoison_refuse_folios(E6, E5) ?: check_and_migrate_movable_folios(E5, E6)
-)
+  ...>
+  }
+
+@@
+expression E1, E2;
+identifier ret;
+@@
+  memfd_pin_folios(...)
+  {
+  <...
+- ret = check_and_migrate_movable_folios(E1, E2);
++ ret = hugepoison_refuse_folios(E2, E1);
++ if (!ret)
++ 	ret = check_and_migrate_movable_folios(E1, E2);
   ...>
   }
