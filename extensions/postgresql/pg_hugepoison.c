@@ -487,10 +487,12 @@ static void attend_all(void)
 static long time_left(TimestampTz look)
 {
 	TimestampTz next = look;
+	long left;
 
 	for (int i = 0; i < pendings; i++)
 		next = Min(next, pending[i].next);
-	return Max(1, (next - GetCurrentTimestamp()) / 1000);
+	left = (next - GetCurrentTimestamp()) / 1000;
+	return Max(1, left);
 }
 
 static void forget_latch(int code, Datum arg)
