@@ -243,13 +243,15 @@ static void make_dirty(void)
 	set(0, CLEAN | BM_DIRTY | BM_IO_IN_PROGRESS, 5);
 }
 
-/* Outcome of a repair in which buffer 0 changes; @valid: it had a block before. */
-static enum outcome change(bool valid, void (*reading)(void), void (*filling)(void),
+#define UNUSED	0
+#define INVALID	BM_TAG_VALID	/* it has the tag of the block that is to be read, 9 */
+
+/* Outcome of a repair in which buffer 0 changes from @before. */
+static enum outcome change(uint32 before, void (*reading)(void), void (*filling)(void),
 			   struct finding *f)
 {
 	begin();
-	if (!valid)
-		set(0, 0, 0);
+	set(0, before, before & BM_VALID ? 5 : 9);
 	on_read = reading;
 	on_fill = filling;
 	in_recovery = true;
@@ -260,12 +262,14 @@ static void test_changes(void)
 {
 	struct finding f;
 
-	check(change(false, begin_io, NULL, &f) == OUTCOME_BUSY && !fills,
+	check(change(UNUSED, begin_io, NULL, &f) == OUTCOME_BUSY && !fills,
 	      "an unused buffer into which a read begins is tried again");
-	check(change(false, evict, NULL, &f) == OUTCOME_BUSY && !fills, "or that gets a block");
-	check(change(false, end_io, NULL, &f) == OUTCOME_BUSY && !fills, "or becomes valid");
-	check(change(true, evict, NULL, &f) == OUTCOME_BUSY && !fills, "or that was another block's");
-	check(change(true, make_dirty, NULL, &f) == OUTCOME_READ && !f.in_doubt,
+	check(change(INVALID, begin_io, NULL, &f) == OUTCOME_BUSY &&
+	      change(INVALID, end_io, NULL, &f) == OUTCOME_BUSY && !fills, "also if it had its tag");
+	check(change(UNUSED, evict, NULL, &f) == OUTCOME_BUSY && !fills, "or that gets a block");
+	check(change(UNUSED, end_io, NULL, &f) == OUTCOME_BUSY && !fills, "or becomes valid");
+	check(change(CLEAN, evict, NULL, &f) == OUTCOME_BUSY && !fills, "or that was another block's");
+	check(change(CLEAN, make_dirty, NULL, &f) == OUTCOME_READ && !f.in_doubt,
 	      "a buffer that becomes dirty, and is written, is filled");
 }
 
@@ -273,13 +277,16 @@ static void test_doubt(void)
 {
 	struct finding f;
 
-	check(change(false, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt,
+	check(change(UNUSED, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt,
 	      "a read of the recovery that begins when an unused buffer is filled is in doubt");
-	check(change(false, NULL, end_io, &f) == OUTCOME_READ && f.in_doubt, "also when it has ended");
-	check(change(true, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt,
+	check(change(UNUSED, NULL, end_io, &f) == OUTCOME_READ && f.in_doubt, "also when it has ended");
+	check(change(CLEAN, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt,
 	      "and in a buffer that was another block's");
-	check(change(true, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt, "one that is yet to begin is not");
-	check(change(true, NULL, make_dirty, &f) == OUTCOME_READ && !f.in_doubt, "nor is a write");
+	check(change(INVALID, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt &&
+	      change(INVALID, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt,
+	      "and in one that had its tag");
+	check(change(CLEAN, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt, "one that is yet to begin is not");
+	check(change(CLEAN, NULL, make_dirty, &f) == OUTCOME_READ && !f.in_doubt, "nor is a write");
 	begin();
 	set(0, 0, 0);
 	on_fill = begin_io;
