@@ -358,8 +358,8 @@ static int start_filler(void)
 /*
  * A thread may wait in the handler for seconds, in the midst of any access: no other handler of
  * the program runs in it then. One that touches a lost page itself would be the end of the
- * process, as SIGBUS is blocked; one that leaves by longjmp() would leave the request. What is
- * sent to the process goes to another thread. SIGQUIT, and what the thread does wrong itself,
+ * process, as SIGBUS is blocked; one that leaves by longjmp() would leave the request. A signal for
+ * the process goes to another thread. SIGQUIT, and what the thread does wrong itself,
  * are let through.
  */
 static void block_signals(sigset_t *mask)

@@ -502,7 +502,7 @@ static bool may_pass(enum outcome outcome, const struct finding *finding)
 	}
 }
 
-/* When to try a page again of which nothing is to be told yet; 0 if there is. */
+/* When to try a page again without a word in the log; 0 if the log gets one first. */
 static TimestampTz try_again(const struct pending *p, enum outcome outcome,
 			     const struct finding *finding, TimestampTz now)
 {
@@ -513,7 +513,7 @@ static TimestampTz try_again(const struct pending *p, enum outcome outcome,
 	return p->patience.waiting ? now + SELDOM : 0;
 }
 
-/* Whether an outcome is news. One that comes and goes is told once a minute. */
+/* Whether the log gets an outcome. One that comes and goes gets there once a minute. */
 static bool is_news(const struct pending *p, enum outcome outcome, TimestampTz now)
 {
 	if (outcome == OUTCOME_GOOD || outcome == p->told)
@@ -522,7 +522,7 @@ static bool is_news(const struct pending *p, enum outcome outcome, TimestampTz n
 	       now - p->told_at >= TELL_AGAIN;
 }
 
-/* What has to be done when a page is not repaired, and no later try will help. */
+/* A page is not repaired, and no later try comes in time for the processes that wait. */
 static void refuse(const struct pending *p, enum outcome outcome)
 {
 	if (outcome == OUTCOME_DIRTY && restarts_when_dirty())

@@ -141,7 +141,7 @@ static uint32 read_state(const BufferDesc *desc, BufferTag *tag)
 	return (after & before & BM_VALID) | ((after | before) & ~BM_VALID);
 }
 
-/* A tag is written with its header locked: whoever reads it may find a part of it. */
+/* A process writes a tag with its header locked: the worker may read a part of the tag. */
 static bool is_block(const BufferTag *tag)
 {
 	return tag_fork(tag) >= 0 && tag_fork(tag) <= MAX_FORKNUM &&
@@ -328,7 +328,7 @@ static enum outcome fill(int own, uintptr_t page, const char *contents, enum out
 	 * mdread() zeroes a block when a read of it is short, if it is for the recovery or
 	 * zero_damaged_pages is on. A read into the lost page is short. So the zeros have to wait
 	 * for the page, as all that store to it do: but they do not, if the read began before the
-	 * page was filled and they come after. Nobody can tell when it began.
+	 * page was filled and they come after. The state does not say when it began.
 	 */
 	pg_memory_barrier();
 	finding->in_doubt = (RecoveryInProgress() || zero_damaged_pages) && has_begun(finding);

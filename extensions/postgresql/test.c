@@ -194,7 +194,7 @@ static void test_end(void)
 	      "nor for a worker that is not there");
 }
 
-/* The first request is used again: whoever knew it must not answer the next process. */
+/* The next process uses the first request again: an answer for the first one must not reach it. */
 static void test_next(void)
 {
 	unsigned int word;
