@@ -433,7 +433,7 @@ static void restart_server(void)
 	_exit(2);
 }
 
-/* Whether a page is to be tried again soon, before anybody is told. */
+/* Whether the worker tries a page again soon, before it logs anything. */
 static bool is_patient(struct pending *p, enum outcome outcome, TimestampTz now)
 {
 	if (outcome != OUTCOME_BUSY && outcome != OUTCOME_NO_MEMORY) {
