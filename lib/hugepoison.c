@@ -130,16 +130,29 @@ int hugepoison_write(int fd, void *address, const void *page)
 	return -errno;
 }
 
+/* A page that cannot be read, though it is mapped: beyond the end of a file. */
+static void *map_nothing(void)
+{
+	int fd = memfd_create("hugepoison", MFD_CLOEXEC);
+	void *page = MAP_FAILED;
+
+	if (fd >= 0) {
+		page = mmap(NULL, HUGEPOISON_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+		close(fd);
+	}
+	return page;
+}
+
 /* The kernel tests whether the page is lost before it reads new contents: here, of none. */
 int hugepoison_is_lost(int fd, const void *address)
 {
-	void *none = mmap(NULL, HUGEPOISON_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *nothing = map_nothing();
 	int ret;
 
-	if (none == MAP_FAILED)
+	if (nothing == MAP_FAILED)
 		return -errno;
-	ret = hugepoison_write(fd, (void *)address, none);
-	munmap(none, HUGEPOISON_PAGE);
+	ret = hugepoison_write(fd, (void *)address, nothing);
+	munmap(nothing, HUGEPOISON_PAGE);
 	if (ret == -EFAULT)
 		return 1;
 	return ret == -EEXIST ? 0 : ret;

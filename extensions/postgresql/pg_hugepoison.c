@@ -58,6 +58,7 @@ PG_FUNCTION_INFO_V1(pg_hugepoison_events);
 #define SELDOM		20000
 #define LATER		1000000
 #define LOOK_AGAIN	10000000	/* for losses that no signal has told of */
+#define BUSY_LONG	2000000		/* for a page that nobody waits for */
 #define TELL_AGAIN	60000000
 
 /* The end of a part of a raw page: a row of the view */
@@ -86,7 +87,7 @@ struct pending {
 	uintptr_t page;
 	TimestampTz since;
 	TimestampTz next;		/* when to try again */
-	TimestampTz busy;		/* since when */
+	TimestampTz busy;		/* since when a reason that may pass has kept it */
 	struct patience patience;
 	TimestampTz told_at;
 	enum outcome told;
@@ -487,7 +488,7 @@ static bool restarts_when_dirty(void)
 	       (restart_when_lost == RESTART_AUTO && !DataChecksumsEnabled());
 }
 
-/* Whether the reason may go away while a process waits. */
+/* Whether the reason may go away while a process waits, or within moments. */
 static bool may_pass(enum outcome outcome, const struct finding *finding)
 {
 	switch (outcome) {
@@ -502,15 +503,12 @@ static bool may_pass(enum outcome outcome, const struct finding *finding)
 	}
 }
 
-/* When to try a page again without a word in the log; 0 if the log gets one first. */
-static TimestampTz try_again(const struct pending *p, enum outcome outcome,
-			     const struct finding *finding, TimestampTz now)
+/* Whether the worker tries a page again soon, before it logs anything. */
+static bool is_patient(const struct pending *p, TimestampTz now)
 {
-	if (!may_pass(outcome, finding) || is_late(&p->patience, now, wait_limit * (int64)1000))
-		return 0;
-	if (outcome == OUTCOME_BUSY)
-		return now + (now - p->busy > LATER ? SELDOM : SOON);
-	return p->patience.waiting ? now + SELDOM : 0;
+	if (p->patience.waiting)
+		return !is_late(&p->patience, now, wait_limit * (int64)1000);
+	return now - p->busy < BUSY_LONG;
 }
 
 /* Whether the log gets an outcome. One that comes and goes gets there once a minute. */
@@ -541,7 +539,6 @@ static bool attend(struct pending *p)
 	bool changing;
 	int waiting = count_requests(&shared->requests, p->page, &changing);
 	enum outcome outcome;
-	TimestampTz again;
 
 	note_waiting(&p->patience, now, waiting);
 	outcome = repair_page(own, p->page, changing, is_locked_long(&p->patience, now), &finding);
@@ -554,14 +551,15 @@ static bool attend(struct pending *p)
 		waiting = Max(waiting, answered);
 	}
 	p->waited = Max(p->waited, waiting);
-	if (outcome != OUTCOME_BUSY)
+	if (!may_pass(outcome, &finding))
 		p->busy = 0;
 	else if (!p->busy)
 		p->busy = now;
-	again = try_again(p, outcome, &finding, now);
-	p->next = again ? again : now + LATER;
-	if (again)
+	if (p->busy && is_patient(p, now)) {
+		p->next = now + (outcome == OUTCOME_BUSY && now - p->busy < LATER ? SOON : SELDOM);
 		return false;
+	}
+	p->next = now + LATER;
 	if (is_news(p, outcome, now)) {
 		tell(p, outcome, &finding);
 		p->told = outcome;
