@@ -120,8 +120,10 @@ int hugepoison_write(int fd, void *address, const void *page)
 	const struct timespec moment = { .tv_nsec = 1000000 };
 
 	for (int tries = 0; tries < MAX_TRIES; tries++) {
-		if (pwrite(fd, page, HUGEPOISON_PAGE, (off_t)(uintptr_t)address) == HUGEPOISON_PAGE)
-			return 0;
+		ssize_t written = pwrite(fd, page, HUGEPOISON_PAGE, (off_t)(uintptr_t)address);
+
+		if (written >= 0)
+			return written == HUGEPOISON_PAGE ? 0 : -EIO;
 		if (errno != EAGAIN && errno != EINTR)
 			break;
 		nanosleep(&moment, NULL);
@@ -349,6 +351,15 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 /* --- start ------------------------------------------------------------------- */
 
+/*
+ * A child has no filler. The number of its process need not tell: in a new namespace of them
+ * it may be that of the parent.
+ */
+static void forget_filler(void)
+{
+	filler_pid = 0;
+}
+
 static int start_filler(void)
 {
 	atomic_uint ready = 0;
@@ -371,11 +382,30 @@ static int start_filler(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret) {
 		close(own);
+		own = -1;
 		return ret;
 	}
 	while (!ready)
 		futex(&ready, FUTEX_WAIT, 0, NULL);
 	return 0;
+}
+
+/*
+ * A thread may wait in the handler for seconds, in the midst of any access: no other handler of
+ * the program runs in it then. One that touches a lost page itself would be the end of the
+ * process, as SIGBUS is blocked; one that leaves by longjmp() would leave the request. A signal for
+ * the process goes to another thread. SIGQUIT, and what the thread does wrong itself,
+ * are let through.
+ */
+static void block_signals(sigset_t *mask)
+{
+	static const int exceptions[] = {
+		SIGQUIT, SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS,
+	};
+
+	sigfillset(mask);
+	for (size_t i = 0; i < sizeof(exceptions) / sizeof(*exceptions); i++)
+		sigdelset(mask, exceptions[i]);
 }
 
 /* The handler comes last: it needs the filler. */
@@ -384,12 +414,18 @@ static int start(void)
 	struct sigaction ours = {
 		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART,
 	};
+	static bool told;
 	int ret = 0;
 
+	if (!told)
+		ret = -pthread_atfork(NULL, NULL, forget_filler);
+	if (ret)
+		return ret;
+	told = true;
 	if (filler_pid != getpid())
 		ret = start_filler();
 	if (!ret && !installed) {
-		sigemptyset(&ours.sa_mask);
+		block_signals(&ours.sa_mask);
 		/* the handler may be called before sigaction() has told what was there */
 		if (sigaction(SIGBUS, NULL, &before) || sigaction(SIGBUS, &ours, &before))
 			return -errno;

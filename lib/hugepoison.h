@@ -21,7 +21,8 @@ extern "C" {
 /*
  * Makes the contents of the page at @address, which is lost: writes HUGEPOISON_PAGE bytes to
  * @page, which is elsewhere. Runs in a thread of the library, so it may allocate, lock and do
- * I/O. Returns 0, or anything else if it cannot.
+ * I/O; but take no lock that a thread may hold while it touches lost memory, as that thread
+ * waits for the function. Returns 0, or anything else if it cannot.
  */
 typedef int (*hugepoison_fill_fn)(void *page, void *address, void *arg);
 
@@ -66,7 +67,10 @@ int hugepoison_open(void);
  */
 int hugepoison_write(int fd, void *address, const void *page);
 
-/* Is the page lost at @address, which is in a mapping? 1, 0 or -errno. Changes nothing. */
+/*
+ * Is the page lost at @address, which is in a mapping? 1, 0 or -errno. Changes no contents; a
+ * private mapping of a hugepage that has lost a page is mapped by small pages from then on.
+ */
 int hugepoison_is_lost(int fd, const void *address);
 
 struct hugepoison_stats {

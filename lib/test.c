@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +34,9 @@ static char *memory;		/* what has lost pages */
 static atomic_int calls, passed_on;
 static int elsewhere;		/* losses in the list that are not in memory */
 static _Atomic(const char *) refuse;
+static pthread_t waiter;	/* gets SIGUSR1 while it waits */
+static atomic_bool sends;
+static atomic_int in_between, afterwards;
 
 static void check(bool ok, const char *what)
 {
@@ -87,6 +92,11 @@ static int fill(void *page, void *address, void *arg)
 	calls++;
 	if (arg)
 		usleep(*(unsigned int *)arg);
+	if (sends) {
+		pthread_kill(waiter, SIGUSR1);
+		usleep(50000);
+		in_between = afterwards;
+	}
 	pthread_mutex_lock(&lock);
 	memset(copy, (int)nr + 1, HUGEPOISON_PAGE);
 	memcpy(page, copy, HUGEPOISON_PAGE);
@@ -233,6 +243,22 @@ static void test_nested(void)
 		failed++;
 }
 
+static void on_user(int sig)
+{
+	(void)sig;
+	afterwards++;
+}
+
+static void test_signals(void)
+{
+	signal(SIGUSR1, on_user);
+	waiter = pthread_self();
+	sends = true;
+	hit(BUS_MCEERR_AR, memory + 3 * HUGEPOISON_PAGE);
+	sends = false;
+	check(!in_between && afterwards == 1, "no other handler runs while a thread waits");
+}
+
 static void test_elsewhere(void)
 {
 	int was = passed_on;
@@ -296,6 +322,52 @@ static void test_fork(void)
 	check(!status, "a child passes on, and fills once it has said so");
 }
 
+/* In a child that has a filler, and number 1: a child of it that has number 1 as well. */
+static int fork_first_again(void)
+{
+	struct hugepoison_stats stats;
+	int status = -1;
+	uint64_t was;
+	pid_t pid;
+
+	if (getpid() != 1 || hugepoison_after_fork() || unshare(CLONE_NEWPID))
+		return 2;
+	pid = fork();
+	if (!pid) {
+		hugepoison_get_stats(&stats);
+		was = stats.touched;
+		hit(BUS_MCEERR_AR, memory);
+		hugepoison_get_stats(&stats);
+		_exit(getpid() == 1 && stats.touched == was ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+}
+
+static void test_namespace(void)
+{
+	int status = -1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		hugepoison_set_timeout(1000);
+		if (unshare(CLONE_NEWPID))
+			_exit(77);
+		pid = fork();
+		if (!pid)
+			_exit(fork_first_again());
+		waitpid(pid, &status, 0);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+	}
+	waitpid(pid, &status, 0);
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	check(!status || status == 77,
+	      status == 77 ? "a child in another namespace # SKIP needs root" :
+	      "a child that has the number of its parent has no filler all the same");
+}
+
 /* The file is one list at a time: a page that is written makes it very long. */
 static void write_list(void)
 {
@@ -324,6 +396,26 @@ static void test_list(void)
 	elsewhere = 0;
 	check(hugepoison_repair(memory + 5, 100) == 1, "whatever else is lost");
 	write_list();
+}
+
+/* A file that may not grow takes a part. */
+static void test_short(void)
+{
+	static char page[HUGEPOISON_PAGE];
+	char name[] = "/dev/shm/hugepoison-short-XXXXXX";
+	struct rlimit before, limit;
+	int fd = mkstemp(name), ret;
+
+	unlink(name);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = before;
+	limit.rlim_cur = 100;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	ret = hugepoison_write(fd, NULL, page);
+	setrlimit(RLIMIT_FSIZE, &before);
+	check(ret == -EIO, "a part of a page is an error");
+	close(fd);
 }
 
 /* The file has no losses: what is there is always new. */
@@ -359,12 +451,18 @@ int main(void)
 	test_early();
 	test_refused();
 	test_nested();
+	/* a handler that is called leaves signals as they are */
+	if (!getenv("CALL"))
+		test_signals();
 	test_elsewhere();
 	test_ranges();
-	if (!getenv("NO_FORK"))
+	if (!getenv("NO_FORK")) {
 		test_fork();
+		test_namespace();
+	}
 	test_list();
 	test_alone();
+	test_short();
 	test_timeout();
 	unlink(HUGEPOISON_OWN);
 	printf("1..%d\n", tests);

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "catalog/pg_type_d.h"
 #include "common/relpath.h"
 #include "fmgr.h"
@@ -34,6 +35,7 @@
 #include "utils/wait_event.h"
 
 #include "hugepoison.h"
+#include "patience.h"
 #include "repair.h"
 #include "requests.h"
 
@@ -50,12 +52,14 @@ PG_FUNCTION_INFO_V1(pg_hugepoison_events);
 #define MAX_EVENTS	512
 #define MAX_PENDING	1024
 #define MAX_REPORTS	64
+#define MAX_LOST	256
 /* microseconds */
 #define SOON		1000
+#define SELDOM		20000
 #define LATER		1000000
 #define LOOK_AGAIN	10000000	/* for losses that no signal has told of */
-#define PATIENCE	2000000		/* with a busy buffer, or without memory */
-#define LOCKED_LONG	200000		/* for the lock of a header */
+#define BUSY_LONG	2000000		/* for a page that nobody waits for */
+#define TELL_AGAIN	60000000
 
 /* The end of a part of a raw page: a row of the view */
 struct event {
@@ -83,7 +87,9 @@ struct pending {
 	uintptr_t page;
 	TimestampTz since;
 	TimestampTz next;		/* when to try again */
-	TimestampTz busy;		/* since when */
+	TimestampTz busy;		/* since when a reason that may pass has kept it */
+	struct patience patience;
+	TimestampTz told_at;
 	enum outcome told;
 	int waited;			/* processes */
 };
@@ -103,8 +109,23 @@ static const char *const what[] = {
 	[OUTCOME_FAILED] = "not repaired: the kernel refused",
 };
 
+enum restart {
+	RESTART_OFF,
+	RESTART_ON,
+	RESTART_AUTO,		/* without data checksums */
+};
+
+static const struct config_enum_entry restarts[] = {
+	{ "auto", RESTART_AUTO, false },
+	{ "on", RESTART_ON, false }, { "off", RESTART_OFF, false },
+	{ "true", RESTART_ON, true }, { "false", RESTART_OFF, true },
+	{ "yes", RESTART_ON, true }, { "no", RESTART_OFF, true },
+	{ "1", RESTART_ON, true }, { "0", RESTART_OFF, true },
+	{ NULL, 0, false }
+};
+
 static int wait_limit = 10000;
-static bool restart_when_lost;
+static int restart_when_lost = RESTART_AUTO;
 static int shift_setting = -1;
 static int shift;		/* in use */
 
@@ -124,12 +145,14 @@ static shmem_startup_hook_type previous_startup;
 
 /* --- the handler, in any process -------------------------------------------------- */
 
-static void wake_worker(void)
+/* Returns whether there is a worker. */
+static bool wake_worker(void)
 {
 	Latch *latch = (Latch *)shared->latch;
 
 	if (latch)
 		SetLatch(latch);
+	return latch;
 }
 
 /* Whether this process may have modified a buffer that is not marked dirty. */
@@ -379,28 +402,46 @@ Datum pg_hugepoison_events(PG_FUNCTION_ARGS)
 
 /* --- the worker ------------------------------------------------------------------- */
 
-/* Hear of a raw page; it is tried at once. */
-static void add_pending(uintptr_t page, bool again)
+/* More than the worker remembers at a time: the rest is heard of again, from the kernel. */
+static void tell_full(long count, int max)
+{
+	static TimestampTz told;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (told && now - told < TELL_AGAIN)
+		return;
+	told = now;
+	ereport(WARNING, errmsg("pg_hugepoison: %ld raw pages are lost, %d are tended at a time",
+				count, max));
+}
+
+/* Hear of a raw page, and try it after @delay. */
+static void add_pending(uintptr_t page, TimestampTz delay)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	for (int i = 0; i < pendings; i++) {
 		if (pending[i].page == page) {
-			if (again)
-				pending[i].next = now;
+			pending[i].next = Min(pending[i].next, now + delay);
 			return;
 		}
 	}
 	if (pendings < MAX_PENDING)
-		pending[pendings++] = (struct pending){ .page = page, .since = now, .next = now };
+		pending[pendings++] = (struct pending){ .page = page, .since = now,
+							.next = now + delay };
+	else
+		tell_full(pendings + 1, MAX_PENDING);
 }
 
-static void hear_signals(void)
+/* Returns whether there were any: errors that come together may be one signal. */
+static bool hear_signals(void)
 {
 	static unsigned int heard;
+	bool any = heard != reports;
 
 	for (; heard != reports; heard++)
-		add_pending(reported[heard % MAX_REPORTS], true);
+		add_pending(reported[heard % MAX_REPORTS], 0);
+	return any;
 }
 
 static void hear_requests(void)
@@ -408,45 +449,86 @@ static void hear_requests(void)
 	for (int i = 0; i < MAX_REQUESTS; i++) {
 		struct request *request = &shared->requests.request[i];
 
-		if (request->state == REQUEST_ASKED)
-			add_pending(request->page, true);
+		if (request_state(request->word) == REQUEST_ASKED)
+			add_pending(request->page, 0);
 	}
-}
-
-/* Errors that came before the worker, or so fast that a signal was lost. */
-static void hear_kernel(void)
-{
-	struct hugepoison_lost lost[256];
-	long count = hugepoison_list(lost, lengthof(lost));
-
-	for (long i = 0; i < count && i < lengthof(lost); i++)
-		add_pending(lost[i].address, false);
 }
 
 /*
- * A dirty buffer cannot be repaired: recovery by the log is the only way. The postmaster
- * takes this exit status for a crash.
+ * Errors that came before the worker, or so fast that a signal was lost. The kernel lists a page
+ * when it begins to handle its error, and signals it when no process maps it any more: a page
+ * of the list has some time.
  */
-static void restart_server(void)
+static void hear_kernel(void)
 {
-	ereport(LOG, errmsg("pg_hugepoison: the server is restarted, as a dirty buffer is lost"));
+	struct hugepoison_lost lost[MAX_LOST];
+	long count = hugepoison_list(lost, MAX_LOST);
+
+	if (count > MAX_LOST)
+		tell_full(count, MAX_LOST);
+	for (long i = 0; i < count && i < MAX_LOST; i++)
+		add_pending(lost[i].address, LATER);
+}
+
+/* Recovery by the log is the only way. The postmaster takes this exit status for a crash. */
+static void restart_server(const char *why)
+{
+	ereport(LOG, errmsg("pg_hugepoison: the server is restarted, %s", why));
 	_exit(2);
 }
 
-/* Whether a page is to be tried again soon, before anybody is told. */
-static bool is_patient(struct pending *p, enum outcome outcome, TimestampTz now)
+/*
+ * A dirty buffer cannot be repaired. With checksums its write copies it, and the process is
+ * killed; without it is given to write(), so that each checkpoint fails with EFAULT from then
+ * on.
+ */
+static bool restarts_when_dirty(void)
 {
-	if (outcome != OUTCOME_BUSY && outcome != OUTCOME_NO_MEMORY) {
-		p->busy = 0;
+	return restart_when_lost == RESTART_ON ||
+	       (restart_when_lost == RESTART_AUTO && !DataChecksumsEnabled());
+}
+
+/* Whether the reason may go away while a process waits, or within moments. */
+static bool may_pass(enum outcome outcome, const struct finding *finding)
+{
+	switch (outcome) {
+	case OUTCOME_BUSY:
+	case OUTCOME_NO_MEMORY:
+	case OUTCOME_FAILED:
+		return true;
+	case OUTCOME_UNREADABLE:
+		return finding->may_pass;
+	default:
 		return false;
 	}
-	if (!p->busy)
-		p->busy = now;
-	if (now - p->busy < PATIENCE)
-		return true;
-	/* the next process that waits gets as long */
-	p->busy = 0;
-	return false;
+}
+
+/* Whether the worker tries a page again soon, before it logs anything. */
+static bool is_patient(const struct pending *p, TimestampTz now)
+{
+	if (p->patience.waiting)
+		return !is_late(&p->patience, now, wait_limit * (int64)1000);
+	return now - p->busy < BUSY_LONG;
+}
+
+/* Whether the log gets an outcome. One that comes and goes gets there once a minute. */
+static bool is_news(const struct pending *p, enum outcome outcome, TimestampTz now)
+{
+	if (outcome == OUTCOME_GOOD || outcome == p->told)
+		return false;
+	return is_repaired(outcome) || p->patience.waiting || !p->told_at ||
+	       now - p->told_at >= TELL_AGAIN;
+}
+
+/* A page is not repaired, and no later try comes in time for the processes that wait. */
+static void refuse(const struct pending *p, enum outcome outcome)
+{
+	if (outcome == OUTCOME_DIRTY && restarts_when_dirty())
+		restart_server("as a dirty buffer is lost");
+	/* the whole server ends when the process of the recovery is killed */
+	if (p->patience.waiting && RecoveryInProgress())
+		restart_server("as its recovery cannot go on");
+	answer_requests(&shared->requests, p->page, false);
 }
 
 /* Try to repair a page. Returns whether that is all. */
@@ -456,28 +538,36 @@ static bool attend(struct pending *p)
 	TimestampTz now = GetCurrentTimestamp();
 	bool changing;
 	int waiting = count_requests(&shared->requests, p->page, &changing);
-	bool insist = waiting && p->busy && now - p->busy > LOCKED_LONG;
-	enum outcome outcome = repair_page(own, p->page, changing, insist, &finding);
+	enum outcome outcome;
 
+	note_waiting(&p->patience, now, waiting);
+	outcome = repair_page(own, p->page, changing, is_locked_long(&p->patience, now), &finding);
+	note_locked(&p->patience, now, finding.locked);
+	if (finding.in_doubt)
+		restart_server("as a block was read into lost memory");
 	if (is_repaired(outcome)) {
 		int answered = answer_requests(&shared->requests, p->page, true);
 
 		waiting = Max(waiting, answered);
 	}
 	p->waited = Max(p->waited, waiting);
-	if (is_patient(p, outcome, now)) {
-		p->next = now + (now - p->busy > LOCKED_LONG ? 20 * SOON : SOON);
+	if (!may_pass(outcome, &finding))
+		p->busy = 0;
+	else if (!p->busy)
+		p->busy = now;
+	if (p->busy && is_patient(p, now)) {
+		p->next = now + (outcome == OUTCOME_BUSY && now - p->busy < LATER ? SOON : SELDOM);
 		return false;
 	}
-	if (outcome != OUTCOME_GOOD && outcome != p->told)
-		tell(p, outcome, &finding);
-	p->told = outcome;
 	p->next = now + LATER;
+	if (is_news(p, outcome, now)) {
+		tell(p, outcome, &finding);
+		p->told = outcome;
+		p->told_at = now;
+	}
 	/* after the log: the processes die, and the server ends the worker as well */
 	if (!is_repaired(outcome))
-		answer_requests(&shared->requests, p->page, false);
-	if (outcome == OUTCOME_DIRTY && restart_when_lost)
-		restart_server();
+		refuse(p, outcome);
 	return is_repaired(outcome);
 }
 
@@ -556,16 +646,17 @@ void hugepoison_worker_main(Datum arg)
 
 	start_worker();
 	while (!ShutdownRequestPending) {
-		if (look <= GetCurrentTimestamp()) {
+		if (hear_signals() || look <= GetCurrentTimestamp()) {
 			hear_kernel();
+			free_requests_of_dead(&shared->requests);
 			look = GetCurrentTimestamp() + LOOK_AGAIN;
 		}
-		hear_signals();
 		hear_requests();
 		attend_all();
 		wait_for_work(look);
 	}
-	proc_exit(0);
+	/* not 0: the postmaster would never start it again */
+	proc_exit(1);
 }
 
 /* --- start ------------------------------------------------------------------------ */
@@ -646,10 +737,11 @@ static void define_settings(void)
 				"How long a process waits for lost memory to be repaired.",
 				NULL, &wait_limit, 10000, 100, 600000, PGC_SIGHUP, GUC_UNIT_MS,
 				NULL, NULL, NULL);
-	DefineCustomBoolVariable("pg_hugepoison.restart_when_lost",
+	DefineCustomEnumVariable("pg_hugepoison.restart_when_lost",
 				 "Restarts the server at once when a dirty buffer is lost.",
-				 "Otherwise the process is killed that touches it first.",
-				 &restart_when_lost, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+				 "Otherwise the process is killed that touches it first. auto: without data checksums.",
+				 &restart_when_lost, RESTART_AUTO, restarts, PGC_SIGHUP, 0, NULL,
+				 NULL, NULL);
 	DefineCustomIntVariable("pg_hugepoison.shift",
 				"Shifts the buffers in shared memory, by 128 bytes each.",
 				"-1: as far as the last start found that it takes.",
@@ -669,6 +761,23 @@ static void register_worker(void)
 	};
 
 	RegisterBackgroundWorker(&worker);
+}
+
+/*
+ * The handler may wait for seconds, in the midst of any access to a buffer: no other handler
+ * comes in between. One that ends the process, as that for SIGTERM of a background worker does,
+ * would find locks held; one that touches a lost page itself would be killed, as SIGBUS is
+ * blocked. SIGQUIT ends a process without looking at anything.
+ */
+static void block_signals(sigset_t *mask)
+{
+	static const int exceptions[] = {
+		SIGQUIT, SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS,
+	};
+
+	sigfillset(mask);
+	for (int i = 0; i < lengthof(exceptions); i++)
+		sigdelset(mask, exceptions[i]);
 }
 
 void _PG_init(void)
@@ -693,7 +802,7 @@ void _PG_init(void)
 	close(fd);
 	can_repair = true;
 	action.sa_sigaction = on_sigbus;
-	sigemptyset(&action.sa_mask);
+	block_signals(&action.sa_mask);
 	sigaction(SIGBUS, &action, &before);
 	register_worker();
 }

@@ -22,9 +22,10 @@
  */
 #include "postgres.h"
 
-#include <sys/uio.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -96,18 +97,30 @@ struct buffers shared_buffers(void)
 /* --- what the buffers are --------------------------------------------------------- */
 
 /*
+ * Copy bytes that may be lost. The kernel copies from the address of a process, which an error
+ * ends with EFAULT; an access would be SIGBUS, and process_vm_readv() reads by an address of
+ * the kernel, where an error that no one has met before is a panic.
+ */
+static bool copy_safely(void *to, const void *from, size_t len)
+{
+	static int ends[2] = { -1, -1 };
+
+	if (ends[0] < 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return false;
+	return write(ends[1], from, len) == (ssize_t)len && read(ends[0], to, len) == (ssize_t)len;
+}
+
+/*
  * The LSN in the buffer, if its header is not in the raw page. Another page of the buffer may
- * be lost as well: a system call says so, an access would be SIGBUS.
+ * be lost as well.
  */
 static void read_lsn(struct holder *holder)
 {
 	PageXLogRecPtr lsn;
-	char *block = BufferBlocks + (Size)holder->buffer * BLCKSZ;
-	struct iovec to = { &lsn, sizeof(lsn) };
-	struct iovec from = { block + offsetof(PageHeaderData, pd_lsn), sizeof(lsn) };
+	const char *block = BufferBlocks + (Size)holder->buffer * BLCKSZ;
 
 	holder->has_lsn = holder->part.in_block >= sizeof(lsn) &&
-			  process_vm_readv(getpid(), &to, 1, &from, 1, 0) == sizeof(lsn);
+			  copy_safely(&lsn, block + offsetof(PageHeaderData, pd_lsn), sizeof(lsn));
 	if (holder->has_lsn)
 		holder->lsn = PageXLogRecPtrGet(lsn);
 }
@@ -128,6 +141,13 @@ static uint32 read_state(const BufferDesc *desc, BufferTag *tag)
 	return (after & before & BM_VALID) | ((after | before) & ~BM_VALID);
 }
 
+/* A process writes a tag with its header locked: the worker may read a part of the tag. */
+static bool is_block(const BufferTag *tag)
+{
+	return tag_fork(tag) >= 0 && tag_fork(tag) <= MAX_FORKNUM &&
+	       tag->blockNum != InvalidBlockNumber;
+}
+
 /*
  * Whether the file has what the buffer had.
  *
@@ -135,7 +155,8 @@ static uint32 read_state(const BufferDesc *desc, BufferTag *tag)
  * LSN before. It is locked for some instructions, except by a process that reads or stores
  * the LSN in the lost page, and waits for us: that one has not stored.
  */
-static enum outcome judge(struct holder *holder, bool modifies, bool insist)
+static enum outcome judge(struct holder *holder, bool modifies, bool insist,
+			  struct finding *finding)
 {
 	BufferDesc *desc = GetBufferDescriptor(holder->buffer);
 	LWLock *lock = BufferDescriptorGetContentLock(desc);
@@ -147,17 +168,23 @@ static enum outcome judge(struct holder *holder, bool modifies, bool insist)
 	pg_read_barrier();
 	state = read_state(desc, &holder->tag);
 	LWLockRelease(lock);
+	finding->locked |= !!(state & BM_LOCKED);
 	if (state & BM_IO_IN_PROGRESS || (state & BM_LOCKED && !insist))
 		return OUTCOME_BUSY;
 	holder->is_valid = state & BM_VALID;
 	if (!holder->is_valid)
 		return OUTCOME_ZEROED;
+	if (!is_block(&holder->tag))
+		return OUTCOME_BUSY;
 	if (state & (BM_DIRTY | BM_JUST_DIRTIED))
 		return OUTCOME_DIRTY;
 	return OUTCOME_READ;
 }
 
-/* Whether all buffers have what they had when they were judged. */
+/*
+ * Whether all buffers have what they had when they were judged, and no I/O has begun in one
+ * that was invalid.
+ */
 static bool are_same(const struct finding *finding)
 {
 	BufferTag tag;
@@ -165,11 +192,29 @@ static bool are_same(const struct finding *finding)
 	for (int i = 0; i < finding->count; i++) {
 		const struct holder *holder = &finding->holder[i];
 		uint32 state = read_state(GetBufferDescriptor(holder->buffer), &tag);
+		uint32 seen = state & (holder->is_valid ? BM_VALID : BM_VALID | BM_IO_IN_PROGRESS);
 
-		if (holder->is_valid && (!(state & BM_VALID) || !tags_equal(&tag, &holder->tag)))
+		if (seen != (holder->is_valid ? BM_VALID : 0) || !tags_equal(&tag, &holder->tag))
 			return false;
 	}
 	return true;
+}
+
+/* Whether a block has been, or is being, read into a buffer since are_same(). */
+static bool has_begun(const struct finding *finding)
+{
+	BufferTag tag;
+
+	for (int i = 0; i < finding->count; i++) {
+		const struct holder *holder = &finding->holder[i];
+		uint32 state = read_state(GetBufferDescriptor(holder->buffer), &tag);
+
+		if (holder->is_valid && state & BM_VALID && tags_equal(&tag, &holder->tag))
+			continue;
+		if (state & (BM_VALID | BM_IO_IN_PROGRESS))
+			return true;
+	}
+	return false;
 }
 
 /* --- what the file has ------------------------------------------------------------ */
@@ -206,6 +251,7 @@ static bool read_block(const BufferTag *tag, char *block, struct finding *findin
 		close_file(smgropen(tag_file(tag), NO_BACKEND));
 		strlcpy(finding->why, error->message, sizeof(finding->why));
 		FreeErrorData(error);
+		finding->may_pass = true;
 		well = false;
 	}
 	PG_END_TRY();
@@ -243,7 +289,7 @@ static enum outcome judge_all(uintptr_t page, bool modifies, bool insist, struct
 
 		holder->buffer = i;
 		holder->part = part_of(&buffers, page, i);
-		outcome = judge(holder, modifies, insist);
+		outcome = judge(holder, modifies, insist, finding);
 		holder->outcome = outcome;
 		if (outcome == OUTCOME_READ)
 			worst = worst == OUTCOME_ZEROED ? OUTCOME_READ : worst;
@@ -276,7 +322,17 @@ static enum outcome fill(int own, uintptr_t page, const char *contents, enum out
 {
 	int error = hugepoison_write(own, (void *)page, contents);
 
-	return error ? of_kernel(error, finding) : outcome;
+	if (error)
+		return of_kernel(error, finding);
+	/*
+	 * mdread() zeroes a block when a read of it is short, if it is for the recovery or
+	 * zero_damaged_pages is on. A read into the lost page is short. So the zeros have to wait
+	 * for the page, as all that store to it do: but they do not, if the read began before the
+	 * page was filled and they come after. The state does not say when it began.
+	 */
+	pg_memory_barrier();
+	finding->in_doubt = (RecoveryInProgress() || zero_damaged_pages) && has_begun(finding);
+	return outcome;
 }
 
 enum outcome repair_page(int own, uintptr_t page, bool modifies, bool insist,

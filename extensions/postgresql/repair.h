@@ -39,7 +39,7 @@ struct holder {
 	struct part part;
 	enum outcome outcome;
 	bool is_valid;
-	BufferTag tag;		/* if it is valid */
+	BufferTag tag;		/* if it is invalid, perhaps of no block */
 	bool has_lsn;		/* the page's header is not in the raw page */
 	XLogRecPtr lsn;
 };
@@ -49,6 +49,9 @@ struct finding {
 	struct holder holder[MAX_PARTS];
 	int error;		/* the kernel's, for OUTCOME_FAILED */
 	char why[200];		/* for OUTCOME_UNREADABLE */
+	bool may_pass;		/* the reason, by itself: out of files, memory, a failed read */
+	bool locked;		/* the header of a buffer is locked */
+	bool in_doubt;		/* the page is filled, but see repair_page() */
 };
 
 /* The shared buffers of this server */
@@ -64,6 +67,9 @@ char *tag_path(const BufferTag *tag);
  * Repair a raw page, in the worker. @own is of hugepoison_open(); @modifies says that a process
  * waits for it that may have modified a buffer, @insist that a header has been locked for so
  * long that its holder must be one that waits. @finding gets the buffers and the reason.
+ *
+ * With @finding->in_doubt a process of the recovery may have read a block into the lost page,
+ * and have taken it for the end of a file: the server has to be restarted at once.
  */
 enum outcome repair_page(int own, uintptr_t page, bool modifies, bool insist,
 			 struct finding *finding);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define MAX_REQUESTS	1024
+#define NO_WORKER	2000	/* ms: nobody waits longer for a worker that is not there */
 
 enum request_state {
 	REQUEST_FREE,
@@ -21,11 +22,15 @@ enum request_state {
 };
 
 /*
- * @state is a futex. The process frees its request itself, also when it has waited too long:
- * the worker only ever goes from ASKED to FILLED or REFUSED.
+ * @word is a futex: an enum request_state, and above it a number that each process which takes
+ * the request increments. So an answer for one process never gets to the next one. The process
+ * frees its request itself, also when it has waited too long: the worker only ever goes from
+ * ASKED to FILLED or REFUSED, and frees what a process that is dead has left.
  */
+#define REQUEST_BITS	3
+
 struct request {
-	atomic_uint state;
+	atomic_uint word;
 	atomic_int pid;
 	atomic_bool modifies;	/* it may have changed a buffer that is not marked dirty */
 	atomic_uintptr_t page;
@@ -35,21 +40,29 @@ struct requests {
 	struct request request[MAX_REQUESTS];
 };
 
+static inline enum request_state request_state(unsigned int word)
+{
+	return word & ((1U << REQUEST_BITS) - 1);
+}
+
 /* Milliseconds of a clock that only goes on. */
 int64_t request_now(void);
 
 /*
  * Ask for a page, wake the worker by @wake, and wait for it, @timeout milliseconds at most.
- * May be called in a signal handler. Returns whether the page is filled; if not, @refused says
- * whether the worker said so.
+ * @wake says whether there is a worker. May be called in a signal handler. Returns whether the
+ * page is filled; if not, @refused says whether the worker said so.
  */
 bool request_page(struct requests *requests, uintptr_t page, bool modifies, int64_t timeout,
-		  void (*wake)(void), bool *refused);
+		  bool (*wake)(void), bool *refused);
 
 /* Answer all that wait for a page. Returns how many do. */
 int answer_requests(struct requests *requests, uintptr_t page, bool filled);
 
 /* How many wait for a page, and whether one of them modifies. */
 int count_requests(struct requests *requests, uintptr_t page, bool *modifies);
+
+/* Free what processes that are dead have left. Returns how many. */
+int free_requests_of_dead(struct requests *requests);
 
 #endif /* PG_HUGEPOISON_REQUESTS_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Tests of the parts that need no server: the geometry of pages and buffers, by comparison
- * with a walk over single bytes, and requests, by processes that share memory.
+ * with a walk over single bytes, patience, and requests, by processes that share memory.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "geometry.h"
+#include "patience.h"
 #include "requests.h"
 
 #define WAITERS	20
@@ -103,12 +104,18 @@ static void test_example(void)
 
 /* --- requests ------------------------------------------------------------------ */
 
-static void no_wake(void)
+static bool no_wake(void)
 {
+	return true;
+}
+
+static bool no_worker(void)
+{
+	return false;
 }
 
 /* Exit status of a process that asks: 0 filled, 1 refused, 2 neither. */
-static pid_t ask(uintptr_t at, bool modifies, int timeout)
+static pid_t ask_by(bool (*wake)(void), uintptr_t at, bool modifies, int timeout)
 {
 	bool refused, filled;
 	pid_t pid;
@@ -117,8 +124,13 @@ static pid_t ask(uintptr_t at, bool modifies, int timeout)
 	pid = fork();
 	if (pid)
 		return pid;
-	filled = request_page(requests, at, modifies, timeout, no_wake, &refused);
+	filled = request_page(requests, at, modifies, timeout, wake, &refused);
 	_exit(filled ? 0 : refused ? 1 : 2);
+}
+
+static pid_t ask(uintptr_t at, bool modifies, int timeout)
+{
+	return ask_by(no_wake, at, modifies, timeout);
 }
 
 static int end_of(pid_t pid)
@@ -145,7 +157,7 @@ static bool await(uintptr_t at, int count, bool modifies)
 static bool all_free(void)
 {
 	for (int i = 0; i < MAX_REQUESTS; i++)
-		if (requests->request[i].state != REQUEST_FREE)
+		if (request_state(requests->request[i].word) != REQUEST_FREE)
 			return false;
 	return true;
 }
@@ -170,12 +182,87 @@ static void test_answers(void)
 	check(all_free() && !answer_requests(requests, page, true), "nobody is left");
 }
 
-static void test_patience(void)
+static void test_end(void)
 {
 	int64_t begin = request_now();
 
 	check(end_of(ask(page, false, 250)) == 2 && request_now() - begin >= 250 && all_free(),
 	      "nobody waits for ever");
+	begin = request_now();
+	check(end_of(ask_by(no_worker, page, false, 60000)) == 2 &&
+	      request_now() - begin >= NO_WORKER && request_now() - begin < 30000 && all_free(),
+	      "nor for a worker that is not there");
+}
+
+/* The next process uses the first request again: an answer for the first one must not reach it. */
+static void test_next(void)
+{
+	unsigned int word;
+	pid_t pid = ask(page, false, 60000);
+	bool well = await(page, 1, false);
+
+	word = requests->request[0].word;
+	answer_requests(requests, page, true);
+	well &= !end_of(pid);
+	pid = ask(other, false, 60000);
+	well &= await(other, 1, false) && request_state(word) == REQUEST_ASKED &&
+		request_state(requests->request[0].word) == REQUEST_ASKED;
+	check(well && requests->request[0].word != word, "a request that is used again is another one");
+	answer_requests(requests, other, true);
+	end_of(pid);
+}
+
+static void test_dead(void)
+{
+	pid_t dead = ask(page, true, 60000), alive = ask(other, false, 60000);
+	bool well = await(page, 1, true) && await(other, 1, false);
+
+	well &= !free_requests_of_dead(requests);
+	kill(dead, SIGKILL);
+	end_of(dead);
+	check(well && free_requests_of_dead(requests) == 1 && await(page, 0, false) &&
+	      await(other, 1, false), "what a process that was killed has left is freed");
+	answer_requests(requests, other, true);
+	check(!end_of(alive) && all_free(), "and nothing else");
+}
+
+/* --- patience ------------------------------------------------------------------ */
+
+static void test_patience(void)
+{
+	const int64_t s = 1000000, limit = 10 * s;
+	struct patience patience = { 0 };
+
+	note_waiting(&patience, 100 * s, false);
+	check(!is_late(&patience, 900 * s, limit), "a page that nobody waits for is never too late");
+	note_waiting(&patience, 900 * s, true);
+	note_waiting(&patience, 905 * s, true);
+	check(!is_late(&patience, 900 * s, limit) && !is_late(&patience, 909 * s, limit) &&
+	      is_late(&patience, 909 * s + s / 2, limit),
+	      "a process that comes late has all of its time, but for a moment");
+	check(!is_late(&patience, 900 * s + 74999, 100000) && is_late(&patience, 900 * s + 75000, 100000),
+	      "the moment is short for a short wait");
+	note_waiting(&patience, 906 * s, false);
+	note_waiting(&patience, 907 * s, true);
+	check(!is_late(&patience, 910 * s, limit), "the next process has its own time");
+}
+
+static void test_locked(void)
+{
+	const int64_t s = 1000000;
+	struct patience patience = { 0 };
+
+	note_locked(&patience, s, true);
+	check(!is_locked_long(&patience, 9 * s), "a header may be locked while nobody waits");
+	note_waiting(&patience, 9 * s, true);
+	note_locked(&patience, 9 * s, false);
+	note_locked(&patience, 12 * s, true);
+	check(!is_locked_long(&patience, 12 * s + LOCKED_LONG) &&
+	      is_locked_long(&patience, 12 * s + LOCKED_LONG + 1),
+	      "its time counts from when it was found locked, not from when a process waits");
+	note_locked(&patience, 13 * s, false);
+	note_locked(&patience, 14 * s, true);
+	check(!is_locked_long(&patience, 14 * s + 1), "and from the last time that it was not");
 }
 
 static void test_full(void)
@@ -183,15 +270,15 @@ static void test_full(void)
 	pid_t pid;
 
 	for (int i = 0; i < MAX_REQUESTS; i++)
-		requests->request[i].state = REQUEST_TAKEN;
+		requests->request[i].word = REQUEST_TAKEN;
 	check(end_of(ask(page, false, 50)) == 2, "a table without room is no trap");
 	pid = ask(page, false, 60000);
 	usleep(20000);
-	requests->request[7].state = REQUEST_FREE;
+	requests->request[7].word = REQUEST_FREE;
 	check(await(page, 1, false) && answer_requests(requests, page, true) == 1 && !end_of(pid),
 	      "the next place that is free is taken");
 	for (int i = 0; i < MAX_REQUESTS; i++)
-		requests->request[i].state = REQUEST_FREE;
+		requests->request[i].word = REQUEST_FREE;
 }
 
 int main(void)
@@ -205,8 +292,12 @@ int main(void)
 	test_geometry();
 	test_example();
 	test_answers();
-	test_patience();
+	test_end();
+	test_next();
+	test_dead();
 	test_full();
+	test_patience();
+	test_locked();
 	printf("1..%d\n", tests);
 	return !!failed;
 }
