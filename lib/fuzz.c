@@ -266,12 +266,19 @@ static void one_call(void)
 	calls[next_byte() % (sizeof(calls) / sizeof(*calls))]();
 }
 
+static void forget(void)
+{
+	unlink(HUGEPOISON_OWN);
+}
+
 static void setup(void)
 {
 	struct sigaction other = { .sa_sigaction = on_other, .sa_flags = SA_SIGINFO };
 
 	if (memory)
 		return;
+	forget();
+	atexit(forget);
 	sigaction(SIGBUS, &other, NULL);
 	memory = mmap(NULL, (PAGES + 2) * HUGEPOISON_PAGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -306,13 +313,11 @@ int main(int argc, char **argv)
 	unsigned int seed = argc > 1 ? atoi(argv[1]) : 1, rounds = argc > 2 ? atoi(argv[2]) : 300;
 	uint8_t bytes[400];
 
-	unlink(HUGEPOISON_OWN);
 	for (unsigned int i = 0; i < rounds; i++) {
 		for (size_t j = 0; j < sizeof(bytes); j++)
 			bytes[j] = (uint8_t)(rand_r(&seed) >> 7);
 		LLVMFuzzerTestOneInput(bytes, sizeof(bytes));
 	}
-	unlink(HUGEPOISON_OWN);
 	printf("ok 1 - %u rounds of random calls\n1..1\n", rounds);
 	return 0;
 }
