@@ -63,7 +63,7 @@ int hugepoison_open(void);
 
 /*
  * Fill the page at @address by @page. 0; -EEXIST when nothing is lost there, or no longer;
- * or -errno, with nothing changed.
+ * or -errno, with no contents changed.
  */
 int hugepoison_write(int fd, void *address, const void *page);
 

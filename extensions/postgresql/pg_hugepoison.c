@@ -511,13 +511,17 @@ static bool is_patient(const struct pending *p, TimestampTz now)
 	return now - p->busy < BUSY_LONG;
 }
 
-/* Whether the log gets an outcome. One that comes and goes gets there once a minute. */
+/*
+ * Whether the log gets an outcome: a repair and a refusal always do, another reason when it is
+ * new, once a minute.
+ */
 static bool is_news(const struct pending *p, enum outcome outcome, TimestampTz now)
 {
-	if (outcome == OUTCOME_GOOD || outcome == p->told)
+	if (outcome == OUTCOME_GOOD)
 		return false;
-	return is_repaired(outcome) || p->patience.waiting || !p->told_at ||
-	       now - p->told_at >= TELL_AGAIN;
+	if (is_repaired(outcome) || p->patience.waiting)
+		return true;
+	return outcome != p->told && (!p->told_at || now - p->told_at >= TELL_AGAIN);
 }
 
 /* A page is not repaired, and no later try comes in time for the processes that wait. */

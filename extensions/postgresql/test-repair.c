@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of repair.c without a server: its buffers, files and kernel are made up here, and
- * something happens to a buffer at the very moment when a file is read or a page is filled.
+ * Tests of repair.c without a server, with the headers of PostgreSQL 15: its buffers, files and
+ * kernel are made up here, and something happens to a buffer at the very moment when a file is
+ * read or a page is filled.
  */
 #include "postgres.h"
 
@@ -285,7 +286,8 @@ static void test_doubt(void)
 	check(change(INVALID, NULL, begin_io, &f) == OUTCOME_READ && f.in_doubt &&
 	      change(INVALID, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt,
 	      "and in one that had its tag");
-	check(change(CLEAN, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt, "one that is yet to begin is not");
+	check(change(CLEAN, NULL, evict, &f) == OUTCOME_READ && !f.in_doubt,
+	      "one that is yet to begin is not");
 	check(change(CLEAN, NULL, make_dirty, &f) == OUTCOME_READ && !f.in_doubt, "nor is a write");
 	begin();
 	set(0, 0, 0);
