@@ -162,8 +162,12 @@ static enum outcome judge(struct holder *holder, bool modifies, bool insist,
 	LWLock *lock = BufferDescriptorGetContentLock(desc);
 	uint32 state;
 
-	if (!LWLockConditionalAcquire(lock, LW_SHARED))
+	if (!LWLockConditionalAcquire(lock, LW_SHARED)) {
+		/* for the log only */
+		state = read_state(desc, &holder->tag);
+		holder->is_valid = state & BM_VALID && is_block(&holder->tag);
 		return modifies ? OUTCOME_MODIFIED : OUTCOME_BUSY;
+	}
 	read_lsn(holder);
 	pg_read_barrier();
 	state = read_state(desc, &holder->tag);

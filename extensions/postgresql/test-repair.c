@@ -196,6 +196,7 @@ static void test_refused(void)
 	is_locked = true;
 	check(repair(&f, false, false) == OUTCOME_BUSY && repair(&f, true, false) == OUTCOME_MODIFIED,
 	      "a buffer that somebody has locked, and the process that waits");
+	check(f.holder[1].is_valid && f.holder[1].tag.blockNum == 6, "the log can name its block");
 	begin();
 	lsn_in_file = 7;
 	check(repair(&f, false, false) == OUTCOME_OTHER, "another version of the block");
