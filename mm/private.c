@@ -81,14 +81,13 @@ struct hugepoison_private {
 };
 
 /*
- * A narrowed private VMA's vm_private_data. A hugetlb VMA has part of a reservation there, a
- * shared one a lock: taken for this struct they would be written to in silence.
+ * A narrowed private VMA's vm_private_data; NULL for a shared one. A hugetlb VMA has part of
+ * a reservation or a lock there: taken for this struct it would be written to in silence.
  */
 static struct hugepoison_private *hugepoison_private_of(struct vm_area_struct *vma)
 {
-	VM_WARN_ON_ONCE_VMA(!hugepoison_vma_is_narrowed(vma) ||
-			    vma->vm_flags & VM_MAYSHARE, vma);
-	return vma->vm_private_data;
+	VM_WARN_ON_ONCE_VMA(is_vm_hugetlb_page(vma), vma);
+	return vma->vm_flags & VM_MAYSHARE ? NULL : vma->vm_private_data;
 }
 
 /*
