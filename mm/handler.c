@@ -606,6 +606,9 @@ static bool hugepoison_stand_in_failed(struct hugepoison_error *err, int *ret)
 	struct hugepoison_record *record;
 	bool found = false;
 
+	/* a base page stands in, and most errors here are in hugepages */
+	if (folio_test_hugetlb(page_folio(stand_in)))
+		return false;
 	err->page = hugepoison_raw_behind(stand_in);
 	if (err->page) {
 		hugepoison_hold(err);
