@@ -189,6 +189,16 @@ static void hugepoison_test_heal_stand_in(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+static bool hugepoison_test_reheal_one(const struct hugepoison_record *picked)
+{
+	bool healed;
+
+	mutex_lock(&hugepoison_heal_mutex);
+	healed = hugepoison_reheal(picked);
+	mutex_unlock(&hugepoison_heal_mutex);
+	return healed;
+}
+
 /* The worker heals without a hole. */
 static void hugepoison_test_reheal(struct kunit *test)
 {
@@ -203,14 +213,14 @@ static void hugepoison_test_reheal(struct kunit *test)
 	picked.pfn = f.pfn;
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
 	/* nothing is refilled yet */
-	KUNIT_EXPECT_FALSE(test, hugepoison_reheal(&picked));
+	KUNIT_EXPECT_FALSE(test, hugepoison_test_reheal_one(&picked));
 	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0), f.folio);
 	hugepoison_test_refill(test, at, f.address);
 	/* another heal, or a hole, is at work */
 	inode_lock(file_inode(f.file));
-	KUNIT_EXPECT_FALSE(test, hugepoison_reheal(&picked));
+	KUNIT_EXPECT_FALSE(test, hugepoison_test_reheal_one(&picked));
 	inode_unlock(file_inode(f.file));
-	KUNIT_EXPECT_TRUE(test, hugepoison_reheal(&picked));
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_reheal_one(&picked));
 	KUNIT_EXPECT_PTR_NE(test, xa_load(&f.file->f_mapping->i_pages, 0), f.folio);
 	hugepoison_test_expect(test, at, 'x');
 	enable_delayed_work(&hugepoison_reheal_dwork);
