@@ -124,11 +124,11 @@ FIXTURE_VARIANT(owner) {
 	unsigned long size;
 };
 
-FIXTURE_VARIANT_ADD(owner, shared_2M) { .backing = HP_MEMFD, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, shared_1G) { .backing = HP_MEMFD, .size = HP_1G };
+FIXTURE_VARIANT_ADD(owner, 2M_shared) { .backing = HP_MEMFD, .size = HP_2M };
+FIXTURE_VARIANT_ADD(owner, 1G_shared) { .backing = HP_MEMFD, .size = HP_1G };
 FIXTURE_VARIANT_ADD(owner, sysv_2M) { .backing = HP_SHM, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, private_2M) { .backing = HP_PRIVATE, .size = HP_2M };
-FIXTURE_VARIANT_ADD(owner, private_1G) { .backing = HP_PRIVATE, .size = HP_1G };
+FIXTURE_VARIANT_ADD(owner, 2M_private) { .backing = HP_PRIVATE, .size = HP_2M };
+FIXTURE_VARIANT_ADD(owner, 1G_private) { .backing = HP_PRIVATE, .size = HP_1G };
 
 FIXTURE_SETUP(owner)
 {
