@@ -319,20 +319,36 @@ static void hugepoison_promote_refilled(struct vm_area_struct *vma)
 
 /* --- both --------------------------------------------------------------------------- */
 
-/* The first test, and memory for the new contents. Return: as hugepoison_check_lost(). */
-static int hugepoison_prepare_refill(struct hugepoison_new_page *refill)
+/*
+ * Take mmap_lock, and find the mapping if the page is lost there. Return: the mapping, or
+ * ERR_PTR() of hugepoison_check_lost()'s errors, without the lock.
+ */
+static struct vm_area_struct *hugepoison_lock_lost(struct hugepoison_new_page *refill)
 {
 	struct vm_area_struct *vma;
 	int ret;
 
 	if (mmap_read_lock_killable(refill->mm))
-		return -EINTR;
+		return ERR_PTR(-EINTR);
 	vma = hugepoison_refill_vma(refill);
 	ret = PTR_ERR_OR_ZERO(vma);
 	if (!ret)
 		ret = hugepoison_check_lost(vma, refill->address);
 	if (!ret)
-		ret = hugepoison_alloc_refill(refill, vma);
+		return vma;
+	mmap_read_unlock(refill->mm);
+	return ERR_PTR(ret);
+}
+
+/* The first test, and memory for the new contents. Return: as hugepoison_check_lost(). */
+static int hugepoison_prepare_refill(struct hugepoison_new_page *refill)
+{
+	struct vm_area_struct *vma = hugepoison_lock_lost(refill);
+	int ret;
+
+	if (IS_ERR(vma))
+		return PTR_ERR(vma);
+	ret = hugepoison_alloc_refill(refill, vma);
 	mmap_read_unlock(refill->mm);
 	return ret;
 }
@@ -340,22 +356,15 @@ static int hugepoison_prepare_refill(struct hugepoison_new_page *refill)
 /* The second test, and the change. Return: as hugepoison_check_lost(). */
 static int hugepoison_finish_refill(struct hugepoison_new_page *refill)
 {
-	struct vm_area_struct *vma;
-	int ret;
+	struct vm_area_struct *vma = hugepoison_lock_lost(refill);
+	int ret = -EAGAIN;
 
-	if (mmap_read_lock_killable(refill->mm))
-		return -EINTR;
-	vma = hugepoison_refill_vma(refill);
-	ret = PTR_ERR_OR_ZERO(vma);
-	if (!ret)
-		ret = hugepoison_check_lost(vma, refill->address);
-	/* another mapping is there by now */
-	if (!ret && refill->shared != !!(vma->vm_flags & VM_MAYSHARE))
-		ret = -EAGAIN;
-	if (!ret && refill->shared)
-		ret = hugepoison_refill_shared(refill, vma);
-	else if (!ret)
-		ret = hugepoison_refill_private(refill, vma);
+	if (IS_ERR(vma))
+		return PTR_ERR(vma);
+	/* else another mapping is there by now */
+	if (refill->shared == !!(vma->vm_flags & VM_MAYSHARE))
+		ret = refill->shared ? hugepoison_refill_shared(refill, vma) :
+				       hugepoison_refill_private(refill, vma);
 	if (!ret)
 		refill->order = huge_page_order(hstate_vma(vma));
 	if (!ret && !refill->shared)
