@@ -299,7 +299,6 @@ TEST_F_TIMEOUT(stopped, is_inherited, 240)
 	EXPECT_EQ(0, status);
 }
 
-/* Both hugepages are narrowed then: of each one page is lost. */
 /* The rest of the poisoned hugepage has one more error: promoting must not copy it. */
 TEST_F_TIMEOUT(stopped, is_hit_where_it_is_left, 240)
 {
@@ -317,6 +316,7 @@ TEST_F_TIMEOUT(stopped, is_hit_where_it_is_left, 240)
 	expect_stamps(_metadata, g->map.addr, SEED, 3);
 }
 
+/* Both hugepages are narrowed then: of each one page is lost. */
 TEST_F_TIMEOUT(stopped, errors_in_both, 240)
 {
 	struct gib *g = &self->g;
