@@ -38,10 +38,16 @@ looks()
 	[[ $output == *"$2"* ]] || { echo "no '$2' in: $output"; return 1; }
 }
 
-@test "the kernel's source has nothing that the table lacks, nor the table anything else" {
+@test "the kernels' sources have nothing that the table lacks, nor the table anything else" {
 	run -0 "$walkers"
 	[[ $output =~ ([0-9]+)\ places\ in\ [0-9]+\ files,\ ([0-9]+)\ decisions,\ 0\ complaints ]]
 	[ "${BASH_REMATCH[1]}" -gt 500 ]
+}
+
+@test "so it is with Linux 7.3" {
+	[ -d "$BATS_TEST_DIRNAME/../build/7.3/source" ] || skip "no source: KERNEL=7.3 make source"
+	run -0 "$walkers"
+	[[ $output == *', 0 complaints, sources: 2'* ]]
 }
 
 @test "all that is decided is no complaint" { looks 0 '2 places in 1 files, 1 decisions, 0 complaints'; }
@@ -59,6 +65,20 @@ looks()
 	looks 1 'gone: mm/look.c: look_at(), line 1'
 	sed -i 's/look_on(struct/look_at(struct/; s/is_vm_hugetlb_page(vma) ?/vma ?/' "$tree/mm/look.c"
 	looks 1 'gone: mm/look.c: no is_vm_hugetlb_page'
+}
+
+@test "what one of two sources has is not gone" {
+	local new=$BATS_TEST_TMPDIR/new
+
+	mkdir -p "$new/mm"
+	sed 's/look_at(struct/look_on(struct/' "$tree/mm/look.c" > "$new/mm/look.c"
+	looks 0 '0 complaints, sources: 1'
+	run -1 "$walkers" --source "$tree" --source "$new" --decisions "$decisions"
+	[[ $output == *'undecided: mm/look.c: look_on() has is_vm_hugetlb_page'* && $output != *gone:* ]]
+	decide mm/look.c look_at,look_on,look_ops is_vm_hugetlb_page,mm_walk_ops safe narrow
+	run -0 "$walkers" --source "$tree" --source "$new" --decisions "$decisions"
+	[[ $output == *'0 complaints, sources: 2'* ]]
+	looks 1 'gone: mm/look.c: look_on(), line 1'
 }
 
 @test "no decision, no hook, no test of such a name" {

@@ -138,6 +138,21 @@ TEST_F_TIMEOUT(nobody, advises, 60)
 	AS_NOBODY(advise);
 }
 
+/* Guard regions are for ordinary mappings: refused, as for hugetlb memory; 6.12 has none. */
+static void guard(META, struct hp_narrowed *n)
+{
+	for (int advice = 102; advice <= 103; advice++) {	/* MADV_GUARD_INSTALL, _REMOVE */
+		EXPECT_EQ(EINVAL, said(madvise(hp_narrowed_victim(n), HP_BASE, advice)));
+		EXPECT_EQ(EINVAL, said(madvise(hp_narrowed_raw(n), HP_BASE, advice)));
+	}
+	EXPECT_RIGHT(n);
+}
+
+TEST_F(nobody, guards)
+{
+	AS_NOBODY(guard);
+}
+
 /* --- moving -------------------------------------------------------------------- */
 
 static void move(META, struct hp_narrowed *n)
@@ -399,15 +414,32 @@ TEST_F(nobody, asks_proc)
 
 /* --- userfaultfd ------------------------------------------------------------------ */
 
-/* Missing pages and minor faults cannot be asked for: a clear answer. */
+/* Nobody fills a mapping that is not watched. */
+static int fill(int fd, char *at, char *with)
+{
+	struct uffdio_copy copy = {
+		.dst = (unsigned long)at, .src = (unsigned long)with, .len = HP_BASE,
+	};
+
+	return said(ioctl(fd, UFFDIO_COPY, &copy));
+}
+
+/*
+ * Missing pages, minor faults and accesses (RWP, of newer kernels) cannot be asked for:
+ * a clear answer.
+ */
 static void ask_for_faults(META, struct hp_narrowed *n)
 {
 	static const unsigned long modes[] = {
 		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
+		1 << 3 /* UFFDIO_REGISTER_MODE_RWP */,
 	};
-	int fd = open_userfaultfd(0);
+	int fd = open_userfaultfd(1 << 17 /* UFFD_FEATURE_RWP */);
 
+	fd = fd < 0 ? open_userfaultfd(0) : fd;
 	EXPECT_LE(0, fd);
+	EXPECT_EQ(ENOENT, fill(fd, hp_narrowed_raw(n), hp_narrowed_raw(n) + HP_BASE));
+	EXPECT_EQ(ENOENT, fill(fd, hp_narrowed_raw(n) + HP_BASE, hp_narrowed_raw(n) + 2 * HP_BASE));
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		EXPECT_EQ(EINVAL, watch(fd, hp_narrowed_victim(n), n->map.size, modes[i]));
 		EXPECT_EQ(EINVAL, watch(fd, n->map.addr, n->map.nr * n->map.size, modes[i]));
