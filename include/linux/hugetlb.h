@@ -436,8 +436,6 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 }
 #endif
 
-void hugepoison_reset_vmemmap(struct page *to);
-
 #else /* !CONFIG_HUGEPOISON */
 
 #define hugepoison_try_memory_failure(pfn, flags, stock)		\
@@ -549,10 +547,6 @@ static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 }
 
 static inline void hugepoison_remove_rmap(struct folio *folio, int nr_pages)
-{
-}
-
-static inline void hugepoison_reset_vmemmap(struct page *to)
 {
 }
 
