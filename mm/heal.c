@@ -176,7 +176,7 @@ static int hugepoison_alloc_lost(struct hugepoison_heal *heal)
 	if (!heal->lost)
 		return -ENOMEM;
 	for (i = 0; i < heal->nr_kept; i++) {
-		raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+		raw = kmalloc_obj(*raw, GFP_KERNEL);
 		if (!raw)
 			return -ENOMEM;
 		llist_add(&raw->node, &heal->raws);
