@@ -119,7 +119,7 @@ prove-%: ## one of them; QUICK=1 for its short version
 	@scripts/prove $(if $(QUICK),--quick) $*
 
 .PHONY: series check-series
-series: ## the patches for a maintainer, mail-ready, in build/series
+series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=7.3
 	@scripts/build mount >&2
 	@scripts/series
 check-series: kernel stock tools series ## build and boot each of them, option on and off (half an hour)
