@@ -164,7 +164,11 @@ void hugepoison_remove_stand_in(struct page *raw)
 	spin_unlock(&hugepoison_stand_ins_lock);
 	if (!stand_in)
 		return;
-	/* page_private() stays: without the entry it says nothing */
+	/*
+	 * vmsplice() may give the page to a pipe, and FUSE steals it from there once nobody
+	 * else has a reference: then page_private() has to be a file system's, or none.
+	 */
+	set_page_private(stand_in->page, 0);
 	put_page(stand_in->page);
 	kfree_rcu(stand_in, rcu);
 }

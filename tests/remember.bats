@@ -97,6 +97,14 @@ remembered() { jq -rs 'map(.page // empty) | join(" ")' "$FILE"; }
 	[ "$(remembered)" = 0x5287 ]
 }
 
+@test "now: what the kernel quotes of a user's words does not make a real error an injected one" {
+	printf '3,1,1,-;tmpfs: Unknown parameter %s\n' "'Injecting memory failure at pfn 0x5287'" \
+		> "$MOCK/kmsg"
+	echo '0x5287 2048 0 narrowed -' | bad_pages
+	mocked "$TOOL" remember --now > "$OUT"
+	[ "$(remembered)" = 0x5287 ]
+}
+
 @test "monitor --remember: as errors come, and what came before" {
 	echo '0x5285 2048 0 narrowed -' | bad_pages
 	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' > "$OUT.trace"

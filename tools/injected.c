@@ -55,6 +55,9 @@ static void unlearn(uint64_t pfn)
  * injected_line - parse a line of the kernel's log about an injected error
  * @text: the line
  * @pfn: the page frame
+ *
+ * The line has to begin so: further on, the kernel quotes what users say, such as
+ * the unknown options of a mount in a user namespace.
  */
 bool injected_line(const char *text, uint64_t *pfn)
 {
@@ -64,10 +67,10 @@ bool injected_line(const char *text, uint64_t *pfn)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
-		const char *at = strstr(text, says[i]);
+		size_t len = strlen(says[i]);
 
-		if (at)
-			return sscanf(at + strlen(says[i]), "0x%" SCNx64, pfn) == 1;
+		if (!strncmp(text, says[i], len))
+			return sscanf(text + len, "0x%" SCNx64, pfn) == 1;
 	}
 	return false;
 }

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #endif
 
 #define FAULTS		"/sys/kernel/debug/"
+#define STUCK_CHECKED	300U	/* mlockall() of 180 MB took a minute on a busy host */
 
 struct fuzz *fz;
 struct options opt = {
@@ -420,6 +422,14 @@ static void run(void)
 
 /* --- options --------------------------------------------------------------------------------- */
 
+/* By the names that scripts/build gives kernels. */
+static bool has_checkers(void)
+{
+	struct utsname us;
+
+	return !uname(&us) && (strstr(us.release, "-debug") || strstr(us.release, "-kcsan"));
+}
+
 static void say_usage(int status)
 {
 	printf("usage: fuzz [OPTION...], in a guest, as root; see tests/fuzz/README.md\n"
@@ -430,7 +440,8 @@ static void say_usage(int status)
 	       "  --threads N    of each, at most %d (%u)\n"
 	       "  --steps N      operations of each thread in a round, at most %d (%u)\n"
 	       "  --errors N     weight of the operation hit; all others have some 1000 (%u)\n"
-	       "  --stuck N      a call that takes so many seconds hangs (%u)\n"
+	       "  --stuck N      a call that takes so many seconds hangs (%u;\n"
+	       "                 by default %u on a kernel with checkers, which is slow)\n"
 	       "  --faults       allocations fail at random\n"
 	       "  --nobody       no process is root\n"
 	       "  --only OP,...  no other operations\n"
@@ -440,7 +451,7 @@ static void say_usage(int status)
 	       "  --verbose      the kernel's messages on the console\n"
 	       "exit status: 0 all well, 1 something was found, 2 wrong usage\n",
 	       opt.seed, opt.seconds, PROCESSES, opt.processes, THREADS, opt.threads, STEPS,
-	       opt.steps, opt.errors, opt.stuck);
+	       opt.steps, opt.errors, opt.stuck, STUCK_CHECKED);
 	exit(status);
 }
 
@@ -563,6 +574,8 @@ int main(int argc, char **argv)
 	struct settled state;
 
 	ops_init();
+	if (has_checkers())
+		opt.stuck = STUCK_CHECKED;
 	options(argc, argv);
 	if (opt.replay && replay_load(opt.replay)) {
 		fprintf(stderr, "fuzz: cannot read %s\n", opt.replay);

@@ -572,8 +572,12 @@ static bool is_free_hugepage(unsigned long pfn, unsigned long size)
 		return false;
 	if (flags & HP_KPF_HWPOISON)
 		return false;
-	/* Its last page is a tail, and the next is the head of something else. */
+	/*
+	 * Its last page is a tail, and the next is the head of something else. So it is at
+	 * both ends of a GiB with smaller hugepages, which has no tail in the middle.
+	 */
 	if (!(hp_pageflags(pfn + nr - 1) & HP_KPF_TAIL) ||
+	    !(hp_pageflags(pfn + nr / 2) & HP_KPF_TAIL) ||
 	    hp_pageflags(pfn + nr) & HP_KPF_TAIL)
 		return false;
 	return !pread_u64("/proc/kpagecount", &mapcount, 1, pfn) && !mapcount;

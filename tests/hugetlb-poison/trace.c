@@ -45,6 +45,7 @@ struct listener {
 	struct hp_narrowed n;
 	unsigned long head;	/* of the hugepage with the raw page */
 	double begin;		/* as the events' end */
+	bool is_patient;	/* leaves out tries to promote that failed */
 	struct event events[64];
 	int nr;
 };
@@ -98,6 +99,15 @@ static bool is_ours(const struct listener *l, const struct event *e)
 	return e->kb == l->n.map.size >> 10 && e->end + ROUNDED - e->ns / 1e9 > l->begin;
 }
 
+/*
+ * On a busy host the narrow worker may still have a reference of the hugepage when the
+ * owner touches it again. This try to promote fails, the next one promotes.
+ */
+static bool is_early_try(const struct listener *l, const struct event *e)
+{
+	return l->is_patient && !strcmp(e->name, "promote") && !strcmp(e->outcome, "failed");
+}
+
 /* All there was until now. A line that is not as it should be is none. */
 static void hear(struct listener *l)
 {
@@ -112,7 +122,7 @@ static void hear(struct listener *l)
 			continue;
 		if (!parse(line, &l->events[l->nr]))
 			printf("# what is this: %s", line);
-		else if (is_ours(l, &l->events[l->nr]))
+		else if (is_ours(l, &l->events[l->nr]) && !is_early_try(l, &l->events[l->nr]))
 			l->nr++;
 	}
 	fclose(file);
@@ -263,6 +273,7 @@ TEST_F_TIMEOUT(used, healed, 120)
 	int nr = 4;
 
 	expect_narrowed(_metadata, l);
+	l->is_patient = true;
 	if (is_private(l)) {
 		ASSERT_EQ(0, madvise(raw, HP_BASE, MADV_DONTNEED));
 	} else {
