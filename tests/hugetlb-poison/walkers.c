@@ -147,17 +147,26 @@ TEST_F_TIMEOUT(nobody, advises, 60)
 
 /* --- moving -------------------------------------------------------------------- */
 
-static void move(META, struct hp_narrowed *n)
+/* How many of four pages go to the other node, where one is the raw page. */
+static int count_moved(META, struct hp_narrowed *n)
 {
-	unsigned long size = n->map.size, here = 1UL << n->node, other = 1UL << !n->node;
 	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
-	void *pages[] = { victim, raw, raw + HP_BASE, victim + size - HP_BASE };
-	int to[] = { !n->node, !n->node, !n->node, !n->node }, status[4];
+	void *pages[] = { victim, raw, raw + HP_BASE, victim + n->map.size - HP_BASE };
+	int to[] = { !n->node, !n->node, !n->node, !n->node }, status[4], moved = 0;
 
 	EXPECT_EQ(0, syscall(__NR_move_pages, 0, 4, pages, NULL, status, 0));
 	syscall(__NR_move_pages, 0, 4, pages, to, status, MPOL_MF_MOVE);
 	for (int i = 0; i < 4; i++)
-		EXPECT_GT(0, status[i]);
+		moved += status[i] == !n->node;
+	EXPECT_GT(0, status[1]);
+	return moved;
+}
+
+static void change_policy(META, struct hp_narrowed *n)
+{
+	unsigned long size = n->map.size, here = 1UL << n->node, other = 1UL << !n->node;
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+
 	for (int mode = MPOL_PREFERRED; mode <= MPOL_INTERLEAVE; mode++)
 		syscall(__NR_mbind, victim, size, mode, &other, 8,
 			MPOL_MF_MOVE | MPOL_MF_STRICT);
@@ -170,6 +179,12 @@ static void move(META, struct hp_narrowed *n)
 	/* this maps the file anew, which is narrowed anew */
 	remap_file_pages(victim, size, 0, n->victim * size / HP_BASE, 0);
 	EXPECT_RIGHT(n);
+}
+
+static void move(META, struct hp_narrowed *n)
+{
+	EXPECT_EQ(0, count_moved(_metadata, n));
+	change_policy(_metadata, n);
 }
 
 TEST_F_TIMEOUT(nobody, moves, 60)
@@ -947,14 +962,16 @@ FIXTURE(system) {
 
 FIXTURE_VARIANT(system) {
 	unsigned long size, nr;
+	enum hp_backing backing;
 };
 
-FIXTURE_VARIANT_ADD(system, 2M) { .size = HP_2M, .nr = 3 };
-FIXTURE_VARIANT_ADD(system, 1G) { .size = HP_1G, .nr = 1 };
+FIXTURE_VARIANT_ADD(system, 2M) { .size = HP_2M, .nr = 3, .backing = HP_MEMFD };
+FIXTURE_VARIANT_ADD(system, 1G) { .size = HP_1G, .nr = 1, .backing = HP_MEMFD };
+FIXTURE_VARIANT_ADD(system, 2M_private) { .size = HP_2M, .nr = 3, .backing = HP_PRIVATE };
 
 FIXTURE_SETUP(system)
 {
-	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, variant->size, variant->nr));
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, variant->backing, variant->size, variant->nr));
 }
 
 FIXTURE_TEARDOWN(system)
@@ -1014,6 +1031,42 @@ TEST_F_TIMEOUT(system, splits, 60)
 	EXPECT_EQ(0, hp_write(SPLIT, "1"));
 	EXPECT_RIGHT(n);
 	EXPECT_NE(0, hp_pageflags(hp_pfn(hp_narrowed_victim(n))) & HP_KPF_HUGE);
+}
+
+/* A private range's own pages: the parent keeps the hugepage. */
+static void copy_pages(META, struct hp_narrowed *n)
+{
+	EXPECT_EQ(1, hp_stamp(hp_narrowed_victim(n), n->map.size, n->seed + n->victim));
+}
+
+static void move_copies(META, struct hp_narrowed *n)
+{
+	copy_pages(_metadata, n);
+	EXPECT_EQ(n->map.backing == HP_PRIVATE ? 3 : 0, count_moved(_metadata, n));
+	change_policy(_metadata, n);
+}
+
+/* Copies of a private range's pages move as any page, the hugepage does not. */
+TEST_F_TIMEOUT(system, moves, 60)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, move_copies, n));
+	EXPECT_RIGHT(n);
+	move(_metadata, n);
+	EXPECT_RIGHT(n);
+}
+
+TEST_F(system, flushes)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, protect_from_other_cpu, n));
+	EXPECT_RIGHT(n);
+	protect_from_other_cpu(_metadata, n);
+	EXPECT_RIGHT(n);
 }
 
 /* --- what perf sees ---------------------------------------------------------------- */
@@ -1113,10 +1166,26 @@ static struct mapped protect(struct ring *ring, char *at, unsigned long len)
 	return (struct mapped) { .addr = 0 };
 }
 
+static void leave(META, struct hp_narrowed *n)
+{
+	(void)_metadata;
+	(void)n;
+}
+
+/* The next touch is a fault. fork takes a private hugepage's entries, and no page. */
+static void drop_entries(META, struct hp_narrowed *n)
+{
+	int error = n->map.backing == HP_PRIVATE ? run_child(_metadata, leave, n) :
+		    said(madvise(hp_narrowed_victim(n), n->map.size, MADV_DONTNEED));
+
+	EXPECT_EQ(0, error);
+}
+
 TEST_F(system, is_seen_by_perf)
 {
 	struct hp_narrowed *n = &self->n;
 	char *victim = hp_narrowed_victim(n), *near = hp_narrowed_raw(n) + HP_BASE;
+	unsigned int flags = variant->backing == HP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
 	struct faulted sample;
 	struct mapped record;
 	struct ring ring;
@@ -1124,16 +1193,16 @@ TEST_F(system, is_seen_by_perf)
 	ASSERT_TRUE(open_ring(&ring));
 	record = protect(&ring, victim, n->map.size);
 	EXPECT_EQ(n->map.size, record.len);
-	EXPECT_EQ(MAP_SHARED | MAP_HUGETLB, record.flags);
+	EXPECT_EQ(flags | MAP_HUGETLB, record.flags);
 
 	ASSERT_EQ(0, hp_narrowed_hit(n));
 	record = protect(&ring, victim, n->map.size);
 	EXPECT_EQ(n->map.size, record.len);
 	EXPECT_EQ(n->victim * n->map.size, record.pgoff);
-	EXPECT_EQ(MAP_SHARED, record.flags);
+	EXPECT_EQ(flags, record.flags);
 	EXPECT_EQ(PROT_READ, record.prot);
 
-	ASSERT_EQ(0, madvise(victim, n->map.size, MADV_DONTNEED));
+	drop_entries(_metadata, n);
 	sample = fault_at(&ring, near);
 	EXPECT_EQ(HP_BASE, sample.size);
 	EXPECT_EQ((n->pfn + 1) * HP_BASE, sample.phys);
@@ -1312,6 +1381,7 @@ static void use_from_far(META, struct hp_narrowed *n)
 
 	EXPECT_LE(0, before);
 	EXPECT_NE(MAP_FAILED, own);
+	copy_pages(_metadata, n);
 	run_on(n->node);	/* CPUs are dealt out to the nodes in turn */
 	memset(own, 1, OWN);
 	run_on(!n->node);
