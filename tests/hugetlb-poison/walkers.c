@@ -5,6 +5,7 @@
  * leak, and only the raw page is lost.
  */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/futex.h>
@@ -1096,12 +1097,13 @@ struct faulted {		/* PERF_RECORD_SAMPLE, in the order of these bits */
 
 #define SAMPLED	(PERF_SAMPLE_ADDR | PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE)
 
-static bool open_ring(struct ring *ring)
+static bool open_ring(struct ring *ring, bool identify)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr), .type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_PAGE_FAULTS_MIN, .sample_period = 1,
-		.sample_type = SAMPLED, .exclude_kernel = 1, .mmap = 1, .mmap_data = 1, .mmap2 = 1,
+		.sample_type = identify ? PERF_SAMPLE_ADDR : SAMPLED, .build_id = identify,
+		.exclude_kernel = 1, .mmap = 1, .mmap_data = 1, .mmap2 = 1,
 	};
 
 	*ring = (struct ring) { .fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0) };
@@ -1190,7 +1192,7 @@ TEST_F(system, is_seen_by_perf)
 	struct mapped record;
 	struct ring ring;
 
-	ASSERT_TRUE(open_ring(&ring));
+	ASSERT_TRUE(open_ring(&ring, false));
 	record = protect(&ring, victim, n->map.size);
 	EXPECT_EQ(n->map.size, record.len);
 	EXPECT_EQ(flags | MAP_HUGETLB, record.flags);
@@ -1226,6 +1228,86 @@ static long event_count(const char *name)
 		return -1;
 	at = strstr(text, line);
 	return at ? strtol(at + strlen(line), NULL, 10) : -1;
+}
+
+/* --- an identity that perf reads from the file ------------------------------------------ */
+
+#define ID	"twenty bytes of mine"
+#define ID_SIZE	20
+
+/* A program's head, of which the table and the note are in the raw page. */
+struct identified {
+	Elf64_Phdr note_at;
+	Elf64_Nhdr note;
+	char name[4], id[ID_SIZE];
+};
+
+static void write_identity(struct hp_narrowed *n)
+{
+	Elf64_Ehdr *head = (Elf64_Ehdr *)n->map.addr;
+	struct identified *raw = (struct identified *)hp_narrowed_raw(n);
+
+	memcpy(head->e_ident, ELFMAG, SELFMAG);
+	head->e_ident[EI_CLASS] = ELFCLASS64;
+	head->e_type = ET_DYN;
+	head->e_phoff = n->raw;
+	head->e_phnum = 1;
+	raw->note_at.p_type = PT_NOTE;
+	raw->note_at.p_offset = n->raw + offsetof(struct identified, note);
+	raw->note_at.p_filesz = sizeof(*raw) - offsetof(struct identified, note);
+	raw->note = (Elf64_Nhdr) { .n_namesz = 4, .n_descsz = ID_SIZE, .n_type = NT_GNU_BUILD_ID };
+	memcpy(raw->name, "GNU", 4);
+	memcpy(raw->id, ID, ID_SIZE);
+}
+
+/* Whether perf has read what is in the raw page. */
+static bool perf_read_it(const struct mapped *record)
+{
+	return record->header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID &&
+	       !memcmp((char *)&record->maj + 4, ID, ID_SIZE);
+}
+
+/* Any user may ask for it, and the kernel reads with a plain load: that would be its end. */
+static void ask_for_identity(META, struct hp_narrowed *n)
+{
+	struct mapped record;
+	struct ring ring;
+
+	become_nobody(_metadata);
+	EXPECT_TRUE(open_ring(&ring, true));
+	record = protect(&ring, n->map.addr, n->map.size);
+	EXPECT_EQ(n->map.size, record.len);
+	EXPECT_EQ(!n->hit, perf_read_it(&record));
+	close_ring(&ring);
+}
+
+FIXTURE(identity) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_SETUP(identity)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 1));
+	write_identity(&self->n);
+}
+
+FIXTURE_TEARDOWN(identity)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+TEST_F(identity, is_not_read)
+{
+	struct hp_narrowed *n = &self->n;
+
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
+	/* nor from a mapping that has come since, and is not narrowed */
+	hp_unmap(&n->map);
+	n->map.addr = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, n->map.fd, 0);
+	EXPECT_NE(MAP_FAILED, n->map.addr);
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
 }
 
 /* --- a private range with swapped pages ----------------------------------------------- */
