@@ -413,6 +413,8 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 	heal->nr_raw = hugepoison_nr_raw(folio);
 	heal->nr_refilled = hugepoison_nr_refilled(folio);
 	hugepoison_healing = heal->fresh;
+	/* a lookup without the lock goes by this; the pool keeps a former owner's */
+	folio_clear_uptodate(heal->fresh);
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
 }
