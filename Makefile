@@ -85,8 +85,8 @@ deb-lean: ## the same with the guest's kernel, in minutes
 	@scripts/deb kernel --lean
 
 .PHONY: demo bench pool hostile check check-long selftests soak fuzz mutants vm
-demo: ## a database is hit by memory errors: stock kernel and ours, and a picture
-	@scripts/demo
+demo: ## a database is hit by memory errors: stock kernel and ours; KERNEL=7.3
+	@scripts/demo $(if $(filter-out 6.12,$(line)),--linux $(line))
 bench: ## what it costs, in guest instructions: stock kernel and ours
 	@scripts/bench
 pool: ## what errors do to the pool: the table of docs/pool.md, stock and ours
@@ -119,7 +119,7 @@ prove-%: ## one of them; QUICK=1 for its short version
 	@scripts/prove $(if $(QUICK),--quick) $*
 
 .PHONY: series check-series
-series: ## the patches for a maintainer, mail-ready, in build/series
+series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=7.3
 	@scripts/build mount >&2
 	@scripts/series
 check-series: kernel stock tools series ## build and boot each of them, option on and off (half an hour)

@@ -8,6 +8,4 @@ identifier ret, mm, iter, behavior;
 - ret = vector_madvise(mm, &iter, behavior);
 + do {
 + 	ret = vector_madvise(mm, &iter, behavior);
-+ } while (ret == -EINVAL &&
-+ 	 hugepoison_advise_again(mm, (unsigned long)iter_iov_addr(&iter),
-+ 				 iter_iov_len(&iter), behavior, ret));
++ } while (hugepoison_advise_vector_again(mm, &iter, behavior, ret));

@@ -176,7 +176,7 @@ static int hugepoison_alloc_lost(struct hugepoison_heal *heal)
 	if (!heal->lost)
 		return -ENOMEM;
 	for (i = 0; i < heal->nr_kept; i++) {
-		raw = kmalloc(sizeof(*raw), GFP_KERNEL);
+		raw = kmalloc_obj(*raw, GFP_KERNEL);
 		if (!raw)
 			return -ENOMEM;
 		llist_add(&raw->node, &heal->raws);
@@ -413,6 +413,8 @@ static int hugepoison_begin_exchange(struct hugepoison_heal *heal)
 	heal->nr_raw = hugepoison_nr_raw(folio);
 	heal->nr_refilled = hugepoison_nr_refilled(folio);
 	hugepoison_healing = heal->fresh;
+	/* a lookup without the lock goes by this; the pool keeps a former owner's */
+	folio_clear_uptodate(heal->fresh);
 	hugepoison_exchange(heal->inode->i_mapping, folio, heal->fresh);
 	return 1;
 }

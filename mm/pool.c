@@ -801,25 +801,3 @@ void hugepoison_pool_take_over(struct folio *old, struct folio *fresh)
 	hugepoison_count_used(old, 1);
 	hugepoison_count_used(fresh, 1);
 }
-
-#ifdef CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP
-/**
- * hugepoison_reset_vmemmap - make a restored vmemmap page one of tail pages
- * @to: the first struct page in the page that was just filled
- *
- * HVO maps all vmemmap pages of a hugepage to the first one. Restoring copies that
- * page, whose first struct pages hold the state of the folio. Left in the copies, they
- * make every 64th page of the freed hugepage a "Bad page state", without any memory
- * error. The struct page after them is a plain tail.
- *
- * Context: Any; @to is not yet mapped at its place in the vmemmap.
- */
-void hugepoison_reset_vmemmap(struct page *to)
-{
-	const int own = sizeof(struct folio) / sizeof(struct page);
-	int i;
-
-	for (i = 0; i < own; i++)
-		memcpy(to + i, to + own, sizeof(*to));
-}
-#endif

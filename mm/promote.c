@@ -509,8 +509,8 @@ static void hugepoison_queue_promotion(struct vm_area_struct *vma)
 
 	if (READ_ONCE(priv->waiting))
 		return;
-	promotion = kmalloc(sizeof(*promotion), GFP_KERNEL_ACCOUNT |
-			    __GFP_NORETRY | __GFP_NOWARN);
+	promotion = kmalloc_obj(*promotion, GFP_KERNEL_ACCOUNT |
+				__GFP_NORETRY | __GFP_NOWARN);
 	if (!promotion)
 		return;
 	promotion->priv = priv;

@@ -104,7 +104,7 @@ struct hugepoison_stand_in *hugepoison_new_stand_in(void)
 	const gfp_t gfp = __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct hugepoison_stand_in *stand_in;
 
-	stand_in = kmalloc(sizeof(*stand_in), GFP_KERNEL | gfp);
+	stand_in = kmalloc_obj(*stand_in, GFP_KERNEL | gfp);
 	if (!stand_in)
 		return NULL;
 	stand_in->page = alloc_page(GFP_HIGHUSER | gfp);

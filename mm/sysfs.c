@@ -132,7 +132,7 @@ static int __init hugepoison_add_sizes(struct kobject *parent, int nid)
 	for_each_hstate(h) {
 		if (!hugepoison_counts[hstate_index(h)])
 			return -ENOMEM;
-		dir = kzalloc(sizeof(*dir), GFP_KERNEL);
+		dir = kzalloc_obj(*dir, GFP_KERNEL);
 		if (!dir)
 			return -ENOMEM;
 		dir->h = h;

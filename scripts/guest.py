@@ -68,6 +68,12 @@ def line_and_name(kernel):
     return (line[1], kernel[line.end():]) if line else ("", kernel)
 
 
+def build_of(kernel):
+    """The directory of a line's source and kernels, for KERNEL=7.3 or 7.3/debug."""
+    line = re.match(r"\d+\.\d+(?=/|$)", kernel)
+    return os.path.join(TOP, "build", line[0] if line and line[0] != "6.12" else "").rstrip("/")
+
+
 def image_of(kernel):
     return os.path.join(TOP, "build", kernel, "bzImage")
 

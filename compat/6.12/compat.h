@@ -13,6 +13,8 @@
 #include <linux/memcontrol.h>
 #include <linux/swapops.h>
 
+#include "vmemmap.h"
+
 /*
  * Entries of page tables. Newer releases have two of the names, but without the tests:
  * pte_to_swp_entry() decodes what is none, or present, as well.
@@ -111,6 +113,12 @@ static inline void zap_vma(struct vm_area_struct *vma)
 {
 	zap_vma_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
+
+/* Memory; later releases of 6.12 have it */
+#ifndef kmalloc_obj
+#define kmalloc_obj(object, gfp)		kmalloc(sizeof(object), gfp)
+#define kzalloc_obj(object, gfp)		kzalloc(sizeof(object), gfp)
+#endif
 
 /* Files */
 #define for_each_alias(dentry, inode)					\

@@ -15,6 +15,7 @@
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 #include <linux/pgtable.h>
+#include <linux/uio.h>
 
 struct anon_vma;
 struct dentry;
@@ -22,7 +23,6 @@ struct folio_batch;
 struct hstate;
 struct hugepage_subpool;
 struct inode;
-struct iov_iter;
 struct list_head;
 struct task_struct;
 struct vm_fault;
@@ -262,6 +262,25 @@ static inline bool hugepoison_advise_again(struct mm_struct *mm,
 }
 
 /**
+ * hugepoison_advise_vector_again - as hugepoison_advise_again(), for many ranges
+ * @mm: the address space
+ * @iter: the ranges; it is at the first one, if that failed
+ * @behavior: MADV_*
+ * @error: the result of the advice
+ *
+ * Context: Process context, may sleep; no lock held.
+ * Return: true when a hugepage at an end of the range was narrowed.
+ */
+static inline bool hugepoison_advise_vector_again(struct mm_struct *mm,
+						  struct iov_iter *iter,
+						  int behavior, int error)
+{
+	return unlikely(error == -EINVAL) &&
+	       hugepoison_advise_again(mm, (unsigned long)iter_iov_addr(iter),
+				       iter_iov_len(iter), behavior, error);
+}
+
+/**
  * hugepoison_fixup_user_fault - fault in memory with mmap_lock held
  * @mm: the address space
  * @address: where, in bytes
@@ -436,8 +455,6 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 }
 #endif
 
-void hugepoison_reset_vmemmap(struct page *to);
-
 #else /* !CONFIG_HUGEPOISON */
 
 #define hugepoison_try_memory_failure(pfn, flags, stock)		\
@@ -493,6 +510,7 @@ void hugepoison_reset_vmemmap(struct page *to);
 #define hugepoison_block_counter(folio)		mm_counter_file(folio)
 #define hugepoison_cuts_poison(...)		false
 #define hugepoison_advise_again(...)		false
+#define hugepoison_advise_vector_again(...)	false
 #define hugepoison_fixup_user_fault(mm, address, flags)			\
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
@@ -549,10 +567,6 @@ static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 }
 
 static inline void hugepoison_remove_rmap(struct folio *folio, int nr_pages)
-{
-}
-
-static inline void hugepoison_reset_vmemmap(struct page *to)
 {
 }
 

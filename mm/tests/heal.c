@@ -85,6 +85,37 @@ static void hugepoison_test_held(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* A heal's hugepage says that it is not filled: its former owner's data is there. */
+static void hugepoison_test_not_filled(struct kunit *test)
+{
+	struct hugepoison_heal heal = { .fresh = hugepoison_test_folio(test) };
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	vm_munmap(f.address, f.size);
+	heal.inode = file_inode(f.file);
+	heal.folio = f.folio;
+	/* as a private mapping leaves it */
+	folio_mark_uptodate(heal.fresh);
+	folio_lock(heal.folio);
+	folio_lock(heal.fresh);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(&heal), 1);
+	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0),
+			    heal.fresh);
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(heal.fresh));
+	hugepoison_exchange(f.file->f_mapping, heal.fresh, heal.folio);
+	hugepoison_healing = NULL;
+	mutex_unlock(&mf_mutex);
+	folio_unlock(heal.fresh);
+	folio_unlock(heal.folio);
+	folio_put(heal.fresh);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 struct hugepoison_test_healer {
 	struct file *file;
 	struct folio *fresh;
@@ -244,6 +275,7 @@ static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_zero),
 	KUNIT_CASE(hugepoison_test_held),
+	KUNIT_CASE(hugepoison_test_not_filled),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
 	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_refused),

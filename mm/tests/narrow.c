@@ -3,11 +3,13 @@
  * KUnit: hugepages that lose their raw pages only. Included by
  * hugepoison/memory-failure.c.
  *
- * User space cannot test these: faults that may not drop mmap_lock, and an unreliable
- * list of raw pages.
+ * User space cannot test these: faults that may not drop mmap_lock, an unreliable list of
+ * raw pages, and the order of locks.
  */
 #include <kunit/test.h>
+#include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/shmem_fs.h>
 
 /* A file with one hugepage of the default size, mapped here and written to. */
 struct hugepoison_test_file {
@@ -259,10 +261,83 @@ static void hugepoison_test_soon(struct kunit *test)
 	hugepoison_test_undo(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+struct hugepoison_test_locker {
+	struct mm_struct *mm;
+	int ret;
+	struct completion done;
+};
+
+static int hugepoison_test_lock_all(void *data)
+{
+	struct hugepoison_test_locker *locker = data;
+
+	mmap_write_lock(locker->mm);
+	locker->ret = mm_take_all_locks(locker->mm);
+	if (!locker->ret)
+		mm_drop_all_locks(locker->mm);
+	mmap_write_unlock(locker->mm);
+	complete(&locker->done);
+	return 0;
+}
+
+/* Another file, mapped below the narrowed one: its lock would be the first by address. */
+static struct file *hugepoison_test_map_below(struct kunit *test,
+					      struct hugepoison_test_file *f)
+{
+	struct file *file = shmem_kernel_file_setup("hugepoison_test", PAGE_SIZE,
+						    mk_vma_flags(VMA_NORESERVE_BIT));
+	unsigned long address;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	address = kunit_vm_mmap(test, file, f->address - f->size, PAGE_SIZE,
+				PROT_READ, MAP_SHARED, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
+	KUNIT_ASSERT_LT(test, address, f->address);
+	return file;
+}
+
+/* Of all locks of an address space that of a narrowed VMA's file comes before other files'. */
+static void hugepoison_test_all_locks(struct kunit *test)
+{
+	struct hugepoison_test_locker locker = { };
+	static const unsigned int raw[] = { 7 };
+	struct address_space *mapping;
+	struct hugepoison_test_file f;
+	struct file *other;
+	char byte;
+	int i;
+
+	hugepoison_test_open(test, &f);
+	mapping = f.file->f_mapping;
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_is_narrowed(f.address));
+	other = hugepoison_test_map_below(test, &f);
+
+	/* the first mapping has brought it */
+	locker.mm = current->mm;
+	init_completion(&locker.done);
+	i_mmap_lock_write(mapping);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_lock_all,
+						    &locker, "hugepoison_test")));
+	for (i = 0; i < 100 && !rwsem_is_contended(&mapping->i_mmap_rwsem); i++)
+		msleep(20);
+	KUNIT_EXPECT_TRUE(test, rwsem_is_contended(&mapping->i_mmap_rwsem));
+	KUNIT_EXPECT_FALSE(test,
+			   rwsem_is_locked(&other->f_mapping->i_mmap_rwsem));
+	i_mmap_unlock_write(mapping);
+	wait_for_completion(&locker.done);
+	KUNIT_EXPECT_EQ(test, locker.ret, 0);
+	fput(other);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 static struct kunit_case hugepoison_narrow_cases[] = {
 	KUNIT_CASE(hugepoison_test_no_retry),
 	KUNIT_CASE(hugepoison_test_widen),
 	KUNIT_CASE(hugepoison_test_soon),
+	KUNIT_CASE(hugepoison_test_all_locks),
 	{}
 };
 

@@ -667,18 +667,26 @@ TEST_F(obstacle, two_hugepages)
 
 /* --- who may punch, and who pays ---------------------------------------------------------- */
 
+static void admit_sealable(META, struct patient *p)
+{
+	struct hp_map *map = &p->n.map;
+
+	p->n.victim = 1;
+	ASSERT_EQ(0, hp_test_begin(&p->n.test, HP_2M));
+	hp_catch_sigbus();
+	*map = (struct hp_map) { .backing = HP_MEMFD, .size = HP_2M, .nr = 3 };
+	map->fd = memfd_create("sealable", MFD_HUGETLB | MFD_HUGE_2MB | MFD_ALLOW_SEALING);
+	admit_file(_metadata, p);
+}
+
 /* Nobody writes to a sealed file: a heal does not either. */
 TEST(sealed)
 {
-	struct patient p = { .n.victim = 1 };
+	struct patient p = { .fd = -1 };
 	struct hp_map *map = &p.n.map;
 	struct hp_state now;
 
-	ASSERT_EQ(0, hp_test_begin(&p.n.test, HP_2M));
-	hp_catch_sigbus();
-	*map = (struct hp_map) { .backing = HP_MEMFD, .size = HP_2M, .nr = 3 };
-	map->fd = memfd_create("sealed", MFD_HUGETLB | MFD_HUGE_2MB | MFD_ALLOW_SEALING);
-	admit_file(_metadata, &p);
+	admit_sealable(_metadata, &p);
 	hit(_metadata, &p, hp_subpage(HP_2M, HP_MIDDLE), 1);
 
 	ASSERT_EQ(0, fcntl(map->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
@@ -687,6 +695,93 @@ TEST(sealed)
 	EXPECT_EQ(0, hp_check(&now, HP_EVERYTHING));
 	expect_ill(_metadata, &p, 1, 0);
 	discharge(_metadata, &p);
+}
+
+/* Neither maps the file from here on. */
+static void leave_file(META, struct patient *p)
+{
+	EXPECT_EQ(0, hp_ask(&p->other, HP_OP_UNMAP, NULL, 0).value);
+	hp_mapper_stop(&p->other);
+	hp_unmap(&p->n.map);
+}
+
+static void map_file(META, struct patient *p, int prot)
+{
+	struct hp_map *map = &p->n.map;
+
+	map->addr = mmap(NULL, 3 * HP_2M, prot, MAP_SHARED, map->fd, 0);
+	ASSERT_NE(MAP_FAILED, map->addr);
+}
+
+static long lost_here(struct patient *p, long *damage)
+{
+	return hp_lost(hp_narrowed_victim(&p->n), HP_2M, p->n.seed + p->n.victim, damage);
+}
+
+/* A writer may have a reference: the handler's keeps the file from being sealed. */
+TEST(is_sealed_once_healed)
+{
+	struct patient p = { .fd = -1 };
+	struct hp_map *map = &p.n.map;
+	unsigned long page = hp_subpage(HP_2M, HP_MIDDLE);
+	long damage;
+
+	admit_sealable(_metadata, &p);
+	hit(_metadata, &p, page, 1);
+	leave_file(_metadata, &p);
+	EXPECT_EQ(EBUSY, said(fcntl(map->fd, F_ADD_SEALS, F_SEAL_WRITE)));
+	EXPECT_EQ(0, fcntl(map->fd, F_GET_SEALS));
+	/* it can be mapped for writing still, and loses nothing else */
+	map_file(_metadata, &p, PROT_READ | PROT_WRITE);
+	EXPECT_EQ(1, lost_here(&p, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(0, punch(&p, page, 1));
+	EXPECT_EQ(0, lost_here(&p, &damage));
+	EXPECT_EQ(2, damage);
+	hp_unmap(map);
+
+	EXPECT_EQ(0, said(fcntl(map->fd, F_ADD_SEALS, F_SEAL_WRITE)));
+	map_file(_metadata, &p, PROT_READ);
+	EXPECT_EQ(0, lost_here(&p, &damage));
+	EXPECT_EQ(2, damage);
+	close(p.fd);
+	hp_map_free(map);
+	EXPECT_EQ(0, hp_test_end(&p.n.test));
+}
+
+/* Sealed before the error: readers lose the raw page, and nothing heals it. */
+TEST(sealed_before)
+{
+	struct patient p = { .fd = -1 };
+	struct hp_map *map = &p.n.map;
+	unsigned long page = hp_subpage(HP_2M, HP_MIDDLE);
+	struct hp_state now;
+	char *raw;
+	long damage;
+
+	admit_sealable(_metadata, &p);
+	aim(&p.n, page);
+	leave_file(_metadata, &p);
+	ASSERT_EQ(0, said(fcntl(map->fd, F_ADD_SEALS, F_SEAL_WRITE)));
+	map_file(_metadata, &p, PROT_READ);
+	EXPECT_EQ(0, lost_here(&p, &damage));
+	ASSERT_EQ(0, hp_inject(p.n.pfn));
+	raw = hp_narrowed_raw(&p.n);
+	EXPECT_EQ(1, lost_here(&p, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_FALSE(hp_is_hugetlb(raw));
+	EXPECT_EQ(SIGSEGV, hp_signal_of(raw + HP_BASE, HP_WRITE));
+	EXPECT_EQ(EACCES, said(mprotect(hp_narrowed_victim(&p.n), HP_2M,
+					PROT_READ | PROT_WRITE)));
+	hp_read_state(&now);
+	EXPECT_EQ(EPERM, punch(&p, page, 1));
+	EXPECT_NE(0, madvise(raw, HP_BASE, MADV_REMOVE));
+	EXPECT_EQ(0, hp_check(&now, HP_EVERYTHING));
+	EXPECT_EQ(1, lost_here(&p, &damage));
+	EXPECT_EQ(0, damage);
+	close(p.fd);
+	hp_map_free(map);
+	EXPECT_EQ(0, hp_test_end(&p.n.test));
 }
 
 #define MOUNT	"/tmp/hugetlb-poison.heal"

@@ -615,6 +615,55 @@ TEST_F(watched, before_the_error)
 	EXPECT_EQ(0, hp_mapper_stop(&child));
 }
 
+/* Where a hugepage fits, and nothing is. */
+static char *find_room(void)
+{
+	char *room = mmap(NULL, 2 * HP_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return room == MAP_FAILED ? NULL : (char *)(((unsigned long)room + HP_2M - 1) & -HP_2M);
+}
+
+/*
+ * All of it waits while it is watched. userfaultfd does not follow a mapping that moves,
+ * and the worker finds it there by its entry alone.
+ */
+TEST_F(watched, is_moved)
+{
+	int fd = open_userfaultfd(variant->features);
+	struct one *o = &self->o;
+	char *to = find_room();
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(NULL, to);
+	ASSERT_EQ(0, watch(fd, o->map.addr, HP_2M, variant->mode));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	EXPECT_TRUE(is_huge(o->map.addr));
+	ASSERT_EQ(to, mremap(o->map.addr, HP_2M, HP_2M, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_TRUE(hp_await(!is_huge(to), "the worker narrows where the mapping is now"));
+	o->raw += to - o->map.addr;
+	o->map.addr = to;
+	expect_lost(_metadata, o);
+	EXPECT_EQ(1, hp_stamp(to, HP_2M, SEED));
+	expect_lost(_metadata, o);
+	close(fd);
+}
+
+/* It moves, and goes before a touch has narrowed it: so does its hugepage. */
+TEST_F(watched, is_moved_and_unmapped)
+{
+	int fd = open_userfaultfd(variant->features);
+	struct one *o = &self->o;
+	char *to = find_room();
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(NULL, to);
+	ASSERT_EQ(0, watch(fd, o->map.addr, HP_2M, variant->mode));
+	ASSERT_EQ(0, hp_inject(o->pfn));
+	ASSERT_EQ(to, mremap(o->map.addr, HP_2M, HP_2M, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	o->map.addr = to;
+	close(fd);
+}
+
 /*
  * userfaultfd cannot watch a narrowed range: a clear answer, and nothing
  * changes.

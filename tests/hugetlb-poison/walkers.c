@@ -5,17 +5,22 @@
  * leak, and only the raw page is lost.
  */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
 #include <linux/mempolicy.h>
+#include <linux/perf_event.h>
+#include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -34,6 +39,9 @@
 /* Newer than the C library. */
 #ifndef __NR_mseal
 #define __NR_mseal	462
+#endif
+#ifndef __NR_cachestat
+#define __NR_cachestat	451
 #endif
 
 static void become_nobody(META)
@@ -138,19 +146,43 @@ TEST_F_TIMEOUT(nobody, advises, 60)
 	AS_NOBODY(advise);
 }
 
+/* Guard regions are for ordinary mappings: refused, as for hugetlb memory; 6.12 has none. */
+static void guard(META, struct hp_narrowed *n)
+{
+	for (int advice = 102; advice <= 103; advice++) {	/* MADV_GUARD_INSTALL, _REMOVE */
+		EXPECT_EQ(EINVAL, said(madvise(hp_narrowed_victim(n), HP_BASE, advice)));
+		EXPECT_EQ(EINVAL, said(madvise(hp_narrowed_raw(n), HP_BASE, advice)));
+	}
+	EXPECT_RIGHT(n);
+}
+
+TEST_F(nobody, guards)
+{
+	AS_NOBODY(guard);
+}
+
 /* --- moving -------------------------------------------------------------------- */
 
-static void move(META, struct hp_narrowed *n)
+/* How many of four pages go to the other node, where one is the raw page. */
+static int count_moved(META, struct hp_narrowed *n)
 {
-	unsigned long size = n->map.size, here = 1UL << n->node, other = 1UL << !n->node;
 	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
-	void *pages[] = { victim, raw, raw + HP_BASE, victim + size - HP_BASE };
-	int to[] = { !n->node, !n->node, !n->node, !n->node }, status[4];
+	void *pages[] = { victim, raw, raw + HP_BASE, victim + n->map.size - HP_BASE };
+	int to[] = { !n->node, !n->node, !n->node, !n->node }, status[4], moved = 0;
 
 	EXPECT_EQ(0, syscall(__NR_move_pages, 0, 4, pages, NULL, status, 0));
 	syscall(__NR_move_pages, 0, 4, pages, to, status, MPOL_MF_MOVE);
 	for (int i = 0; i < 4; i++)
-		EXPECT_GT(0, status[i]);
+		moved += status[i] == !n->node;
+	EXPECT_GT(0, status[1]);
+	return moved;
+}
+
+static void change_policy(META, struct hp_narrowed *n)
+{
+	unsigned long size = n->map.size, here = 1UL << n->node, other = 1UL << !n->node;
+	char *victim = hp_narrowed_victim(n), *raw = hp_narrowed_raw(n);
+
 	for (int mode = MPOL_PREFERRED; mode <= MPOL_INTERLEAVE; mode++)
 		syscall(__NR_mbind, victim, size, mode, &other, 8,
 			MPOL_MF_MOVE | MPOL_MF_STRICT);
@@ -163,6 +195,12 @@ static void move(META, struct hp_narrowed *n)
 	/* this maps the file anew, which is narrowed anew */
 	remap_file_pages(victim, size, 0, n->victim * size / HP_BASE, 0);
 	EXPECT_RIGHT(n);
+}
+
+static void move(META, struct hp_narrowed *n)
+{
+	EXPECT_EQ(0, count_moved(_metadata, n));
+	change_policy(_metadata, n);
 }
 
 TEST_F_TIMEOUT(nobody, moves, 60)
@@ -397,17 +435,47 @@ TEST_F(nobody, asks_proc)
 	AS_NOBODY(ask_proc);
 }
 
+/* How much of a file is in memory is not told of hugetlbfs, nor of a poisoned hugepage. */
+static void ask_for_cache(META, struct hp_narrowed *n)
+{
+	__u64 range[2] = { n->victim * n->map.size, n->map.size }, counts[5];
+
+	EXPECT_EQ(EOPNOTSUPP, said(syscall(__NR_cachestat, n->map.fd, range, counts, 0)));
+}
+
+TEST_F(nobody, asks_for_cache)
+{
+	AS_NOBODY(ask_for_cache);
+}
+
 /* --- userfaultfd ------------------------------------------------------------------ */
 
-/* Missing pages and minor faults cannot be asked for: a clear answer. */
+/* Nobody fills a mapping that is not watched. */
+static int fill(int fd, char *at, char *with)
+{
+	struct uffdio_copy copy = {
+		.dst = (unsigned long)at, .src = (unsigned long)with, .len = HP_BASE,
+	};
+
+	return said(ioctl(fd, UFFDIO_COPY, &copy));
+}
+
+/*
+ * Missing pages, minor faults and accesses (RWP, of newer kernels) cannot be asked for:
+ * a clear answer.
+ */
 static void ask_for_faults(META, struct hp_narrowed *n)
 {
 	static const unsigned long modes[] = {
 		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
+		1 << 3 /* UFFDIO_REGISTER_MODE_RWP */,
 	};
-	int fd = open_userfaultfd(0);
+	int fd = open_userfaultfd(1 << 17 /* UFFD_FEATURE_RWP */);
 
+	fd = fd < 0 ? open_userfaultfd(0) : fd;
 	EXPECT_LE(0, fd);
+	EXPECT_EQ(ENOENT, fill(fd, hp_narrowed_raw(n), hp_narrowed_raw(n) + HP_BASE));
+	EXPECT_EQ(ENOENT, fill(fd, hp_narrowed_raw(n) + HP_BASE, hp_narrowed_raw(n) + 2 * HP_BASE));
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		EXPECT_EQ(EINVAL, watch(fd, hp_narrowed_victim(n), n->map.size, modes[i]));
 		EXPECT_EQ(EINVAL, watch(fd, n->map.addr, n->map.nr * n->map.size, modes[i]));
@@ -527,6 +595,117 @@ static void pin_and_pipe(META, struct hp_narrowed *n)
 TEST_F(nobody, pins)
 {
 	AS_NOBODY(pin_and_pipe);
+}
+
+/* --- translations that another CPU has ------------------------------------------------- */
+
+/* A thread that stores without end in two pages; a store that is refused is counted. */
+struct writer {
+	unsigned long *at[2];
+	unsigned long tries[2], refused[2];	/* written by the thread */
+	int cpu;
+	bool stop;
+};
+
+static __thread sigjmp_buf refused_env;
+
+static void on_refused(int sig)
+{
+	(void)sig;
+	siglongjmp(refused_env, 1);
+}
+
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *write_on(void *arg)
+{
+	static __thread unsigned int i;
+	struct writer *w = arg;
+
+	run_on(w->cpu);
+	for (i = 0; !__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE); i++) {
+		if (sigsetjmp(refused_env, 1))
+			__atomic_add_fetch(&w->refused[i % 2], 1, __ATOMIC_RELEASE);
+		else
+			__atomic_add_fetch(w->at[i % 2], 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&w->tries[i % 2], 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static unsigned long tries(struct writer *w, int which)
+{
+	return __atomic_load_n(&w->tries[which], __ATOMIC_ACQUIRE);
+}
+
+/* The thread has begun and ended a store since. */
+static bool await_tries(struct writer *w)
+{
+	unsigned long before[2] = { tries(w, 0), tries(w, 1) };
+
+	return hp_await(tries(w, 0) > before[0] + 1 && tries(w, 1) > before[1] + 1,
+			"the other thread stores");
+}
+
+/* Once mprotect() has returned no store succeeds on any CPU, until it is allowed again. */
+static void expect_flushed(META, struct hp_narrowed *n, struct writer *w, int prot)
+{
+	char *victim = hp_narrowed_victim(n);
+	unsigned long word[2], refused[2];
+
+	EXPECT_TRUE(await_tries(w));
+	EXPECT_EQ(0, mprotect(victim, n->map.size, PROT_READ));
+	for (int i = 0; i < 2; i++) {
+		word[i] = __atomic_load_n(w->at[i], __ATOMIC_ACQUIRE);
+		refused[i] = w->refused[i];
+	}
+	EXPECT_EQ(0, mprotect(victim, n->map.size, prot));
+	EXPECT_TRUE(await_tries(w));
+	EXPECT_EQ(0, mprotect(victim, n->map.size, PROT_READ));
+	for (int i = 0; i < 2; i++) {
+		EXPECT_LT(0, word[i]);
+		EXPECT_EQ(word[i], __atomic_load_n(w->at[i], __ATOMIC_ACQUIRE)) {
+			TH_LOG("%p was written although that is not allowed", w->at[i]);
+		}
+		EXPECT_LT(refused[i], w->refused[i]);
+	}
+	EXPECT_EQ(0, mprotect(victim, n->map.size, PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(await_tries(w));
+	for (int i = 0; i < 2; i++)
+		EXPECT_LT(word[i], __atomic_load_n(w->at[i], __ATOMIC_ACQUIRE));
+}
+
+/* One page beside the raw page, one at the far end, where an entry may map 2 MiB. */
+static void protect_from_other_cpu(META, struct hp_narrowed *n)
+{
+	char *victim = hp_narrowed_victim(n);
+	struct writer w = {
+		.at = { (unsigned long *)(hp_narrowed_raw(n) + HP_BASE + 512),
+			(unsigned long *)(victim + n->map.size - HP_BASE + 512) },
+		.cpu = 1,
+	};
+	pthread_t thread;
+
+	signal(SIGSEGV, on_refused);
+	run_on(0);
+	EXPECT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
+	for (int i = 0; i < 8; i++)
+		expect_flushed(_metadata, n, &w, i % 2 ? PROT_READ : PROT_NONE);
+	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+	signal(SIGSEGV, SIG_DFL);
+}
+
+TEST_F(nobody, flushes)
+{
+	AS_NOBODY(protect_from_other_cpu);
 }
 
 /* --- many at once, and little to use ---------------------------------------------------- */
@@ -816,14 +995,16 @@ FIXTURE(system) {
 
 FIXTURE_VARIANT(system) {
 	unsigned long size, nr;
+	enum hp_backing backing;
 };
 
-FIXTURE_VARIANT_ADD(system, 2M) { .size = HP_2M, .nr = 3 };
-FIXTURE_VARIANT_ADD(system, 1G) { .size = HP_1G, .nr = 1 };
+FIXTURE_VARIANT_ADD(system, 2M) { .size = HP_2M, .nr = 3, .backing = HP_MEMFD };
+FIXTURE_VARIANT_ADD(system, 1G) { .size = HP_1G, .nr = 1, .backing = HP_MEMFD };
+FIXTURE_VARIANT_ADD(system, 2M_private) { .size = HP_2M, .nr = 3, .backing = HP_PRIVATE };
 
 FIXTURE_SETUP(system)
 {
-	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, variant->size, variant->nr));
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, variant->backing, variant->size, variant->nr));
 }
 
 FIXTURE_TEARDOWN(system)
@@ -868,8 +1049,205 @@ TEST_F(system, sweeps)
 	EXPECT_LT(0, table_users(n->pfn - 1));
 }
 
-#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
-#define BALANCE_MS	6000
+#define SPLIT	"/sys/kernel/debug/split_huge_pages"
+
+/* Transparent hugepages are split by root: a narrowed range has none, but of its size. */
+TEST_F_TIMEOUT(system, splits, 60)
+{
+	struct hp_narrowed *n = &self->n;
+	unsigned long from = (unsigned long)n->map.addr, nr = n->map.nr * n->map.size;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	ASSERT_EQ(0, hp_narrowed_populate(n));
+	EXPECT_EQ(0, hp_write(SPLIT, "%d,0x%lx,0x%lx", getpid(), from, from + nr));
+	EXPECT_RIGHT(n);
+	EXPECT_EQ(0, hp_write(SPLIT, "1"));
+	EXPECT_RIGHT(n);
+	EXPECT_NE(0, hp_pageflags(hp_pfn(hp_narrowed_victim(n))) & HP_KPF_HUGE);
+}
+
+/* A private range's own pages: the parent keeps the hugepage. */
+static void copy_pages(META, struct hp_narrowed *n)
+{
+	EXPECT_EQ(1, hp_stamp(hp_narrowed_victim(n), n->map.size, n->seed + n->victim));
+}
+
+static void move_copies(META, struct hp_narrowed *n)
+{
+	copy_pages(_metadata, n);
+	EXPECT_EQ(n->map.backing == HP_PRIVATE ? 3 : 0, count_moved(_metadata, n));
+	change_policy(_metadata, n);
+}
+
+/* Copies of a private range's pages move as any page, the hugepage does not. */
+TEST_F_TIMEOUT(system, moves, 60)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, move_copies, n));
+	EXPECT_RIGHT(n);
+	move(_metadata, n);
+	EXPECT_RIGHT(n);
+}
+
+TEST_F(system, flushes)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, protect_from_other_cpu, n));
+	EXPECT_RIGHT(n);
+	protect_from_other_cpu(_metadata, n);
+	EXPECT_RIGHT(n);
+}
+
+/* --- what perf sees ---------------------------------------------------------------- */
+
+#define RING_PAGES	16	/* a power of 2 */
+
+struct ring {
+	int fd;
+	struct perf_event_mmap_page *head;
+	char *data;
+	unsigned long read;
+};
+
+struct mapped {			/* PERF_RECORD_MMAP2 */
+	struct perf_event_header header;
+	__u32 pid, tid;
+	__u64 addr, len, pgoff;
+	__u32 maj, min;
+	__u64 ino, ino_generation;
+	__u32 prot, flags;
+};
+
+struct faulted {		/* PERF_RECORD_SAMPLE, in the order of these bits */
+	struct perf_event_header header;
+	__u64 addr, phys, size;
+};
+
+#define SAMPLED	(PERF_SAMPLE_ADDR | PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE)
+
+static bool open_ring(struct ring *ring, bool identify)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr), .type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_PAGE_FAULTS_MIN, .sample_period = 1,
+		.sample_type = identify ? PERF_SAMPLE_ADDR : SAMPLED, .build_id = identify,
+		.exclude_kernel = 1, .mmap = 1, .mmap_data = 1, .mmap2 = 1,
+	};
+
+	*ring = (struct ring) { .fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0) };
+	ring->head = mmap(NULL, (1 + RING_PAGES) * HP_BASE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  ring->fd, 0);
+	ring->data = (char *)ring->head + HP_BASE;
+	return ring->head != MAP_FAILED;
+}
+
+static void close_ring(struct ring *ring)
+{
+	munmap(ring->head, (1 + RING_PAGES) * HP_BASE);
+	close(ring->fd);
+}
+
+/* The next record, or NULL. No record is so long that all of it is needed. */
+static const struct perf_event_header *next_record(struct ring *ring, void *record, size_t len)
+{
+	struct perf_event_header *header = record;
+
+	if (ring->read >= __atomic_load_n(&ring->head->data_head, __ATOMIC_ACQUIRE))
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		((char *)record)[i] = ring->data[(ring->read + i) % (RING_PAGES * HP_BASE)];
+	ring->read += header->size;
+	return header;
+}
+
+/* Only what comes from now on counts. */
+static void forget_records(struct ring *ring)
+{
+	struct perf_event_header header;
+
+	while (next_record(ring, &header, sizeof(header)))
+		;
+}
+
+/* The entry that a fault has made, as perf's walk of the page table reports it. */
+static struct faulted fault_at(struct ring *ring, char *at)
+{
+	struct faulted sample;
+
+	forget_records(ring);
+	hp_touch(at, HP_READ);
+	while (next_record(ring, &sample, sizeof(sample)))
+		if (sample.header.type == PERF_RECORD_SAMPLE &&
+		    (sample.addr & -HP_BASE) == (unsigned long)at)
+			return sample;
+	return (struct faulted) { .addr = 0 };
+}
+
+static struct mapped protect(struct ring *ring, char *at, unsigned long len)
+{
+	struct mapped record;
+
+	forget_records(ring);
+	mprotect(at, len, PROT_READ);
+	mprotect(at, len, PROT_READ | PROT_WRITE);
+	while (next_record(ring, &record, sizeof(record)))
+		if (record.header.type == PERF_RECORD_MMAP2 && record.addr == (unsigned long)at)
+			return record;
+	return (struct mapped) { .addr = 0 };
+}
+
+static void leave(META, struct hp_narrowed *n)
+{
+	(void)_metadata;
+	(void)n;
+}
+
+/* The next touch is a fault. fork takes a private hugepage's entries, and no page. */
+static void drop_entries(META, struct hp_narrowed *n)
+{
+	int error = n->map.backing == HP_PRIVATE ? run_child(_metadata, leave, n) :
+		    said(madvise(hp_narrowed_victim(n), n->map.size, MADV_DONTNEED));
+
+	EXPECT_EQ(0, error);
+}
+
+TEST_F(system, is_seen_by_perf)
+{
+	struct hp_narrowed *n = &self->n;
+	char *victim = hp_narrowed_victim(n), *near = hp_narrowed_raw(n) + HP_BASE;
+	unsigned int flags = variant->backing == HP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
+	struct faulted sample;
+	struct mapped record;
+	struct ring ring;
+
+	ASSERT_TRUE(open_ring(&ring, false));
+	record = protect(&ring, victim, n->map.size);
+	EXPECT_EQ(n->map.size, record.len);
+	EXPECT_EQ(flags | MAP_HUGETLB, record.flags);
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	record = protect(&ring, victim, n->map.size);
+	EXPECT_EQ(n->map.size, record.len);
+	EXPECT_EQ(n->victim * n->map.size, record.pgoff);
+	EXPECT_EQ(flags, record.flags);
+	EXPECT_EQ(PROT_READ, record.prot);
+
+	drop_entries(_metadata, n);
+	sample = fault_at(&ring, near);
+	EXPECT_EQ(HP_BASE, sample.size);
+	EXPECT_EQ((n->pfn + 1) * HP_BASE, sample.phys);
+	if (n->map.size == HP_1G) {
+		sample = fault_at(&ring, victim);
+		EXPECT_EQ(HP_2M, sample.size);
+		EXPECT_EQ(hp_pfn(victim) * HP_BASE, sample.phys);
+	}
+	close_ring(&ring);
+	EXPECT_RIGHT(n);
+}
 
 static long event_count(const char *name)
 {
@@ -884,14 +1262,217 @@ static long event_count(const char *name)
 	return at ? strtol(at + strlen(line), NULL, 10) : -1;
 }
 
-static void run_on(int cpu)
-{
-	cpu_set_t set;
+/* --- an identity that perf reads from the file ------------------------------------------ */
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+#define ID	"twenty bytes of mine"
+#define ID_SIZE	20
+
+/* A program's head, of which the table and the note are in the raw page. */
+struct identified {
+	Elf64_Phdr note_at;
+	Elf64_Nhdr note;
+	char name[4], id[ID_SIZE];
+};
+
+static void write_identity(struct hp_narrowed *n)
+{
+	Elf64_Ehdr *head = (Elf64_Ehdr *)n->map.addr;
+	struct identified *raw = (struct identified *)hp_narrowed_raw(n);
+
+	memcpy(head->e_ident, ELFMAG, SELFMAG);
+	head->e_ident[EI_CLASS] = ELFCLASS64;
+	head->e_type = ET_DYN;
+	head->e_phoff = n->raw;
+	head->e_phnum = 1;
+	raw->note_at.p_type = PT_NOTE;
+	raw->note_at.p_offset = n->raw + offsetof(struct identified, note);
+	raw->note_at.p_filesz = sizeof(*raw) - offsetof(struct identified, note);
+	raw->note = (Elf64_Nhdr) { .n_namesz = 4, .n_descsz = ID_SIZE, .n_type = NT_GNU_BUILD_ID };
+	memcpy(raw->name, "GNU", 4);
+	memcpy(raw->id, ID, ID_SIZE);
 }
+
+/* Whether perf has read what is in the raw page. */
+static bool perf_read_it(const struct mapped *record)
+{
+	return record->header.misc & PERF_RECORD_MISC_MMAP_BUILD_ID &&
+	       !memcmp((char *)&record->maj + 4, ID, ID_SIZE);
+}
+
+/* Any user may ask for it, and the kernel reads with a plain load: that would be its end. */
+static void ask_for_identity(META, struct hp_narrowed *n)
+{
+	struct mapped record;
+	struct ring ring;
+
+	become_nobody(_metadata);
+	EXPECT_TRUE(open_ring(&ring, true));
+	record = protect(&ring, n->map.addr, n->map.size);
+	EXPECT_EQ(n->map.size, record.len);
+	EXPECT_EQ(!n->hit, perf_read_it(&record));
+	close_ring(&ring);
+}
+
+FIXTURE(identity) {
+	struct hp_narrowed n;
+};
+
+FIXTURE_SETUP(identity)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 1));
+	write_identity(&self->n);
+}
+
+FIXTURE_TEARDOWN(identity)
+{
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+TEST_F(identity, is_not_read)
+{
+	struct hp_narrowed *n = &self->n;
+
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
+	/* nor from a mapping that has come since, and is not narrowed */
+	hp_unmap(&n->map);
+	n->map.addr = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, n->map.fd, 0);
+	EXPECT_NE(MAP_FAILED, n->map.addr);
+	EXPECT_EQ(0, run_child(_metadata, ask_for_identity, n));
+}
+
+/* --- a private range with swapped pages ----------------------------------------------- */
+
+#define ZRAM		"/sys/block/zram0/"
+#define ZRAM_PAGES	8192UL
+#define SWAPPED		(1UL << 62)	/* in pagemap */
+
+/* Returns 0 or -errno. */
+static int make_swap(void)
+{
+	unsigned int header[HP_BASE / sizeof(int)] = { 0 };
+	int fd, ret;
+
+	ret = hp_write(ZRAM "disksize", "%lu", ZRAM_PAGES * HP_BASE);
+	if (ret)
+		return ret;
+	fd = open("/dev/zram0", O_RDWR | O_CLOEXEC);
+	header[256] = 1;			/* version */
+	header[257] = ZRAM_PAGES - 1;		/* last page */
+	memcpy((char *)header + HP_BASE - 10, "SWAPSPACE2", 10);
+	ret = pwrite(fd, header, HP_BASE, 0) == (ssize_t)HP_BASE ? 0 : -EIO;
+	close(fd);
+	return ret ?: -said(swapon("/dev/zram0", 0));
+}
+
+static long count_swapped(const char *at, unsigned long nr)
+{
+	unsigned long entries[HP_2M / HP_BASE];
+	long swapped = 0;
+
+	if (hp_pagemap(getpid(), at, nr, entries))
+		return -1;
+	for (unsigned long i = 0; i < nr; i++)
+		swapped += !!(entries[i] & SWAPPED);
+	return swapped;
+}
+
+FIXTURE(swapped) {
+	struct hp_narrowed n;
+	struct hp_mapper child;	/* has inherited the hugepage */
+	bool swaps;
+};
+
+FIXTURE_SETUP(swapped)
+{
+	struct hp_narrowed *n = &self->n;
+
+	ASSERT_EQ(0, make_swap());
+	self->swaps = true;
+	ASSERT_EQ(0, hp_narrowed_make(n, HP_PRIVATE, HP_2M, 1));
+	ASSERT_EQ(0, hp_mapper_start(&self->child, &n->map, false));
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+}
+
+FIXTURE_TEARDOWN(swapped)
+{
+	if (self->child.pid)
+		hp_mapper_stop(&self->child);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+	if (self->swaps)
+		EXPECT_EQ(0, said(swapoff("/dev/zram0")));
+	EXPECT_EQ(0, hp_write(ZRAM "reset", "1"));
+}
+
+/* The parent's own pages, which it copied as the child has the hugepage, go to swap. */
+static void page_out(META, struct hp_narrowed *n)
+{
+	char *raw = hp_narrowed_raw(n);
+
+	EXPECT_EQ(1, hp_stamp(n->map.addr, HP_2M, n->seed));
+	EXPECT_EQ(0, madvise(n->map.addr, HP_2M, MADV_PAGEOUT));
+	/* all but some in a CPU's batch, which the next call finds */
+	EXPECT_EQ(0, madvise(n->map.addr, HP_2M, MADV_PAGEOUT));
+	EXPECT_LT(400, count_swapped(n->map.addr, HP_2M / HP_BASE));
+	EXPECT_EQ(0, count_swapped(raw, 1));
+}
+
+/* Read ahead beside hwpoison entries and the hugepage's, by both users of a swap entry. */
+TEST_F(swapped, reads_ahead)
+{
+	struct hp_narrowed *n = &self->n;
+	long ahead = event_count("swap_ra");
+	struct hp_mapper second;
+
+	page_out(_metadata, n);
+	ASSERT_EQ(0, hp_mapper_start(&second, &n->map, false));
+	EXPECT_RIGHT(n);
+	EXPECT_LT(ahead, event_count("swap_ra"));
+	EXPECT_EQ(0, hp_ask(&second, HP_OP_LOST, n->map.addr, n->seed).damage);
+	EXPECT_EQ(1, hp_ask(&second, HP_OP_LOST, n->map.addr, n->seed).value);
+	EXPECT_EQ(1, hp_ask(&self->child, HP_OP_LOST, n->map.addr, n->seed).value);
+	EXPECT_EQ(0, hp_mapper_stop(&second));
+}
+
+/* The swap area goes: each page comes back to where it was. */
+TEST_F(swapped, swaps_off)
+{
+	struct hp_narrowed *n = &self->n;
+
+	page_out(_metadata, n);
+	ASSERT_EQ(0, said(swapoff("/dev/zram0")));
+	self->swaps = false;
+	EXPECT_EQ(0, count_swapped(n->map.addr, HP_2M / HP_BASE));
+	EXPECT_RIGHT(n);
+	EXPECT_EQ(0, hp_ask(&self->child, HP_OP_LOST, n->map.addr, n->seed).damage);
+}
+
+/* Swapped pages are not lost to a hugepage that is made of the others. */
+TEST_F(swapped, is_healed)
+{
+	struct hp_narrowed *n = &self->n;
+	char *raw = hp_narrowed_raw(n);
+	long damage;
+
+	page_out(_metadata, n);
+	EXPECT_EQ(0, madvise(raw, HP_BASE, MADV_DONTNEED));
+	EXPECT_TRUE(hp_all_zero(raw));
+	EXPECT_EQ(0, hp_lost(n->map.addr, HP_2M, n->seed, &damage));
+	EXPECT_EQ(2, damage);	/* the raw page's, zero now */
+	EXPECT_EQ(0, count_swapped(n->map.addr, HP_2M / HP_BASE));
+	/* the next discard, with nothing in swap: a hugepage again */
+	EXPECT_EQ(0, madvise(raw, HP_BASE, MADV_DONTNEED));
+	EXPECT_TRUE(hp_all_zero(raw));
+	EXPECT_TRUE(hp_is_hugetlb(raw));
+	EXPECT_EQ(0, hp_lost(n->map.addr, HP_2M, n->seed, &damage));
+	EXPECT_EQ(2, damage);
+}
+
+/* --- hints -------------------------------------------------------------------------- */
+
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
+#define BALANCE_MS	6000
 
 static long cpu_ms(void)
 {
@@ -914,6 +1495,7 @@ static void use_from_far(META, struct hp_narrowed *n)
 
 	EXPECT_LE(0, before);
 	EXPECT_NE(MAP_FAILED, own);
+	copy_pages(_metadata, n);
 	run_on(n->node);	/* CPUs are dealt out to the nodes in turn */
 	memset(own, 1, OWN);
 	run_on(!n->node);
