@@ -144,6 +144,32 @@ remembered() { jq -rs 'map(.page // empty) | join(" ")' "$FILE"; }
 	exec 4>&-
 }
 
+@test "monitor: thousands of events a second are one look at the list a second" {
+	mkfifo "$OUT.trace"
+	echo '0x5285 2048 0 narrowed -' | bad_pages
+	flooded 0 1000000000 "$TOOL" monitor --from "$OUT.trace" --remember --json > "$OUT" 3>&- &
+	monitor=$!
+	for i in {1..1000}; do
+		echo "     x-1 [000] .....    12.3: hugepoison_heal: pfn=0x$((i % 100)) size=2048kB node=0 outcome=failed duration=1ns"
+	done > "$OUT.events"
+	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' > "$OUT.error"
+	begin=$SECONDS
+	(
+		while [ $((SECONDS - begin)) -lt 4 ]; do
+			cat "$OUT.events"
+		done
+		cat "$OUT.error"
+	) > "$OUT.trace"
+	wait $monitor
+	looks=$(wc -l < "$OUT.looks")
+	echo "$looks looks, $((SECONDS - begin)) s"
+	# one before it listens, one when it ends
+	[ "$looks" -le $((SECONDS - begin + 3)) ]
+	is 'map(select(.event == "page")) | length == 1'
+	is 'map(select(.repeated == 0 and .event == "heal")) | length == 100'
+	[ "$(remembered)" = "0x5285 0x77" ]
+}
+
 @test "monitor --remember: as errors come, and what came before" {
 	echo '0x5285 2048 0 narrowed -' | bad_pages
 	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' > "$OUT.trace"

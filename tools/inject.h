@@ -23,6 +23,7 @@
  *	verify.c, verify-process.c, touch.c	what can be read of a target
  *	soak.c, journal.c	many errors at random, and the report of them
  *	monitor.c, trace.c, event.c	what happens, as it happens
+ *	repeat.c		... again and again
  *	notify.c, trigger.c	... in systemd's journal, and for programs to act on
  *	injected.c		which errors are no real ones
  *	features.c		what this kernel has
