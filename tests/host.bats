@@ -113,6 +113,27 @@ two_bad()
 	printf '%s\n' '0x5285 2048 0 narrowed 0:17 1026 /db' '0x9001 2048 1 released -' | bad_pages
 }
 
+# endless FILE: what a process shows that makes mappings ahead of their reader
+endless()
+{
+	mkdir -p "${1%/*}"
+	mkfifo "$1"
+	yes 'a000-b000 rw-s 00000000 00:00 0' > "$1" 2> "$ERR.yes" 3>&- &
+}
+
+@test "list, and --pid: a process that makes mappings faster than they are read keeps nobody" {
+	printf '0x5285 2048 0 narrowed 0:17 1026 /db\n' | bad_pages
+	endless "$MOCK/proc/4242/maps"
+	mocked timeout 60 "$TOOL" list > "$OUT"
+	grep -qE '^0x5200 .* /db$' "$OUT"
+	endless "$MOCK/proc/4243/maps"
+	refused 1 "process 4243 changes its mappings while we read them" \
+		mocked timeout 60 "$BIN/hugepoison-inject" inject --dry-run --pid 4243 --addr 0x5000000
+	endless "$MOCK/proc/4244/smaps"
+	refused 1 "process 4244 changes its mappings while we read them" \
+		mocked timeout 60 "$BIN/hugepoison-inject" inject --dry-run --pid 4244 --hugepage 0
+}
+
 @test "list --dimm: by DMI, where it tells which module has which addresses" {
 	two_bad
 	modules A1:111:128:0-8000000 B1:222:128:8000000-10000000

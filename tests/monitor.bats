@@ -26,9 +26,12 @@ setup()
 }
 
 # event NAME PFN OUTCOME: as the kernel writes it, behind a name that tries to be one
-event()
+event() { at 12.345999 "$@"; }
+
+# at SECONDS NAME PFN OUTCOME: an event at that time
+at()
 {
-	echo " x: hugepoison_h-99    [001] d..1.    12.345999: hugepoison_$1: pfn=$2 size=2048kB node=1 outcome=$3 duration=183420ns"
+	echo " x: hugepoison_h-99    [001] d..1.    $1: hugepoison_$2: pfn=$3 size=2048kB node=1 outcome=$4 duration=183420ns"
 }
 
 page()
@@ -141,7 +144,7 @@ trigger()
 }
 
 @test "--count ends it; a closed or full output does" {
-	for _ in {1..20}; do event heal 0x5285 healed; done > "$TRACE"
+	for i in {1..20}; do event heal "0x$i" healed; done > "$TRACE"
 	run -0 "$TOOL" monitor --from "$TRACE" --json --count 3
 	[ "${#lines[@]}" = 3 ]
 	refused 1 "cannot write the report" bash -c "\"$TOOL\" monitor --from \"$TRACE\" > /dev/full"
@@ -151,6 +154,93 @@ trigger()
 	{ head -c 20000 /dev/zero | tr '\0' x; echo; event heal 0x1 healed; event heal 0x2 healed | tr -d '\n'; } > "$TRACE"
 	run -0 "$TOOL" monitor --from "$TRACE" --json
 	[ "${#lines[@]}" = 2 ]
+}
+
+@test "a pipe: told while it is open; a signal ends the monitor while it is silent" {
+	mkfifo "$OUT.pipe"
+	"$TOOL" monitor --from "$OUT.pipe" --json > "$OUT" 3>&- &
+	exec 4> "$OUT.pipe"
+	{ event heal 0x5285 healed; event heal 0x5286 hea | tr -d '\n'; } >&4
+	for _ in {1..100}; do
+		[ -s "$OUT" ] && break
+		sleep 0.1
+	done
+	jq -es 'length == 1 and .[0].pfn == 21125' "$OUT"
+	kill $!
+	wait $!
+	exec 4>&-
+}
+
+# ---- events that repeat ----
+
+@test "the same again and again: a line, then how many; others come between them" {
+	{ for i in {0..9}; do at "20.$i" heal 0x5285 failed; done
+		at 20.95 contain 0x5286 narrowed; at 20.96 heal 0x5285 healed
+		at 22.5 release 0x5200 released; at 22.6 heal 0x5285 failed; at 90.0 heal 0x5285 failed; } > "$TRACE"
+	"$TOOL" monitor --from "$TRACE" --json > "$OUT"
+	jq -r '[.event, .outcome, .repeated, .seconds] | join(" ")' "$OUT" | diff - <(cat <<-EOT
+		heal failed 0 20
+		contain narrowed 0 20.95
+		heal healed 0 20.96
+		heal failed 9 20.9
+		release released 0 22.5
+		heal failed 1 22.6
+		heal failed 0 90
+	EOT
+	)
+}
+
+@test "the same for minutes: a line comes ever more seldom, and the numbers add up" {
+	for i in {1000..2999}; do at "${i:0:3}.${i:3}" heal 0x5285 failed; done > "$TRACE"
+	"$TOOL" monitor --from "$TRACE" --json > "$OUT"
+	jq -es 'length < 12 and (map(.repeated) | add) + 1 == 2000' "$OUT"
+	# after a pause it is an event like the first one
+	at 400.0 heal 0x5285 failed >> "$TRACE"
+	at 600.0 heal 0x5285 failed >> "$TRACE"
+	"$TOOL" monitor --from "$TRACE" --json > "$OUT"
+	jq -es '.[-1].repeated == 0 and .[-1].seconds == 600' "$OUT"
+	# a trace of the boot before has another clock
+	at 300.0 heal 0x5285 failed >> "$TRACE"
+	"$TOOL" monitor --from "$TRACE" --json > "$OUT"
+	jq -es '.[-1].repeated == 0 and .[-1].seconds == 300' "$OUT"
+}
+
+@test "what repeats is one entry of the journal, with a number, and has one trigger" {
+	trigger 10-count "echo \$HUGEPOISON_PFN >> $OUT.ran"
+	for _ in {1..1000}; do event heal 0x5285 failed; done > "$TRACE"
+	event contain 0x5286 narrowed >> "$TRACE"
+	with_journal "$TOOL" monitor --from "$TRACE" --journal --triggers "$TRIGGERS"
+	[ "$(grep -c '^MESSAGE=' "$OUT.journal")" = 3 ]
+	grep -qxF 'MESSAGE=0x5285: a raw page is not healed: failed (2M, node 1), 999 more times' "$OUT.journal"
+	[ "$(sed -n 's/^HUGEPOISON_REPEATED=//p' "$OUT.journal" | xargs)" = "0 0 999" ]
+	[ "$(sort "$OUT.ran" | xargs)" = "0x5285 0x5286" ]
+	run -0 "$TOOL" monitor --from "$TRACE"
+	[[ ${lines[3]} == *"0x5285 "*", 999 more times" ]]
+}
+
+@test "too many different ones: later steps are counted as lost, errors never are" {
+	for i in {1..5000}; do at 12.5 heal "0x$i" failed; done > "$TRACE"
+	for i in {1..5000}; do at 12.6 contain "0x$i" failed; done >> "$TRACE"
+	"$TOOL" monitor --from "$TRACE" --json > "$OUT"
+	jq -es 'map(select(.event == "contain")) | length == 5000' "$OUT"
+	jq -es '(map(select(.event == "heal")) | length) + (map(.lost // 0) | add) == 5000' "$OUT"
+	jq -es 'map(select(.event == "lost")) | length == 2' "$OUT"
+}
+
+@test "an error has its trigger, and soon, however many later steps wait for theirs" {
+	trigger 10-slow "echo \$HUGEPOISON_EVENT \$HUGEPOISON_OUTCOME >> $OUT.ran" 'sleep 0.1'
+	{ for i in {1..3000}; do event heal "0x$i" failed; done
+		event contain 0x5285 failed; event replace 0x5200 failed; } > "$TRACE"
+	setsid "$TOOL" monitor --from "$TRACE" --json --triggers "$TRIGGERS" 2> "$ERR" > "$OUT" 3>&- &
+	for _ in {1..300}; do
+		grep -q replace "$OUT.ran" && break
+		sleep 0.1
+	done
+	kill -KILL -- -$! || true
+	grep -qx 'contain failed' "$OUT.ran"
+	grep -qx 'replace failed' "$OUT.ran"
+	# those that ran while the monitor was reading
+	[ "$(grep -c heal "$OUT.ran")" -lt 100 ]
 }
 
 @test "usage, and what is not there" {

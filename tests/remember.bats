@@ -14,6 +14,8 @@ setup_file()
 	make -s -C "$BATS_TEST_DIRNAME/../tools" all sanitize
 	gcc -O1 -Wall -Wextra -Werror -shared -fPIC -o "$BATS_FILE_TMPDIR/offline.so" \
 		"$BATS_TEST_DIRNAME/offline-preload.c"
+	gcc -O1 -Wall -Wextra -Werror -shared -fPIC -o "$BATS_FILE_TMPDIR/flood.so" \
+		"$BATS_TEST_DIRNAME/flood-preload.c"
 }
 
 setup()
@@ -31,6 +33,14 @@ kernel()
 {
 	ln -sf "$BATS_TEST_DIRNAME/../build/tools/hugepoison-inject" "$TOOL"
 	mocked env LD_PRELOAD="$BATS_FILE_TMPDIR/offline.so" "$@"
+}
+
+# flooded RECORDS READS COMMAND...: where so many records come with each read of the log
+flooded()
+{
+	ln -sf "$BATS_TEST_DIRNAME/../build/tools/hugepoison-inject" "$TOOL"
+	mocked env LD_PRELOAD="$BATS_FILE_TMPDIR/flood.so" FLOOD="$1" FLOOD_READS="$2" LOOKS="$OUT.looks" \
+		timeout 60 "${@:3}"
 }
 
 reboot()
@@ -103,6 +113,61 @@ remembered() { jq -rs 'map(.page // empty) | join(" ")' "$FILE"; }
 	echo '0x5287 2048 0 narrowed -' | bad_pages
 	mocked "$TOOL" remember --now > "$OUT"
 	[ "$(remembered)" = 0x5287 ]
+}
+
+@test "now: a log that grows as fast as it is read: up to what was there at the call" {
+	printf '%s 2048 0 narrowed -\n' 0x5285 0x5287 | bad_pages
+	flooded 1 1000 "$TOOL" remember --now > "$OUT"
+	[ "$(remembered)" = 0x5285 ]
+}
+
+@test "now: a log that overwrites what is about to be read: it ends, and remembers" {
+	printf '%s 2048 0 narrowed -\n' 0x5285 0x5287 | bad_pages
+	flooded 2 1000000000 "$TOOL" remember --now > "$OUT"
+	[ "$(remembered)" = 0x5285 ]
+}
+
+@test "monitor --remember with such a log: tells, remembers, and a signal ends it" {
+	mkfifo "$OUT.trace"
+	echo '0x5285 2048 0 narrowed -' | bad_pages
+	flooded 2 1000000000 "$TOOL" monitor --from "$OUT.trace" --remember --json > "$OUT" 3>&- &
+	exec 4> "$OUT.trace"
+	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' >&4
+	for _ in {1..100}; do
+		[ "$(remembered)" = "0x5285 0x77" ] && break
+		sleep 0.1
+	done
+	[ "$(remembered)" = "0x5285 0x77" ]
+	is '.[0].pfn == 119'
+	pkill -TERM -P $! -x timeout || kill $!
+	wait $!
+	exec 4>&-
+}
+
+@test "monitor: thousands of events a second are one look at the list a second" {
+	mkfifo "$OUT.trace"
+	echo '0x5285 2048 0 narrowed -' | bad_pages
+	flooded 0 1000000000 "$TOOL" monitor --from "$OUT.trace" --remember --json > "$OUT" 3>&- &
+	monitor=$!
+	for i in {1..1000}; do
+		echo "     x-1 [000] .....    12.3: hugepoison_heal: pfn=0x$((i % 100)) size=2048kB node=0 outcome=failed duration=1ns"
+	done > "$OUT.events"
+	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' > "$OUT.error"
+	begin=$SECONDS
+	(
+		while [ $((SECONDS - begin)) -lt 4 ]; do
+			cat "$OUT.events"
+		done
+		cat "$OUT.error"
+	) > "$OUT.trace"
+	wait $monitor
+	looks=$(wc -l < "$OUT.looks")
+	echo "$looks looks, $((SECONDS - begin)) s"
+	# one before it listens, one when it ends
+	[ "$looks" -le $((SECONDS - begin + 3)) ]
+	is 'map(select(.event == "page")) | length == 1'
+	is 'map(select(.repeated == 0 and .event == "heal")) | length == 100'
+	[ "$(remembered)" = "0x5285 0x77" ]
 }
 
 @test "monitor --remember: as errors come, and what came before" {

@@ -164,6 +164,18 @@ bool event_is_error(const struct event *event)
 }
 
 /**
+ * event_is_urgent - does an admin have to know of it, whatever else happens
+ * @event: the event
+ *
+ * Errors, and a pool that got smaller. No user can cause these as often as he likes.
+ */
+bool event_is_urgent(const struct event *event)
+{
+	return event_is_error(event) ||
+	       (event->kind == EVENT_REPLACE && event_severity(event) <= 3);
+}
+
+/**
  * event_words - what happened, for people
  * @event: the event
  */
@@ -301,7 +313,7 @@ void event_header(FILE *f)
  */
 void event_print(const struct event *event, FILE *f)
 {
-	char when[48], size[24] = "-", node[16] = "-", owner[256];
+	char when[48], size[24] = "-", node[16] = "-", owner[256], more[48] = "";
 
 	if (event->kind == EVENT_LOST) {
 		print_lost_line(event, f);
@@ -313,11 +325,13 @@ void event_print(const struct event *event, FILE *f)
 	if (event->node != ANY_NODE)
 		snprintf(node, sizeof(node), "%d", event->node);
 	event_owner(event, owner, sizeof(owner));
-	fprintf(f, "%-24s %-8s 0x%-10" PRIx64 " %-4s %4s  %s%-10s%s %-10s %s%s\n", when,
+	if (event->repeated)
+		snprintf(more, sizeof(more), ", %" PRIu64 " more times", event->repeated);
+	fprintf(f, "%-24s %-8s 0x%-10" PRIx64 " %-4s %4s  %s%-10s%s %-10s %s%s%s\n", when,
 		event_name(event->kind), event->pfn, size, node,
 		colour(f, event_severity(event) <= 3 ? COLOUR_BAD : COLOUR_NONE), event->outcome,
 		colour(f, COLOUR_END), *event->bad.state ? event->bad.state : "-", owner,
-		event->injected ? ", injected" : "");
+		event->injected ? ", injected" : "", more);
 }
 
 /**
@@ -335,6 +349,7 @@ void event_json(const struct event *event, FILE *f)
 	put_text(o, "event", event_name(event->kind));
 	put_text(o, "time", event->when > 0 ? when : NULL);
 	json_object_object_add(o, "seconds", json_object_new_double_s(event->seconds, seconds));
+	put_number(o, "repeated", event->repeated);
 	if (event->kind == EVENT_LOST) {
 		put_number(o, "lost", event->lost);
 		json_finish(o, f, false);

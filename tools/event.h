@@ -63,6 +63,7 @@ enum event_kind {
  * @type: the kernel's type for the page, in its own events
  * @ns: how long it took
  * @lost: how many events, of EVENT_LOST
+ * @repeated: how many more came of one that the monitor has reported; 0 for a first one
  * @injected: it was no real error
  * @bad: the kernel's record of it; without a state if it has none
  */
@@ -72,7 +73,7 @@ struct event {
 	uint64_t pfn, kb;
 	int node;
 	char outcome[16], type[40];
-	uint64_t ns, lost;
+	uint64_t ns, lost, repeated;
 	bool injected;
 	struct bad bad;
 };
@@ -81,6 +82,7 @@ const char *event_name(enum event_kind kind);
 bool event_parse(const char *line, struct event *event);
 int event_severity(const struct event *event);
 bool event_is_error(const struct event *event);
+bool event_is_urgent(const struct event *event);
 const char *event_words(const struct event *event);
 bool event_look_up(struct event *event, const struct bad *list, size_t count);
 void event_time(const struct event *event, char *buf, size_t len);
@@ -88,6 +90,23 @@ void event_owner(const struct event *event, char *buf, size_t len);
 void event_header(FILE *f);
 void event_print(const struct event *event, FILE *f);
 void event_json(const struct event *event, FILE *f);
+
+/* repeat.c */
+#define MAX_REPEATS	4096
+
+struct told {
+	struct event event;
+	uint64_t more;		/* equal ones since */
+	double since, pause;
+};
+
+struct repeats {
+	struct told told[MAX_REPEATS];
+	size_t count;
+};
+
+bool repeats_first(struct repeats *r, struct event *event, double at);
+bool repeats_due(struct repeats *r, double at, struct event *event);
 
 /* notify.c */
 #define MESSAGE_ID_ERROR		"7c2f5d1be38a4f6d9b0e64a1d75c3f28"
@@ -105,7 +124,7 @@ void notify_ready(void);
 
 struct triggers {
 	bool active;
-	int fd;
+	int urgent, other;	/* sockets that events go through */
 	int pid;
 	uint64_t dropped;
 };

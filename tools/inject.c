@@ -38,7 +38,7 @@ static bool was_free(const struct log *log, const struct page *page)
 	for (int i = 0; i < log->lines; i++)
 		if (log_names(log->line[i], page) && strstr(log->line[i], "free huge page"))
 			return true;
-	return log->fd < 0 || log->lost;	/* no evidence against it */
+	return log->reader.fd < 0 || log->reader.lost;	/* no evidence against it */
 }
 
 static const char *judge_unpoison(const struct outcome *out, const struct page *page)
@@ -110,7 +110,7 @@ static void strike(const struct options *opt, struct hit *hit, const struct mapp
 		return;
 	}
 	log_start(log);
-	if (log->fd < 0 && !hit->page.known) {
+	if (log->reader.fd < 0 && !hit->page.known) {
 		out->verdict = "cannot read /dev/kmsg, where the kernel says which hugepage it "
 			       "chose: use --via corrupt-pfn";
 		return;
@@ -131,7 +131,7 @@ static void strike(const struct options *opt, struct hit *hit, const struct mapp
  */
 int inject_one(const struct options *opt, struct hit *hit, struct outcome *out)
 {
-	struct log log = { .fd = -1 };
+	struct log log = { .reader = { .fd = -1, .end = -1 } };
 	struct mapping map;
 	int status;
 
@@ -180,7 +180,7 @@ static int hit_and_report(const struct options *opt, const struct plan *plan, st
 {
 	struct counters counters = { 0 };
 	struct outcome out = { 0 };
-	struct log log = { .fd = -1 };
+	struct log log = { .reader = { .fd = -1, .end = -1 } };
 	struct mapping map = { 0 };
 	int status = counters_start(&counters, &hit->page);
 
@@ -258,7 +258,7 @@ static int hit_all(const struct options *opt, const struct plan *plan)
 static int show_all(const struct options *opt, const struct plan *plan)
 {
 	struct outcome out = { 0 };
-	struct log log = { .fd = -1 };
+	struct log log = { .reader = { .fd = -1, .end = -1 } };
 	int status = DONE;
 
 	for (size_t i = 0; !status && i < plan->hits; i++) {

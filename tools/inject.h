@@ -23,6 +23,7 @@
  *	verify.c, verify-process.c, touch.c	what can be read of a target
  *	soak.c, journal.c	many errors at random, and the report of them
  *	monitor.c, trace.c, event.c	what happens, as it happens
+ *	repeat.c		... again and again
  *	notify.c, trigger.c	... in systemd's journal, and for programs to act on
  *	injected.c		which errors are no real ones
  *	features.c		what this kernel has
@@ -90,13 +91,26 @@ int run_inject(struct options *opt);
 int inject_one(const struct options *opt, struct hit *hit, struct outcome *out);
 
 /* log.c */
-struct log {
-	int fd;
+#define LOG_RECORD_MAX	8192	/* a read() is a record; the kernel's limit is below this */
+
+struct log_reader {
+	int fd, end;
 	bool lost;		/* records were overwritten before we read them */
+	bool done;		/* of this call: */
+	uint64_t newer;		/* a record that is newer, UINT64_MAX if none is known */
+	double until;
+};
+
+struct log {
+	struct log_reader reader;
 	char **line;
 	int lines;
 };
 
+void log_open(struct log_reader *r);
+void log_close(struct log_reader *r);
+void log_begin(struct log_reader *r);
+char *log_next(struct log_reader *r, char record[LOG_RECORD_MAX + 1]);
 void log_start(struct log *log);
 void log_read(struct log *log);
 void log_wait(struct log *log, const char *prefix, const struct page *page);

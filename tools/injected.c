@@ -26,7 +26,6 @@
 #define DIR_PATH	"/run/hugepoison"
 #define FILE_PATH	DIR_PATH "/injected"
 #define WAIT_SECONDS	5
-#define RECORD_MAX	8192
 
 static uint64_t *pages;
 static size_t nr_pages;
@@ -75,28 +74,24 @@ bool injected_line(const char *text, uint64_t *pfn)
 	return false;
 }
 
+/*
+ * Of a log that is written faster than we read some lines are lost: then an injected error
+ * counts as real, and costs a page.
+ */
 static void load_log(void)
 {
-	static int fd = -1;
-	char record[RECORD_MAX + 1];
+	static struct log_reader reader = { .fd = -1, .end = -1 };
+	char record[LOG_RECORD_MAX + 1];
 	const char *text;
 	uint64_t pfn;
-	ssize_t got;
 
 	/* kept open: from the second time on there are new lines only */
-	if (fd < 0)
-		fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	while (fd >= 0) {
-		got = read(fd, record, RECORD_MAX);
-		if (got < 0 && (errno == EINTR || errno == EPIPE))
-			continue;
-		if (got <= 0)
-			return;
-		record[got] = '\0';
-		text = log_record_text(record);
-		if (text && injected_line(text, &pfn))
+	if (reader.fd < 0)
+		log_open(&reader);
+	log_begin(&reader);
+	while ((text = log_next(&reader, record)))
+		if (injected_line(text, &pfn))
 			learn(pfn);
-	}
 }
 
 /* Another tool may be about to note the kernel's choice. */

@@ -12,25 +12,13 @@
 
 #include "inject.h"
 
-/* /dev/kmsg hands out one record per read(); the kernel's limit is below this. */
-#define RECORD_MAX	8192
 #define FACILITY_SHIFT	3
 #define WAIT_SECONDS	2.0
+#define READ_SECONDS	1.0
 
 static const char *const prefixes[] = {
 	"Memory failure: ", "hugepoison: ", "Unpoison: ", "Soft offline: ",
 };
-
-/**
- * log_start - look at the kernel's log from now on
- * @log: the descriptor to read it with; log->fd stays -1 if it cannot be read
- */
-void log_start(struct log *log)
-{
-	*log = (struct log) { .fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC) };
-	if (log->fd >= 0)
-		lseek(log->fd, 0, SEEK_END);
-}
 
 /*
  * A record is "PRIORITY,SEQUENCE,TIME,FLAGS[,...];TEXT\n", maybe with lines of
@@ -48,6 +36,120 @@ char *log_record_text(char *record)
 	return text;
 }
 
+/* Its number: the kernel counts records. */
+static uint64_t record_number(const char *record)
+{
+	const char *comma = strchr(record, ',');
+
+	return comma ? strtoull(comma + 1, NULL, 10) : 0;
+}
+
+/**
+ * log_open - open the kernel's log
+ * @r: what to read it with; r->fd stays -1 if it cannot be read
+ */
+void log_open(struct log_reader *r)
+{
+	*r = (struct log_reader) { .fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC) };
+	/* the kernel gives a place in its log to each open file */
+	r->end = r->fd < 0 ? -1 : open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/**
+ * log_close - close it
+ * @r: the argument of log_open()
+ */
+void log_close(struct log_reader *r)
+{
+	if (r->fd >= 0)
+		close(r->fd);
+	if (r->end >= 0)
+		close(r->end);
+	*r = (struct log_reader) { .fd = -1, .end = -1 };
+}
+
+/**
+ * log_begin - read on, up to what is there now
+ * @r: the argument of log_open()
+ *
+ * Users can make the kernel write faster than one reader reads, by mount(2) in a user
+ * namespace on each CPU. So reading has three ends: there is no more, a record that is
+ * newer than this call, or a second.
+ */
+void log_begin(struct log_reader *r)
+{
+	r->done = r->fd < 0;
+	r->newer = UINT64_MAX;
+	r->until = now() + READ_SECONDS;
+	if (r->end >= 0)
+		lseek(r->end, 0, SEEK_END);
+}
+
+/*
+ * Look for the first record that is newer than log_begin(). If the kernel has overwritten
+ * that one, all older ones are gone as well.
+ */
+static void find_newer(struct log_reader *r)
+{
+	char record[LOG_RECORD_MAX + 1];
+	ssize_t got;
+
+	if (r->end < 0 || r->newer != UINT64_MAX)
+		return;
+	got = read(r->end, record, LOG_RECORD_MAX);
+	if (got < 0 && errno == EPIPE)
+		r->newer = 0;
+	if (got <= 0)
+		return;
+	record[got] = '\0';
+	r->newer = record_number(record);
+}
+
+/**
+ * log_next - the next record of the kernel's own
+ * @r: the argument of log_begin()
+ * @record: where to put it
+ *
+ * Sets r->lost if the kernel has overwritten records that were not read.
+ *
+ * Return: its text, NULL if there is no more up to log_begin().
+ */
+char *log_next(struct log_reader *r, char record[LOG_RECORD_MAX + 1])
+{
+	char *text = NULL;
+	ssize_t got;
+
+	while (!text && !r->done) {
+		got = read(r->fd, record, LOG_RECORD_MAX);
+		if (!got || (got < 0 && errno != EINTR && errno != EPIPE))
+			return NULL;
+		r->lost |= got < 0 && errno == EPIPE;
+		find_newer(r);
+		r->done = !r->newer;
+		if (now() > r->until)
+			r->done = r->lost = true;
+		if (got < 0)
+			continue;
+		record[got] = '\0';
+		/* a newer one was read, so it counts; the next call goes on behind it */
+		r->done |= record_number(record) >= r->newer;
+		text = log_record_text(record);
+	}
+	return text;
+}
+
+/**
+ * log_start - look at the kernel's log from now on
+ * @log: the descriptor to read it with; log->reader.fd stays -1 if it cannot be read
+ */
+void log_start(struct log *log)
+{
+	*log = (struct log) { 0 };
+	log_open(&log->reader);
+	if (log->reader.fd >= 0)
+		lseek(log->reader.fd, 0, SEEK_END);
+}
+
 static void keep(struct log *log, const char *text)
 {
 	char **grown = realloc(log->line, (size_t)(log->lines + 1) * sizeof(*grown));
@@ -57,7 +159,7 @@ static void keep(struct log *log, const char *text)
 		log->line = grown;
 	if (!grown || !copy) {
 		free(copy);
-		log->lost = true;
+		log->reader.lost = true;
 		return;
 	}
 	log->line[log->lines++] = copy;
@@ -69,26 +171,14 @@ static void keep(struct log *log, const char *text)
  */
 void log_read(struct log *log)
 {
-	char record[RECORD_MAX + 1];
+	char record[LOG_RECORD_MAX + 1];
 	const char *text;
 	uint64_t pfn;
-	ssize_t got;
 
-	while (log->fd >= 0) {
-		got = read(log->fd, record, RECORD_MAX);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && errno == EPIPE) {
-			log->lost = true;
-			continue;
-		}
-		if (got <= 0)
-			return;
-		record[got] = '\0';
-		text = log_record_text(record);
-		if (text && log_line_pfn(text, &pfn))
+	log_begin(&log->reader);
+	while ((text = log_next(&log->reader, record)))
+		if (log_line_pfn(text, &pfn))
 			keep(log, text);
-	}
 }
 
 static bool said(const struct log *log, const char *prefix, const struct page *page)
@@ -108,11 +198,11 @@ static bool said(const struct log *log, const char *prefix, const struct page *p
  */
 void log_wait(struct log *log, const char *prefix, const struct page *page)
 {
-	struct pollfd fd = { log->fd, POLLIN, 0 };
+	struct pollfd fd = { log->reader.fd, POLLIN, 0 };
 	double end = now() + WAIT_SECONDS, left = WAIT_SECONDS;
 
 	log_read(log);
-	while (log->fd >= 0 && !said(log, prefix, page) && left > 0) {
+	while (log->reader.fd >= 0 && !said(log, prefix, page) && left > 0) {
 		poll(&fd, 1, (int)(left * 1000) + 1);
 		log_read(log);
 		left = end - now();
@@ -128,9 +218,8 @@ void log_free(struct log *log)
 	for (int i = 0; i < log->lines; i++)
 		free(log->line[i]);
 	free(log->line);
-	if (log->fd >= 0)
-		close(log->fd);
-	*log = (struct log) { .fd = -1 };
+	log_close(&log->reader);
+	*log = (struct log) { .reader = log->reader };
 }
 
 /**

@@ -63,7 +63,7 @@ void store_forget(struct store *s, struct remembered *page);
 char *memory_text(const struct dmi *dmi, uint64_t pfn);
 
 /* remember.c */
-int remember_errors(const uint64_t *pfns, size_t count);
+int remember_errors(const struct bad *list, size_t count, const uint64_t *pfns, size_t nr_pfns);
 int run_remember(struct options *opt);
 
 /* dimm.c */

@@ -47,7 +47,8 @@ void event_fields(const struct event *event, char *buf, size_t len)
 	event_owner(event, owner, sizeof(owner));
 	if (event->node != ANY_NODE)
 		snprintf(node, sizeof(node), "%d", event->node);
-	fprintf(f, "HUGEPOISON_EVENT=%s\nHUGEPOISON_TIME=%s\n", event_name(event->kind), when);
+	fprintf(f, "HUGEPOISON_EVENT=%s\nHUGEPOISON_TIME=%s\nHUGEPOISON_REPEATED=%" PRIu64 "\n",
+		event_name(event->kind), when, event->repeated);
 	if (event->kind == EVENT_LOST)
 		fprintf(f, "HUGEPOISON_LOST=%" PRIu64 "\n", event->lost);
 	else
@@ -78,7 +79,10 @@ static void write_message(const struct event *event, FILE *f)
 		fprintf(f, ", node %d", event->node);
 	if (strcmp(owner, "-"))
 		fprintf(f, ", %s", owner);
-	fprintf(f, ")%s\n", event->injected ? ", injected" : "");
+	fprintf(f, ")%s", event->injected ? ", injected" : "");
+	if (event->repeated)
+		fprintf(f, ", %" PRIu64 " more times", event->repeated);
+	fputc('\n', f);
 }
 
 /* A line that systemd's standard output takes for one of that priority. */

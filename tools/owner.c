@@ -146,14 +146,14 @@ long owner_shmid(const struct bad *bad)
 static bool maps_file(const char *pid, unsigned int major, unsigned int minor, uint64_t inode)
 {
 	char path[300], *line = NULL;
+	size_t len = 0, count = 0;
 	bool found = false;
 	struct vma vma;
-	size_t len = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
 	f = fopen(path, "re");
-	while (f && !found && getline(&line, &len, f) > 0)
+	while (f && !found && count++ < most_vmas() && getline(&line, &len, f) > 0)
 		found = parse_vma(line, &vma) && vma.inode == inode && vma.major == major &&
 			vma.minor == minor;
 	free(line);

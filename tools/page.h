@@ -106,6 +106,7 @@ struct vma {
 
 bool parse_vma(const char *line, struct vma *vma);
 int process_open(uint64_t pid);
+size_t most_vmas(void);
 int process_vmas(uint64_t pid, struct vma **vmas, size_t *count);
 int process_entries(uint64_t pid, uint64_t addr, uint64_t *entry, size_t count);
 int process_map_file(uint64_t pid, const struct vma *vma);

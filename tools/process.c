@@ -19,6 +19,9 @@
 
 #include "page.h"
 
+#define MIN_VMAS	65530	/* the kernel's default of vm.max_map_count */
+#define MAX_VMAS	(1 << 22)
+
 static int process_fd = -1;
 static uint64_t process_pid;
 
@@ -98,6 +101,31 @@ bool parse_vma(const char *line, struct vma *vma)
 }
 
 /**
+ * most_vmas - how many mappings of a process to read
+ *
+ * The kernel lists them by address. A process that makes new ones ahead of its reader, and
+ * removes others behind it, shows as many as there are addresses.
+ */
+size_t most_vmas(void)
+{
+	static size_t most;
+	long long max;
+
+	if (most)
+		return most;
+	max = read_value("/proc/sys/vm/max_map_count");
+	most = max < MIN_VMAS ? MIN_VMAS : max > MAX_VMAS ? MAX_VMAS : (size_t)max;
+	/* the kernel's own page is in no count */
+	return ++most;
+}
+
+static int changes_all_the_time(uint64_t pid)
+{
+	return fail(FAILED, "process %" PRIu64 " changes its mappings while we read them: "
+		    "kill -STOP %" PRIu64, pid, pid);
+}
+
+/**
  * process_vmas - the mappings of a process, with the sizes of their pages
  * @pid: the process
  * @vmas: where to put them, to be freed
@@ -112,6 +140,7 @@ int process_vmas(uint64_t pid, struct vma **vmas, size_t *count)
 	char *line = NULL;
 	struct vma vma, *grown;
 	uint64_t kb;
+	bool gone;
 
 	*vmas = NULL;
 	*count = 0;
@@ -122,6 +151,8 @@ int process_vmas(uint64_t pid, struct vma **vmas, size_t *count)
 			(*vmas)[*count - 1].page_size = kb << 10;
 		if (!parse_vma(line, &vma))
 			continue;
+		if (*count == most_vmas())
+			break;
 		if (*count == room) {
 			room = room ? room * 2 : 64;
 			grown = realloc(*vmas, room * sizeof(**vmas));
@@ -132,9 +163,10 @@ int process_vmas(uint64_t pid, struct vma **vmas, size_t *count)
 		(*vmas)[(*count)++] = vma;
 	}
 	free(line);
-	if (!ferror(f) && !fclose(f))
-		return DONE;
-	return fail(FAILED, "process %" PRIu64 " is gone", pid);
+	gone = ferror(f);
+	if (fclose(f) || gone)
+		return fail(FAILED, "process %" PRIu64 " is gone", pid);
+	return *count < most_vmas() ? DONE : changes_all_the_time(pid);
 }
 
 /**
@@ -202,18 +234,22 @@ bool process_pins(uint64_t pid)
 static int find_vma(uint64_t pid, uint64_t addr, struct vma *vma)
 {
 	FILE *f = process_file(pid, "maps");
+	size_t len = 0, count = 0;
 	bool found = false;
 	char *line = NULL;
-	size_t len = 0;
 
 	if (!f)
 		return FAILED;
-	while (!found && getline(&line, &len, f) > 0)
+	while (!found && count < most_vmas() && getline(&line, &len, f) > 0) {
 		found = parse_vma(line, vma) && vma->start <= addr && addr < vma->end;
+		count++;
+	}
 	free(line);
 	fclose(f);
 	if (found)
 		return DONE;
+	if (count == most_vmas())
+		return changes_all_the_time(pid);
 	return fail(FAILED, "address 0x%" PRIx64 " is in no mapping of process %" PRIu64
 		    ": see /proc/%" PRIu64 "/maps", addr, pid, pid);
 }

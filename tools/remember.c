@@ -64,15 +64,11 @@ static void find(struct found *found, uint64_t pfn, uint64_t kb)
 }
 
 /* Good memory that is only kept from use ("lost") does not count. */
-static void find_listed(struct found *found)
+static void find_listed(struct found *found, const struct bad *list, size_t count)
 {
-	size_t count = 0;
-	struct bad *list = kernel_has_hugepoison() ? read_bad_pages(&count) : NULL;
-
-	for (size_t i = 0; list && i < count; i++)
+	for (size_t i = 0; i < count; i++)
 		if (strcmp(list[i].state, "lost"))
 			find(found, list[i].pfn, list[i].kb);
-	free(list);
 }
 
 /* Marks outside of hugepages: in a hugepage all pages may be marked. */
@@ -129,19 +125,21 @@ static int add_now(const struct found *found, size_t *added, size_t *all, bool d
 
 /**
  * remember_errors - remember the pages that are bad now
+ * @list: what read_bad_pages() has found
+ * @count: how many these are
  * @pfns: further page frames, which may be in no list
- * @count: how many they are
+ * @nr_pfns: how many they are
  *
  * Return: DONE, or FAILED after a message.
  */
-int remember_errors(const uint64_t *pfns, size_t count)
+int remember_errors(const struct bad *list, size_t count, const uint64_t *pfns, size_t nr_pfns)
 {
 	struct found found = { 0 };
 	size_t added, all;
 	int status;
 
-	find_listed(&found);
-	for (size_t i = 0; i < count; i++)
+	find_listed(&found, list, count);
+	for (size_t i = 0; i < nr_pfns; i++)
 		find(&found, pfns[i], PAGE_BYTES >> 10);
 	status = add_now(&found, &added, &all, false);
 	free(found.page);
@@ -151,12 +149,15 @@ int remember_errors(const uint64_t *pfns, size_t count)
 static int run_now(const struct options *opt)
 {
 	struct found found = { 0 };
-	size_t added = 0, all = 0;
+	size_t added = 0, all = 0, count = 0;
+	struct bad *list;
 	int status = hugepage_open();
 
 	if (status)
 		return status;
-	find_listed(&found);
+	list = kernel_has_hugepoison() ? read_bad_pages(&count) : NULL;
+	find_listed(&found, list, list ? count : 0);
+	free(list);
 	find_marked(&found);
 	status = add_now(&found, &added, &all, opt->dry_run);
 	free(found.page);

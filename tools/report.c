@@ -173,9 +173,9 @@ static void print_log(const struct report *r)
 			shown += printf("  %s\n", r->log->line[i]) > 0;
 	if (!shown)
 		printf("  nothing about this page\n");
-	if (r->log->fd < 0 || r->log->lost)
+	if (r->log->reader.fd < 0 || r->log->reader.lost)
 		printf("  (incomplete: /dev/kmsg %s)\n",
-		       r->log->fd < 0 ? "cannot be read" : "overflowed");
+		       r->log->reader.fd < 0 ? "cannot be read" : "overflowed");
 }
 
 static void print_table(const struct report *r)
@@ -300,7 +300,8 @@ static void print_json(const struct report *r)
 	json_object_object_add(o, "signal", json_signal(&r->out->sig));
 	json_object_object_add(o, "counters", json_counters(r->counters));
 	json_object_object_add(o, "kernel_log", json_log(r->log, &r->hit->page));
-	put_bool(o, "log_complete", looked_only(r->opt) || (r->log->fd >= 0 && !r->log->lost));
+	put_bool(o, "log_complete",
+		 looked_only(r->opt) || (r->log->reader.fd >= 0 && !r->log->reader.lost));
 	json_finish(o, stdout, true);
 }
 

@@ -205,6 +205,17 @@ static bool take_line(struct trace *trace, char *line, size_t len)
 	return true;
 }
 
+/*
+ * A pipe that gives us a file's or another program's lines may be silent for long. The pipe
+ * of a trace does not block.
+ */
+static bool silent(const struct trace *trace)
+{
+	struct pollfd fd = { trace->fd, POLLIN, 0 };
+
+	return !*trace->dir && poll(&fd, 1, 0) <= 0;
+}
+
 /**
  * trace_line - the next line, if there is one already
  * @trace: where from
@@ -216,7 +227,7 @@ bool trace_line(struct trace *trace, char *line, size_t len)
 	ssize_t got;
 
 	while (!take_line(trace, line, len)) {
-		if (trace->ended)
+		if (trace->ended || silent(trace))
 			return false;
 		got = read(trace->fd, trace->text + trace->got, sizeof(trace->text) - trace->got);
 		if (got < 0 && errno == EINTR)

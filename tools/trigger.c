@@ -3,9 +3,10 @@
  * hugepoison-inject: run the programs of a directory for each event, in the order of their
  * names, with the event in the environment.
  *
- * A separate process runs them, one after the other. It gets events through a socket that
- * holds some hundred; the monitor drops and counts further ones. So no trigger can make
- * the monitor wait, and only one runs at a time.
+ * A separate process runs them, one after the other. It gets events through two sockets
+ * that hold some hundred each; the monitor drops and counts further ones. So no trigger can
+ * make the monitor wait, and only one runs at a time. One socket is for urgent events alone,
+ * and they go first: later steps, of which users can cause many, are in no error's way.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,17 +153,35 @@ static void handle(const char *dir, char *fields)
 	run_all(dir, env);
 }
 
-/* Runs until the monitor has ended, and all its events are done. */
-static void serve(const char *dir, int fd)
+/* Return: how long it is, 0 when the monitor has ended and all its events are done. */
+static size_t next_event(struct pollfd fds[2], char *fields, size_t len)
 {
-	char fields[2048];
 	ssize_t got;
+	bool ended;
+
+	for (;;) {
+		ended = true;
+		for (int i = 0; i < 2; i++) {
+			got = recv(fds[i].fd, fields, len, MSG_DONTWAIT);
+			if (got > 0)
+				return (size_t)got;
+			ended &= !got;
+		}
+		if (ended)
+			return 0;
+		poll(fds, 2, -1);
+	}
+}
+
+static void serve(const char *dir, int urgent, int other)
+{
+	struct pollfd fds[2] = { { urgent, POLLIN, 0 }, { other, POLLIN, 0 } };
+	char fields[2048];
+	size_t len;
 
 	prctl(PR_SET_NAME, "triggers");
-	while ((got = recv(fd, fields, sizeof(fields) - 1, 0)) > 0 || (got < 0 && errno == EINTR)) {
-		if (got < 0)
-			continue;
-		fields[got] = '\0';
+	while ((len = next_event(fds, fields, sizeof(fields) - 1))) {
+		fields[len] = '\0';
 		handle(dir, fields);
 	}
 	_exit(0);
@@ -197,20 +217,24 @@ int triggers_check(const char *dir)
  */
 int triggers_start(struct triggers *t, const char *dir)
 {
-	int fd[2], status = triggers_check(dir);
+	int urgent[2], other[2], status = triggers_check(dir);
 
 	if (status)
 		return status;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, urgent) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, other))
 		return fail(FAILED, "socketpair: %m");
 	fflush(NULL);
 	t->pid = fork();
 	if (!t->pid) {
-		close(fd[0]);
-		serve(dir, fd[1]);
+		close(urgent[0]);
+		close(other[0]);
+		serve(dir, urgent[1], other[1]);
 	}
-	close(fd[1]);
-	t->fd = fd[0];
+	close(urgent[1]);
+	close(other[1]);
+	t->urgent = urgent[0];
+	t->other = other[0];
 	t->active = t->pid > 0;
 	return t->active ? DONE : fail(FAILED, "fork: %m");
 }
@@ -222,10 +246,11 @@ int triggers_start(struct triggers *t, const char *dir)
  */
 void triggers_event(struct triggers *t, const struct event *event)
 {
+	int fd = event_is_urgent(event) ? t->urgent : t->other;
 	char fields[2048];
 
 	event_fields(event, fields, sizeof(fields));
-	if (send(t->fd, fields, strlen(fields), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+	if (send(fd, fields, strlen(fields), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
 		if (t->dropped)
 			fail(FAILED, "the triggers are too slow: %" PRIu64 " events had none",
 			     t->dropped);
@@ -245,7 +270,8 @@ void triggers_stop(struct triggers *t)
 		return;
 	if (t->dropped)
 		fail(FAILED, "the triggers are too slow: %" PRIu64 " events had none", t->dropped);
-	close(t->fd);
+	close(t->urgent);
+	close(t->other);
 	waitpid(t->pid, NULL, 0);
 	t->active = false;
 }
