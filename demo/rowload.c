@@ -13,7 +13,6 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include "row.h"
 

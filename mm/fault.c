@@ -103,7 +103,7 @@ static vm_fault_t hugepoison_stale_fault(struct vm_area_struct *vma,
 	i_mmap_unlock_write(mapping);
 	hugetlb_vma_unlock_write(vma);
 
-	if (hugepoison_is_uffd_poison(entry))
+	if (hugepoison_is_poison_marker(entry))
 		return ret;
 	if (!(vma->vm_flags & VM_MAYSHARE) && pte_present(entry) &&
 	    !huge_pte_write(entry) &&

@@ -758,18 +758,25 @@ static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
 	return ret;
 }
 
-static void hugepoison_log_not_healed(struct hugepoison_heal *heal, int err)
+/*
+ * Tell that a heal failed. A user whose cgroup is at its limit can cause that as often as
+ * system calls return: the log and the event have one limit, so nobody floods a listener.
+ */
+static void hugepoison_tell_not_healed(struct hugepoison_heal *heal, unsigned int order,
+				       int err, u64 begin)
 {
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
 	enum hugepoison_reason why = HUGEPOISON_WHY_HELD;
 
-	if (err == -EINTR || !heal->raw)
+	if (err == -EINTR || !__ratelimit(&limit))
 		return;
 	if (err == -EHWPOISON)
 		why = HUGEPOISON_WHY_ANOTHER_ERROR;
 	if (err == -ENOMEM)
 		why = HUGEPOISON_WHY_NO_SPARE;
-	pr_err_ratelimited("%#lx: not healed: %s\n", page_to_pfn(heal->raw),
-			   hugepoison_why(why));
+	pr_err("%#lx: not healed: %s\n", page_to_pfn(heal->raw), hugepoison_why(why));
+	trace_hugepoison_heal(page_to_pfn(heal->raw), order, "failed", begin);
 }
 
 /* Return: 0 when the hugepage is healed, or there is nothing to heal. */
@@ -778,11 +785,10 @@ static int hugepoison_heal(struct hugepoison_heal *heal, unsigned int order)
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_heal_enabled());
 	int ret = hugepoison_heal_unsealed(heal, order);
 
-	if (heal->raw)
-		trace_hugepoison_heal(page_to_pfn(heal->raw), order,
-				      ret ? "failed" : "healed", begin);
-	if (ret)
-		hugepoison_log_not_healed(heal, ret);
+	if (heal->raw && ret)
+		hugepoison_tell_not_healed(heal, order, ret, begin);
+	else if (heal->raw)
+		trace_hugepoison_heal(page_to_pfn(heal->raw), order, "healed", begin);
 	return ret;
 }
 
@@ -841,41 +847,47 @@ long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 
 /* --- after a refill ----------------------------------------------------------- */
 
+/* A file that the worker holds. The last reference of either may be the worker's. */
+struct hugepoison_held_file {
+	struct super_block *sb;
+	struct inode *inode;
+};
+
 /*
  * Hold the file that has a hugepage: its super block as well, as an inode with users would
- * be there when that is unmounted.
+ * be there when that is unmounted. Without an inode the hugepage is on its way out.
  */
-static struct inode *hugepoison_get_file(struct folio *folio)
+static void hugepoison_hold_file(struct folio *folio,
+				 struct hugepoison_held_file *file)
 {
 	struct address_space *mapping = folio_mapping(folio);
-	struct super_block *sb;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	if (!mapping)
-		return NULL;
-	sb = mapping->host->i_sb;
-	if (!atomic_inc_not_zero(&sb->s_active))
-		return NULL;
-	if (igrab(mapping->host))
-		return mapping->host;
-	/* the inode is on its way out, and so is its hugepage */
-	deactivate_super(sb);
-	return NULL;
+	if (!mapping || !atomic_inc_not_zero(&mapping->host->i_sb->s_active))
+		return;
+	file->sb = mapping->host->i_sb;
+	file->inode = igrab(mapping->host);
 }
 
-static void hugepoison_put_file(struct inode *inode)
+/*
+ * Removing a file waits for its folio locks, and takes as long as the file is large;
+ * unmounting waits for the last user of an inode. So the caller may hold no lock.
+ */
+static void hugepoison_drop_file(struct hugepoison_held_file *file)
 {
-	struct super_block *sb = inode->i_sb;
-
-	iput(inode);
-	deactivate_super(sb);
+	might_sleep();
+	if (file->inode)
+		iput(file->inode);
+	if (file->sb)
+		deactivate_super(file->sb);
 }
 
 /*
  * Find the file of a hugepage that was refilled, and hold it. Return: false when the hugepage
  * is no longer that, or a user has it locked or pinned.
  */
-static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long pfn)
+static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long pfn,
+				    struct hugepoison_held_file *file)
 {
 	struct folio *folio = hugepoison_get_narrowed(pfn, NULL);
 
@@ -883,7 +895,8 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
 		return false;
 	if (folio_trylock(folio)) {
 		if (!folio_maybe_dma_pinned(folio) && hugepoison_next_refilled(folio))
-			heal->inode = hugepoison_get_file(folio);
+			hugepoison_hold_file(folio, file);
+		heal->inode = file->inode;
 		heal->index = folio->index;
 		heal->nid = folio_nid(folio);
 		folio_unlock(folio);
@@ -899,18 +912,18 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
  *
  * Return: false if it is not healed.
  */
-static bool hugepoison_reheal(const struct hugepoison_record *picked)
+static bool hugepoison_reheal(const struct hugepoison_record *picked,
+			      struct hugepoison_held_file *file)
 {
 	struct hugepoison_heal heal = { };
 	int ret = -EBUSY;
 
-	if (!hugepoison_begin_reheal(&heal, picked->pfn))
+	if (!hugepoison_begin_reheal(&heal, picked->pfn, file))
 		return false;
 	if (inode_trylock(heal.inode)) {
 		ret = hugepoison_heal_locked(&heal, picked->order);
 		inode_unlock(heal.inode);
 	}
-	hugepoison_put_file(heal.inode);
 	return !ret;
 }
 
@@ -946,6 +959,7 @@ static bool hugepoison_pick_reheal(unsigned int pass,
  */
 static bool hugepoison_reheal_next(unsigned int pass, bool *again)
 {
+	struct hugepoison_held_file file = { };
 	struct hugepoison_record picked;
 	bool found;
 
@@ -955,8 +969,9 @@ static bool hugepoison_reheal_next(unsigned int pass, bool *again)
 	}
 	found = hugepoison_pick_reheal(pass, &picked);
 	if (found)
-		*again |= !hugepoison_reheal(&picked);
+		*again |= !hugepoison_reheal(&picked, &file);
 	mutex_unlock(&hugepoison_heal_mutex);
+	hugepoison_drop_file(&file);
 	return found;
 }
 

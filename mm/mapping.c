@@ -175,10 +175,11 @@ static pte_t hugepoison_entry_at(struct vm_area_struct *vma,
 }
 
 /*
- * Whether user space has set this entry to fail (UFFDIO_POISON). It keeps failing,
+ * Whether this entry is a marker that fails: user space has set it (UFFDIO_POISON), or
+ * swapoff could not read a page that a private mapping has copied. It keeps failing,
  * whatever the file has.
  */
-static bool hugepoison_is_uffd_poison(pte_t entry)
+static bool hugepoison_is_poison_marker(pte_t entry)
 {
 	return softleaf_is_poison_marker(softleaf_from_pte(entry));
 }
@@ -190,7 +191,7 @@ static bool hugepoison_has_uffd_poison(struct vm_area_struct *vma,
 	bool wanted;
 
 	hugetlb_vma_lock_read(vma);
-	wanted = hugepoison_is_uffd_poison(hugepoison_entry_at(vma, address));
+	wanted = hugepoison_is_poison_marker(hugepoison_entry_at(vma, address));
 	hugetlb_vma_unlock_read(vma);
 	return wanted;
 }

@@ -485,15 +485,24 @@ static bool hugepoison_held_is_poisoned(struct vm_area_struct *vma,
 	       hugepoison_peek_raw(folio, size, at);
 }
 
+/*
+ * Whether a narrowed private VMA has nothing of its own at this entry. Where swapoff left a
+ * poison marker a copy was lost, and the hugepage has older contents.
+ */
+static bool hugepoison_has_no_copy(pte_t entry)
+{
+	return hugepoison_none_mostly(entry) && !hugepoison_is_poison_marker(entry);
+}
+
 /* Whether a page of a narrowed private VMA is poisoned that has this entry. */
 static bool hugepoison_entry_is_poisoned(struct vm_area_struct *vma,
 					 unsigned long address, pte_t entry)
 {
 	struct folio *folio = hugepoison_private_folio(vma, address);
 
-	if (!hugepoison_none_mostly(entry))
-		return !pte_present(entry) &&
-		       hugepoison_is_hwpoison(entry);
+	if (!hugepoison_has_no_copy(entry))
+		return hugepoison_is_poison_marker(entry) ||
+		       (!pte_present(entry) && hugepoison_is_hwpoison(entry));
 	return folio ? hugepoison_held_is_poisoned(vma, address, folio) :
 		       hugepoison_file_is_poisoned(vma, address);
 }
@@ -575,7 +584,7 @@ static bool hugepoison_may_map_anon(struct vm_area_struct *vma,
 	/* a hole may have removed the hugepage from the file during the copy */
 	if (from && !folio_test_anon(from) && !READ_ONCE(from->mapping))
 		return false;
-	return hugepoison_none_mostly(entry) && hugepoison_is_in_file(vma, address);
+	return hugepoison_has_no_copy(entry) && hugepoison_is_in_file(vma, address);
 }
 
 /* Set a hwpoison entry for a bad page of a hugepage. */
@@ -727,7 +736,7 @@ static int hugepoison_copy_pinned(struct vm_area_struct *child,
 	     address += PAGE_SIZE) {
 		folio = hugepoison_private_folio(parent, address);
 		if (folio &&
-		    hugepoison_none_mostly(hugepoison_base_entry(parent, address)))
+		    hugepoison_has_no_copy(hugepoison_base_entry(parent, address)))
 			ret = hugepoison_copy_for_child(child, address, folio,
 							parent->vm_mm);
 		if (fatal_signal_pending(current))

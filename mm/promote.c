@@ -278,7 +278,10 @@ static void hugepoison_uncharge_reserved(struct vm_area_struct *vma,
 	spin_unlock_irq(&hugetlb_lock);
 }
 
-/* Map a hugepage that the VMA has a reference to. The page table lock is held. */
+/*
+ * Map a hugepage that the VMA has a reference to. The page table lock is held. It is marked
+ * migratable already: marking it here once more would have one isolated twice.
+ */
 static void hugepoison_set_huge_entry(struct vm_area_struct *vma,
 				      unsigned long start, pte_t *ptep,
 				      struct folio *folio, bool write)
@@ -290,7 +293,6 @@ static void hugepoison_set_huge_entry(struct vm_area_struct *vma,
 			make_huge_pte(vma, folio, write),
 			huge_page_size(h));
 	hugetlb_count_add(pages_per_huge_page(h), vma->vm_mm);
-	folio_set_hugetlb_migratable(folio);
 }
 
 /*
@@ -620,6 +622,19 @@ static long hugepoison_nr_spare(struct hstate *h)
 }
 
 #ifdef CONFIG_MEMCG
+/*
+ * Whether a task will soon run what it is given to do: a thread of vhost's never returns to
+ * user mode, one of io_uring's runs it nevertheless.
+ */
+static bool hugepoison_is_runner(struct task_struct *task)
+{
+	const unsigned int flags = READ_ONCE(task->flags);
+
+	if (flags & PF_EXITING || (flags & PF_USER_WORKER && !(flags & PF_IO_WORKER)))
+		return false;
+	return task_is_running(task);
+}
+
 /* A running task among a process's first threads, or NULL. RCU read lock held. */
 static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 						  struct mm_struct *mm)
@@ -628,7 +643,7 @@ static struct task_struct *hugepoison_find_runner(struct task_struct *process,
 	int nr = 0;
 
 	for_each_thread(process, task) {
-		if (task_is_running(task) && READ_ONCE(task->mm) == mm)
+		if (hugepoison_is_runner(task) && READ_ONCE(task->mm) == mm)
 			return task;
 		if (++nr == HUGEPOISON_PROMOTE_BATCH)
 			break;

@@ -87,8 +87,10 @@ static int hugepoison_check_lost(struct vm_area_struct *vma, unsigned long addre
 
 	if (!hugepoison_is_in_file(vma, address))
 		return -EFAULT;
+	/* a zap clears anonymous entries before it flushes: others may still write there */
 	if (narrowed && !shared)
-		return hugepoison_private_is_poisoned(vma, address) ? 0 : -EEXIST;
+		return hugepoison_check_settled(hugepoison_private_is_poisoned(vma, address) ?
+						0 : -EEXIST);
 	ret = hugepoison_check_fate(vma, address,
 				    narrowed ? hugepoison_file_fate(vma, address) :
 					       hugepoison_fate_at(vma, address));

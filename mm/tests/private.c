@@ -80,8 +80,24 @@ static void hugepoison_test_private(struct kunit *test)
 	hugepoison_test_shrink(folio);
 }
 
+/* Where swapoff lost the process's own page, what the hugepage has is older. */
+static void hugepoison_test_marker(struct kunit *test)
+{
+	pte_t lost = make_pte_marker(PTE_MARKER_POISONED);
+	struct vm_area_struct vma = { .vm_mm = &init_mm, .vm_start = SZ_1G,
+				      .vm_end = SZ_1G + PMD_SIZE };
+
+	vma.vm_private_data = hugepoison_private_alloc(&init_mm, HPAGE_PMD_NR);
+	KUNIT_ASSERT_NOT_NULL(test, vma.vm_private_data);
+	KUNIT_EXPECT_TRUE(test, hugepoison_has_no_copy(__pte(0)));
+	KUNIT_EXPECT_FALSE(test, hugepoison_has_no_copy(lost));
+	KUNIT_EXPECT_TRUE(test, hugepoison_entry_is_poisoned(&vma, SZ_1G, lost));
+	hugepoison_private_free(vma.vm_private_data);
+}
+
 static struct kunit_case hugepoison_private_cases[] = {
 	KUNIT_CASE(hugepoison_test_kept),
+	KUNIT_CASE(hugepoison_test_marker),
 	KUNIT_CASE(hugepoison_test_private),
 	{}
 };

@@ -659,4 +659,67 @@ TEST_F_TIMEOUT(truncated, while_filled, 60)
 	EXPECT_TRUE(during || variant->size == HP_2M);
 }
 
+/*
+ * Truncation waits for faults in the file itself, not for those of others, who can make theirs
+ * long. Fault mutexes are shared by a hash, so a few have to.
+ */
+FIXTURE(another) {
+	FIXTURE_DATA(truncated) filled;
+};
+
+FIXTURE_VARIANT(another) {
+	unsigned long size;
+};
+
+FIXTURE_VARIANT_ADD(another, 1G) { .size = HP_1G };
+
+FIXTURE_SETUP(another)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->filled.test, variant->size));
+	self->filled.size = variant->size;
+	self->filled.uffd = -1;
+	hp_catch_sigbus();
+}
+
+FIXTURE_TEARDOWN(another)
+{
+	EXPECT_EQ(0, hp_test_end(&self->filled.test));
+}
+
+/* Returns whether truncation ended before the hugepage of the other file was filled. */
+static bool truncate_beside(META, FIXTURE_DATA(truncated) *filled)
+{
+	long before = resv_of(filled->size);
+	int fd = memfd_create("resv", MFD_HUGETLB);
+	pthread_t thread;
+	char *addr;
+	bool soon;
+
+	ASSERT_EQ(0, ftruncate(fd, HP_2M));
+	addr = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	map_file(_metadata, filled);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, fill, filled));
+	while (resv_of(filled->size) != before && !is_filled(filled))
+		sched_yield();
+	EXPECT_EQ(0, ftruncate(fd, 0));
+	soon = !is_filled(filled);
+	pthread_join(thread, NULL);
+	munmap(filled->addr, filled->size);
+	munmap(addr, HP_2M);
+	close(filled->fd);
+	close(fd);
+	return soon;
+}
+
+TEST_F_TIMEOUT(another, is_filled, 60)
+{
+	int soon = 0;
+
+	for (int i = 0; i < TIMES_1G; i++)
+		soon += truncate_beside(_metadata, &self->filled);
+	EXPECT_LT(TIMES_1G / 2, soon)
+		TH_LOG("%d of %d truncations did not wait", soon, TIMES_1G);
+}
+
 TEST_HARNESS_MAIN

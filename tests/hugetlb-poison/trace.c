@@ -467,6 +467,28 @@ TEST_F(split, truncated)
 	EXPECT_EQ(0, expect_event(_metadata, l, "promote", "promoted"));
 }
 
+#define PUNCHES	40	/* in vain */
+#define LIMIT	20	/* events of them: ten in five seconds, twice on a slow host */
+
+/* Heals that fail, as often as the owner likes, do not flood a listener. */
+TEST_F_TIMEOUT(split, not_healed, 120)
+{
+	struct listener *l = &self->l;
+	struct iovec held = { .iov_base = hp_narrowed_victim(&l->n), .iov_len = HP_BASE };
+	char *raw = hp_narrowed_raw(&l->n);
+	int fd[2];
+
+	expect_narrowed(_metadata, l);
+	ASSERT_EQ(0, pipe(fd));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &held, 1, 0));
+	for (int i = 0; i < PUNCHES; i++)
+		EXPECT_EQ(-1, madvise(raw, HP_BASE, MADV_REMOVE));
+	EXPECT_LE(1, await(l, "heal", 1));
+	EXPECT_GE(LIMIT, count(l, "heal"));
+	close(fd[0]);
+	close(fd[1]);
+}
+
 /* --- a free one ------------------------------------------------------------------ */
 
 FIXTURE(unused) {
