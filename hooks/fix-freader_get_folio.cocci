@@ -7,12 +7,16 @@
 // hunks: 1
 // fixes: de3ec364c3c3 ("lib/buildid: add single folio-based file reader abstraction")
 @@
+identifier r;
 expression E;
 @@
-  freader_get_folio(...)
+  freader_get_folio(struct freader *r, ...)
   {
-  <...
-- IS_ERR(E) || !folio_test_uptodate(E)
-+ IS_ERR(E) || !folio_test_uptodate(E) || folio_contain_hwpoisoned_page(E)
-  ...>
+  ...
+  r->folio = E;
++ if (!IS_ERR(r->folio) && folio_contain_hwpoisoned_page(r->folio)) {
++ 	folio_put(r->folio);
++ 	r->folio = ERR_PTR(-EHWPOISON);
++ }
+  ...
   }

@@ -35,26 +35,26 @@ copy_of_our_code()
 }
 
 @test "a name in two steps is refused" {
-	echo 'names: hugepoison_mark' >> "$SERIES/07-accounting"
-	assert_refused "07-accounting: hugepoison_mark is in an earlier step already"
+	echo 'names: hugepoison_mark' >> "$SERIES/08-accounting"
+	assert_refused "08-accounting: hugepoison_mark is in an earlier step already"
 }
 
 @test "a word that is no directive is refused" {
-	echo 'hook: hugepoison_mark' >> "$SERIES/06-marks"
+	echo 'hook: hugepoison_mark' >> "$SERIES/07-marks"
 	assert_refused "what is this: hook: hugepoison_mark"
 }
 
 @test "a name that is nowhere: its new name is guessed" {
-	sed -i 's/hugepoison_log_not_replaced/hugepoison_log_not_replace/' "$SERIES/12-replace"
-	assert_refused "hugepoison_log_not_replace, of $SERIES/12-replace, is nowhere in our code"
+	sed -i 's/hugepoison_log_not_replaced/hugepoison_log_not_replace/' "$SERIES/13-replace"
+	assert_refused "hugepoison_log_not_replace, of $SERIES/13-replace, is nowhere in our code"
 	assert_says "remedy: write its new name there, hugepoison_log_not_replaced?"
 }
 
 @test "a hook in no step, and one that is not there" {
-	sed -i 's/ split_huge_page$/ split_page/' "$SERIES/08-detection"
+	sed -i 's/ split_huge_page$/ split_page/' "$SERIES/09-detection"
 	assert_refused "the hook split_huge_page is in no step"
 	assert_says "remedy: add it to the line hooks: of the step"
-	assert_says "the hook split_page, of $SERIES/08-detection, is not there"
+	assert_says "the hook split_page, of $SERIES/09-detection, is not there"
 }
 
 @test "a file in no step, and one that is not there" {
@@ -65,17 +65,17 @@ copy_of_our_code()
 }
 
 @test "a function that is called before it comes: the step says what it does until then" {
-	sed -i 's/^stubs: hugepoison_zap_hugepage /stubs: /' "$SERIES/05-containment"
-	assert_refused "hugepoison_zap_hugepage is called from step 5 on and comes in step 10"
-	assert_says "remedy: add it to the line stubs: of $SERIES/05-containment if it may do nothing"
+	sed -i 's/^stubs: hugepoison_zap_hugepage /stubs: /' "$SERIES/06-containment"
+	assert_refused "hugepoison_zap_hugepage is called from step 6 on and comes in step 11"
+	assert_says "remedy: add it to the line stubs: of $SERIES/06-containment if it may do nothing"
 }
 
 @test "what a step says in vain is an error" {
-	echo 'stub hugepoison_heal_hole return 0;' >> "$SERIES/06-marks"
-	assert_refused "hugepoison_heal_hole has a stub in $SERIES/06-marks, and is never called"
-	sed -i '/^stub hugepoison_heal_hole/d' "$SERIES/06-marks"
-	sed -i 's/^names: /&struct_hugepoison_record /' "$SERIES/10-narrow"
-	assert_refused "struct_hugepoison_record, of $SERIES/10-narrow, is no function, and is used"
+	echo 'stub hugepoison_heal_hole return 0;' >> "$SERIES/07-marks"
+	assert_refused "hugepoison_heal_hole has a stub in $SERIES/07-marks, and is never called"
+	sed -i '/^stub hugepoison_heal_hole/d' "$SERIES/07-marks"
+	sed -i 's/^names: /&struct_hugepoison_record /' "$SERIES/11-narrow"
+	assert_refused "struct_hugepoison_record, of $SERIES/11-narrow, is no function, and is used"
 }
 
 @test "a renamed function, one in another file, a new file need no change" {
@@ -89,14 +89,14 @@ copy_of_our_code()
 	cd "$OLDPWD"
 	run -0 scripts/series --check
 	run -0 scripts/series --why hugepoison_mark_whole
-	assert_says "from step 5 on, used by hugepoison_become"
+	assert_says "from step 6 on, used by hugepoison_become"
 	run -0 scripts/series --why hugepoison_log
 }
 
 @test "--check says that all fits, or what does not and what to do" {
 	run -0 scripts/series --check
 	[[ $output =~ ^series:\ [0-9]+\ steps\ fit\ our\ files$ ]]
-	sed -i 's/ copy_page_range / /' "$SERIES/10-narrow"
+	sed -i 's/ copy_page_range / /' "$SERIES/11-narrow"
 	run -1 scripts/series --check
 	assert_says "the hook copy_page_range is in no step"
 	assert_says "remedy: add it to the line hooks: of the step"
@@ -104,22 +104,29 @@ copy_of_our_code()
 
 @test "why a function comes when it does" {
 	run -0 scripts/series --why hugepoison_add_deficit
-	assert_says "from step 11 on, used by hugepoison_pool_exchange; a stub until step 12, which names it"
+	assert_says "from step 12 on, used by hugepoison_pool_exchange; a stub until step 13, which names it"
 }
 
 @test "what a step brings is not there before it, and all of it is there in the end" {
 	run -0 scripts/series --states --out "$out"
-	run -1 grep -rq 'hugepoison_heal_hole(.*[a-z]' "$out/steps/13"
-	grep -rq 'hugepoison_heal_hole(.*[a-z]' "$out/steps/14"
+	run -1 grep -rq 'hugepoison_heal_hole(.*[a-z]' "$out/steps/14"
+	grep -rq 'hugepoison_heal_hole(.*[a-z]' "$out/steps/15"
 	run -1 grep -q hugepoison "$out/steps/00/mm/memory-failure.c"
 	# a stub, then the function
-	grep -A1 -x 'static void hugepoison_add_deficit(.*)' "$out/steps/11/mm/hugepoison/pool.c" > /dev/null
-	run -1 grep -q hugepoison_clear_deficit "$out/steps/11/mm/hugepoison/pool.c"
-	grep -q hugepoison_clear_deficit "$out/steps/12/mm/hugepoison/pool.c"
+	grep -A1 -x 'static void hugepoison_add_deficit(.*)' "$out/steps/12/mm/hugepoison/pool.c" > /dev/null
+	run -1 grep -q hugepoison_clear_deficit "$out/steps/12/mm/hugepoison/pool.c"
+	grep -q hugepoison_clear_deficit "$out/steps/13/mm/hugepoison/pool.c"
 	last=$(printf '%s\n' "$out"/steps/* | tail -n 1)
 	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c MAINTAINERS; do
 		cmp "$last/$file" "build/linux-hugepoison/$file"
 	done
+}
+
+@test "a message has the lines for its kernel only" {
+	run -0 scripts/series --states --out "$out"
+	run -0 git -C "$out/git" log --format=%B
+	assert_says "Bad page state"
+	[[ $output != *'#if'* && $output != *'#endif'* && $output != *'fills by operations'* ]]
 }
 
 @test "what checkpatch says without a reason given is an error" {
