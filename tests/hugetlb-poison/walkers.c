@@ -441,6 +441,10 @@ static void ask_for_cache(META, struct hp_narrowed *n)
 	__u64 range[2] = { n->victim * n->map.size, n->map.size }, counts[5];
 
 	EXPECT_EQ(EOPNOTSUPP, said(syscall(__NR_cachestat, n->map.fd, range, counts, 0)));
+	/* nor does a file on hugetlbfs give up pages, or read ahead */
+	EXPECT_EQ(0, posix_fadvise(n->map.fd, 0, 0, POSIX_FADV_DONTNEED));
+	EXPECT_EQ(0, said(readahead(n->map.fd, range[0], range[1])));
+	EXPECT_RIGHT(n);
 }
 
 TEST_F(nobody, asks_for_cache)
@@ -530,6 +534,40 @@ TEST_F(nobody, tracks_writes)
 		SKIP(return, "needs CONFIG_PTE_MARKER_UFFD_WP");
 	close(fd);
 	AS_NOBODY(track_writes);
+}
+
+/* Maps what the file has. Returns 0 or the errno. */
+static int map_file_page(int fd, char *at, unsigned long len)
+{
+	struct uffdio_continue range = {
+		.range = { .start = (unsigned long)at, .len = len },
+	};
+
+	return said(ioctl(fd, UFFDIO_CONTINUE, &range));
+}
+
+/* A mapping that asks for what the file has gets each hugepage but the poisoned one. */
+TEST_F(nobody, continues)
+{
+	struct hp_narrowed *n = &self->n;
+	unsigned long size = n->map.size;
+	int fd = open_userfaultfd(UFFD_FEATURE_MINOR_HUGETLBFS);
+	struct hp_map again;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, hp_map_again(&n->map, &again));
+	ASSERT_EQ(0, watch(fd, again.addr, again.nr * size, UFFDIO_REGISTER_MODE_MINOR));
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	for (unsigned long i = 0; i < n->map.nr; i++) {
+		EXPECT_EQ(i == n->victim ? EIO : 0, map_file_page(fd, again.addr + i * size, size));
+		if (i != n->victim)
+			EXPECT_EQ(0, hp_damage(again.addr + i * size, size, n->seed + i));
+	}
+	EXPECT_EQ(0, unwatch(fd, again.addr, again.nr * size));
+	EXPECT_EQ(0, hp_narrowed_wrong_at(n, again.addr));
+	hp_unmap(&again);
+	close(fd);
+	EXPECT_RIGHT(n);
 }
 
 /* --- pins and pipes ------------------------------------------------------------------ */
@@ -1061,6 +1099,14 @@ TEST_F_TIMEOUT(system, splits, 60)
 	ASSERT_EQ(0, hp_narrowed_populate(n));
 	EXPECT_EQ(0, hp_write(SPLIT, "%d,0x%lx,0x%lx", getpid(), from, from + nr));
 	EXPECT_RIGHT(n);
+	if (n->map.fd > 0) {
+		unsigned long pages = n->map.size / HP_BASE;
+
+		/* of the file only the poisoned hugepage: others would be split */
+		EXPECT_EQ(0, hp_write(SPLIT, "/proc/%d/fd/%d,0x%lx,0x%lx", getpid(), n->map.fd,
+				      n->victim * pages, (n->victim + 1) * pages));
+		EXPECT_RIGHT(n);
+	}
 	EXPECT_EQ(0, hp_write(SPLIT, "1"));
 	EXPECT_RIGHT(n);
 	EXPECT_NE(0, hp_pageflags(hp_pfn(hp_narrowed_victim(n))) & HP_KPF_HUGE);
