@@ -14,11 +14,12 @@ setup()
 {
 	set_up_tool
 	pid='' addr='' shmid='' pfns=()
-	monitor=''
+	monitor='' flood=()
 }
 
 teardown()
 {
+	[ ${#flood[@]} = 0 ] || kill "${flood[@]}" 2> /dev/null || true
 	[ -z "$monitor" ] || kill "$monitor" 2> /dev/null || true
 	let_go
 }
@@ -89,7 +90,8 @@ ended()
 	listen --json
 	tool 0 inject --yes --free --size 2M --node 1
 	told 1 '.event == "contain" and .outcome == "replaced" and .node == 1 and .injected'
-	told 1 '.event == "replace" and .outcome == "replaced"'
+	# events that follow wait up to a second for the next look at the list
+	told 2 '.event == "replace" and .outcome == "replaced"'
 	hold "file:$FILE" 2M 1 1
 	tool 0 inject --yes --file "$FILE" --offset 4K
 	fallocate --punch-hole --keep-size --offset 4K --length 4K "$FILE"
@@ -97,6 +99,25 @@ ended()
 	told 3 ".event == \"release\" and .outcome == \"released\" and .pfn == ${pfns[0]}"
 	kill -INT "$monitor"
 	ended 0
+}
+
+@test "the kernel's log is flooded: an error is reported and remembered, and a signal ends the monitor" {
+	hold "file:$FILE" 2M 1 1
+	listen --json --remember
+	for _ in 1 2; do
+		python3 -c 'import os
+log = os.open("/dev/kmsg", os.O_WRONLY)
+while True:
+    os.write(log, b"<7>flood")' 3>&- &
+		flood+=($!)
+	done
+	sleep 1
+	tool 0 inject --yes --file "$FILE" --offset 20K
+	# one second for the look before, one for the log
+	told 5 "(.event == \"contain\" or .event == \"page\") and .outcome != \"failed\""
+	kill "$monitor"
+	ended 0
+	kill "${flood[@]}"
 }
 
 @test "each of many errors is reported" {

@@ -183,6 +183,13 @@ remembered() { jq -rs 'map(.page // empty) | join(" ")' "$FILE"; }
 	[ "$(remembered)" = "0x5285 0x77" ]
 }
 
+@test "monitor --remember: an error that nobody reads of is remembered" {
+	echo '     x-1 [000] .....    12.3: memory_failure_event: pfn 0x77: recovery action for dirty LRU page: Recovered' > "$OUT.trace"
+	refused 1 "cannot write the report" mocked sh -c '"$@" > /dev/full' sh \
+		"$TOOL" monitor --from "$OUT.trace" --remember --json
+	[ "$(remembered)" = 0x77 ]
+}
+
 # ---- after a reboot ----
 
 @test "replay: each page is taken out of use, softly; what is out already is left alone" {

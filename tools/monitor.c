@@ -180,15 +180,16 @@ static bool waiting(const struct monitor *m)
 /* Return: DONE, or FAILED when no reader is left. */
 static int tell_waiting(struct monitor *m)
 {
+	int status;
+
 	if (waiting(m)) {
 		look(m);
 		tell_all(m);
 	}
-	if (finish_output(stdout, "standard output"))
-		return FAILED;
+	status = finish_output(stdout, "standard output");
 	if (m->errors.any)
 		remember(m);
-	return DONE;
+	return status;
 }
 
 static bool signalled(int fd)
