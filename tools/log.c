@@ -126,8 +126,10 @@ char *log_next(struct log_reader *r, char record[LOG_RECORD_MAX + 1])
 		r->lost |= got < 0 && errno == EPIPE;
 		find_newer(r);
 		r->done = !r->newer;
-		if (now() > r->until)
-			r->done = r->lost = true;
+		if (now() > r->until) {
+			r->lost = true;
+			r->done = true;
+		}
 		if (got < 0)
 			continue;
 		record[got] = '\0';
