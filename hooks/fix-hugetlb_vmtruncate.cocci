@@ -26,9 +26,9 @@ identifier inode, offset;
 + 	const pgoff_t nr = end > first ? end - first : 0;
 + 	u32 hash;
   ...
-+ /* Wait for faults that read the old size: what they add is removed too. */
-+ for (u32 i = 0; mapping_mapped(mapping) && i < min_t(pgoff_t, nr, num_fault_mutexes); i++) {
++ for (u32 i = 0; mapping_mapped(mapping) && i < nr && i < num_fault_mutexes; i++) {
 + 	hash = nr < num_fault_mutexes ? hugetlb_fault_mutex_hash(mapping, first + i) : i;
++ 	/* Wait for a fault that read the old size: what it adds is removed too. */
 + 	mutex_lock(&hugetlb_fault_mutex_table[hash]);
 + 	mutex_unlock(&hugetlb_fault_mutex_table[hash]);
 + }
