@@ -624,14 +624,15 @@ static char *find_room(void)
 }
 
 /*
- * All of it waits while it is watched. userfaultfd does not follow a mapping that moves,
- * and the worker finds it there by its entry alone.
+ * All of it waits while it is watched, and userfaultfd does not follow a mapping that moves.
+ * A second error has the worker look for it: it finds the entry where that is now.
  */
 TEST_F(watched, is_moved)
 {
 	int fd = open_userfaultfd(variant->features);
 	struct one *o = &self->o;
 	char *to = find_room();
+	long damage;
 
 	ASSERT_LE(0, fd);
 	ASSERT_NE(NULL, to);
@@ -639,12 +640,17 @@ TEST_F(watched, is_moved)
 	ASSERT_EQ(0, hp_inject(o->pfn));
 	EXPECT_TRUE(is_huge(o->map.addr));
 	ASSERT_EQ(to, mremap(o->map.addr, HP_2M, HP_2M, MREMAP_MAYMOVE | MREMAP_FIXED, to));
-	EXPECT_TRUE(hp_await(!is_huge(to), "the worker narrows where the mapping is now"));
 	o->raw += to - o->map.addr;
 	o->map.addr = to;
-	expect_lost(_metadata, o);
-	EXPECT_EQ(1, hp_stamp(to, HP_2M, SEED));
-	expect_lost(_metadata, o);
+	ASSERT_EQ(0, hp_inject(o->pfn + 1));
+	EXPECT_TRUE(hp_await(!is_huge(to), "the worker narrows where the mapping is now"));
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw, HP_READ).code);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(o->raw + HP_BASE, HP_WRITE).code);
+	EXPECT_EQ(2, hp_lost(to, HP_2M, SEED, &damage));
+	EXPECT_EQ(0, damage);
+	EXPECT_EQ(2, hp_stamp(to, HP_2M, SEED + 1));
+	EXPECT_EQ(2, hp_lost(to, HP_2M, SEED + 1, &damage));
+	EXPECT_EQ(0, damage);
 	close(fd);
 }
 
