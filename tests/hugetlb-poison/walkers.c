@@ -23,6 +23,7 @@
 #include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include "kselftest_harness.h"
@@ -1464,6 +1465,14 @@ static void page_out(META, struct hp_narrowed *n)
 	EXPECT_EQ(0, count_swapped(raw, 1));
 }
 
+/* Linux 7 reads no page of zram ahead, as it is as fast as memory. */
+static bool zram_is_read_ahead(void)
+{
+	struct utsname us;
+
+	return !uname(&us) && atoi(us.release) < 7;
+}
+
 /* Read ahead beside hwpoison entries and the hugepage's, by both users of a swap entry. */
 TEST_F(swapped, reads_ahead)
 {
@@ -1474,7 +1483,7 @@ TEST_F(swapped, reads_ahead)
 	page_out(_metadata, n);
 	ASSERT_EQ(0, hp_mapper_start(&second, &n->map, false));
 	EXPECT_RIGHT(n);
-	EXPECT_LT(ahead, event_count("swap_ra"));
+	EXPECT_EQ(zram_is_read_ahead(), event_count("swap_ra") > ahead);
 	EXPECT_EQ(0, hp_ask(&second, HP_OP_LOST, n->map.addr, n->seed).damage);
 	EXPECT_EQ(1, hp_ask(&second, HP_OP_LOST, n->map.addr, n->seed).value);
 	EXPECT_EQ(1, hp_ask(&self->child, HP_OP_LOST, n->map.addr, n->seed).value);
