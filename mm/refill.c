@@ -257,7 +257,8 @@ static void hugepoison_map_refill(struct hugepoison_new_page *refill,
 
 /*
  * The page frame of a lost page of a narrowed private mapping, by its entry; 0 where a hole
- * has just removed the hugepage from the file. Page table lock held.
+ * has just removed the hugepage from the file, or swapoff has lost the mapping's own page,
+ * which has no frame. Page table lock held.
  */
 static unsigned long hugepoison_lost_pfn(struct vm_area_struct *vma,
 					 unsigned long address, pte_t entry)
@@ -266,6 +267,8 @@ static unsigned long hugepoison_lost_pfn(struct vm_area_struct *vma,
 	struct folio *folio = hugepoison_private_folio(vma, address);
 	unsigned long head;
 
+	if (hugepoison_is_poison_marker(entry))
+		return 0;
 	if (!hugepoison_none_mostly(entry))
 		return softleaf_to_pfn(softleaf_from_pte(entry));
 	head = folio ? folio_pfn(folio) : hugepoison_file_pfn(vma, address);

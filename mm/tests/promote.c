@@ -122,6 +122,23 @@ static void hugepoison_test_promote(struct kunit *test)
 	hugepoison_test_unmap(test, &n);
 }
 
+/* Of which page frame a refill reports that it was lost: none for a page in swap. */
+static void hugepoison_test_lost_pfn(struct kunit *test)
+{
+	struct hugepoison_test_narrowed n;
+	struct vm_area_struct *vma;
+
+	hugepoison_test_narrow(test, &n, 5);
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, n.raw);
+	KUNIT_EXPECT_EQ(test, hugepoison_lost_pfn(vma, n.raw, __pte(0)),
+			n.pfn + 5);
+	KUNIT_EXPECT_EQ(test, hugepoison_lost_pfn(vma, n.raw,
+						  make_pte_marker(PTE_MARKER_POISONED)), 0UL);
+	mmap_read_unlock(current->mm);
+	hugepoison_test_unmap(test, &n);
+}
+
 /* List a range twice. The worker stays away. Return: how many ranges are listed. */
 static size_t hugepoison_test_list(struct hugepoison_test_narrowed *n)
 {
@@ -208,6 +225,7 @@ static void hugepoison_test_not_shared(struct kunit *test)
 
 static struct kunit_case hugepoison_promote_cases[] = {
 	KUNIT_CASE(hugepoison_test_promote),
+	KUNIT_CASE(hugepoison_test_lost_pfn),
 	KUNIT_CASE(hugepoison_test_listed),
 	KUNIT_CASE(hugepoison_test_handed_over),
 	KUNIT_CASE(hugepoison_test_not_shared),
