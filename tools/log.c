@@ -69,7 +69,7 @@ void log_close(struct log_reader *r)
 }
 
 /**
- * log_begin - read on, up to what is there now
+ * log_begin - begin to read the records that the log has now
  * @r: the argument of log_open()
  *
  * Users can make the kernel write faster than one reader reads, by mount(2) in a user

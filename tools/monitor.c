@@ -88,7 +88,7 @@ static void remember(struct monitor *m)
 	m->errors = (struct errors) { 0 };
 }
 
-/* Tell what waits. */
+/* Report the events that wait. */
 static void tell_all(struct monitor *m)
 {
 	injected_load();
