@@ -220,6 +220,28 @@ static vm_fault_t hugepoison_nowait_fault(struct vm_area_struct *vma,
 }
 
 /**
+ * hugepoison_entry_fault - look for a hwpoison entry before a page fault's mutex
+ * @vma: the hugetlb VMA
+ * @address: where, in bytes
+ *
+ * hugetlb_fault() reads the entry under a mutex that it shares by a hash with faults of
+ * all users: a process that touches a raw page would wait for strangers, as long as they
+ * lack the CPU. The mutex serializes who sets an entry. A hwpoison entry is there
+ * already, and hugepoison_poisoned_fault() reads all that it goes by again.
+ *
+ * Context: Process context, may sleep; @vma's lock or mmap_lock held for reading.
+ * Return: as hugetlb_fault() for a hwpoison entry; 0 for any other, none included.
+ */
+vm_fault_t hugepoison_entry_fault(struct vm_area_struct *vma,
+				  unsigned long address)
+{
+	if (!hugepoison_is_hwpoison(hugepoison_look_at_entry(vma, address)))
+		return 0;
+	return VM_FAULT_HWPOISON_LARGE |
+	       VM_FAULT_SET_HINDEX(hstate_index(hstate_vma(vma)));
+}
+
+/**
  * hugepoison_poisoned_fault - a page fault found a poisoned hugepage, or none
  * @vma: the hugetlb VMA
  * @address: where, in bytes

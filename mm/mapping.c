@@ -184,14 +184,22 @@ static bool hugepoison_is_poison_marker(pte_t entry)
 	return softleaf_is_poison_marker(softleaf_from_pte(entry));
 }
 
+/* hugepoison_entry_at() for a caller without the hugetlb VMA lock. */
+static pte_t hugepoison_look_at_entry(struct vm_area_struct *vma,
+				      unsigned long address)
+{
+	pte_t entry;
+
+	hugetlb_vma_lock_read(vma);
+	entry = hugepoison_entry_at(vma, address);
+	hugetlb_vma_unlock_read(vma);
+	return entry;
+}
+
 /* Whether user space has set the entry at an address of a hugetlb VMA to fail. */
 static bool hugepoison_has_uffd_poison(struct vm_area_struct *vma,
 				       unsigned long address)
 {
-	bool wanted;
-
-	hugetlb_vma_lock_read(vma);
-	wanted = hugepoison_is_poison_marker(hugepoison_entry_at(vma, address));
-	hugetlb_vma_unlock_read(vma);
-	return wanted;
+	return hugepoison_is_poison_marker(hugepoison_look_at_entry(vma,
+								    address));
 }

@@ -115,6 +115,8 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long len);
 
 /* mm/hugepoison/fault.c: page faults */
+vm_fault_t hugepoison_entry_fault(struct vm_area_struct *vma,
+				  unsigned long address);
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
 				     vm_fault_t ret);
@@ -204,7 +206,7 @@ vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
  * @flags: FAULT_FLAG_*
  *
  * Like hugetlb_fault(), but it narrows after poison, and waits if an error took the
- * hugepage. Inline: a fault without an error pays two instructions.
+ * hugepage. Inline: a fault without an error pays three instructions.
  *
  * Context: As hugepoison_poisoned_fault().
  * Return: as hugetlb_fault(), or hugepoison_poisoned_fault().
@@ -213,8 +215,12 @@ static inline vm_fault_t
 hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 			 unsigned long address, unsigned int flags)
 {
-	vm_fault_t ret = hugetlb_fault(mm, vma, address, flags);
+	vm_fault_t ret = 0;
 
+	if (static_branch_unlikely(&hugepoison_small_rmap_key))
+		ret = hugepoison_entry_fault(vma, address);
+	if (!ret)
+		ret = hugetlb_fault(mm, vma, address, flags);
 	if (unlikely(ret & (VM_FAULT_HWPOISON_LARGE | VM_FAULT_SIGBUS)))
 		ret = hugepoison_poisoned_fault(vma, address, flags, ret);
 	return ret;
