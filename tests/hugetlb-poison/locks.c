@@ -751,6 +751,94 @@ TEST_F_TIMEOUT(often, called, 300)
 	EXPECT_GE(WORKED_PERCENT, percent);
 }
 
+/* --- page faults of others ------------------------------------------------------------------ */
+
+/*
+ * Faults share mutexes by a hash of the file and the place in it. Those of a private mapping at
+ * the same place certainly share theirs with those of the shared mapping.
+ */
+FIXTURE(queued) {
+	struct hp_narrowed n;
+	struct hp_map other;
+	char *copied;	/* the private mapping of a hugepage */
+	long *copies;	/* of it that were made so far, in memory that all share */
+};
+
+FIXTURE_SETUP(queued)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_map(&self->other, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_touch(self->other.addr, HP_WRITE).code);
+	self->copied = mmap(NULL, HP_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+			    self->other.fd, 0);
+	ASSERT_NE(MAP_FAILED, self->copied);
+	*self->copied = 1;
+	self->copies = mmap(NULL, HP_BASE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+	ASSERT_NE(MAP_FAILED, self->copies);
+}
+
+FIXTURE_TEARDOWN(queued)
+{
+	EXPECT_EQ(0, munmap(self->copies, HP_BASE));
+	EXPECT_EQ(0, munmap(self->copied, HP_2M));
+	hp_map_free(&self->other);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+/* The fault of a child that writes copies the hugepage, with the mutex held. */
+static void copy_in_child(void *data)
+{
+	FIXTURE_DATA(queued) *self = data;
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		*self->copied = 2;
+		__atomic_add_fetch(self->copies, 1, __ATOMIC_SEQ_CST);
+		_exit(EXIT_SUCCESS);
+	}
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		_exit(EXIT_FAILURE);
+}
+
+/* How many copies others make while a touch of the raw page fails after an error. */
+static long copies_meanwhile(META, FIXTURE_DATA(queued) *self)
+{
+	char *raw = self->other.addr + HP_BASE;
+	unsigned long pfn = hp_pfn(raw);
+	long before;
+
+	EXPECT_EQ(0, hp_inject(pfn));
+	before = __atomic_load_n(self->copies, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(BUS_MCEERR_AR, hp_touch(raw, HP_READ).code);
+	before = __atomic_load_n(self->copies, __ATOMIC_SEQ_CST) - before;
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	EXPECT_EQ(0, hp_touch(raw, HP_READ).code);
+	return before;
+}
+
+/*
+ * Who touches a raw page does not queue with the page faults of others. The narrow worker often
+ * comes before the touch, which needs no mutex then: of nine a few would have waited.
+ */
+TEST_F_TIMEOUT(queued, touches, 180)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+	struct crowd crowd;
+	long copies = 0;
+
+	ASSERT_EQ(0, hp_narrowed_hit(&self->n));
+	gather(_metadata, &crowd, MEMBERS, copy_in_child, self);
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &first));
+	usleep(1000 * 1000);	/* until they queue */
+	for (int i = 0; i < ROUNDS; i++)
+		copies += copies_meanwhile(_metadata, self);
+	disperse(_metadata, &crowd);
+	TH_LOG("others made %ld copies during %d touches", copies, ROUNDS);
+	EXPECT_GE(2 * MEMBERS, copies);
+}
+
 /* --- what concerns all ---------------------------------------------------------------------- */
 
 static int open_and_write(const char *path, const char *text)

@@ -512,6 +512,7 @@ struct writer {
 	struct gib *g;
 	bool stop;
 	long wrong, rounds;
+	long longest;	/* round, in ms */
 };
 
 static unsigned int *count_in(struct gib *g, int table)
@@ -558,34 +559,44 @@ TEST_F_TIMEOUT(moving, loses_no_store, 240)
 static void *map_over_and_over(void *arg)
 {
 	struct writer *w = arg;
+	long start, took;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
-		void *page = mmap(NULL, HP_BASE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *page;
 
+		start = hp_now_ms();
+		page = mmap(NULL, HP_BASE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		w->wrong += page == MAP_FAILED || munmap(page, HP_BASE);
+		took = hp_now_ms() - start;
+		w->longest = took > w->longest ? took : w->longest;
 		__atomic_add_fetch(&w->rounds, 1, __ATOMIC_RELEASE);
 	}
 	return NULL;
 }
 
-/* mmap_lock is held by one page table at a time: other threads map meanwhile. */
+/*
+ * mmap_lock is held by one page table at a time: other threads map meanwhile. A host that has
+ * no time for the guest prolongs the move as well as a thread's wait.
+ */
 TEST_F_TIMEOUT(moving, lets_others_map, 240)
 {
 	struct gib *g = &self->g;
 	struct writer w = { .g = g };
 	pthread_t thread;
-	long before, during;
+	long took;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, map_over_and_over, &w));
 	hp_await(__atomic_load_n(&w.rounds, __ATOMIC_ACQUIRE) > 2, "the thread maps");
 	ASSERT_EQ(0, madvise(g->raw, HP_BASE, MADV_DONTNEED));
-	before = __atomic_load_n(&w.rounds, __ATOMIC_ACQUIRE);
+	took = hp_now_ms();
 	EXPECT_EQ(0, hp_touch(g->raw, HP_READ).code);
-	during = __atomic_load_n(&w.rounds, __ATOMIC_ACQUIRE) - before;
+	took = hp_now_ms() - took;
 	expect_huge(_metadata, g->raw);
 	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	EXPECT_LE(TABLES / 8, during);
+	TH_LOG("moved in %ld ms, the longest wait of a thread that maps: %ld ms", took,
+	       w.longest);
+	EXPECT_GT(took / 2, w.longest);
 	EXPECT_EQ(0, w.wrong);
 	expect_stamps(_metadata, g->map.addr, SEED, 1);
 }
