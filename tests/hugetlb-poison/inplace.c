@@ -263,19 +263,17 @@ static void one_case(TEST_ARGS, bool pinned, enum shortage shortage)
 }
 
 /*
- * Strict overcommit refuses a fork. A pin makes fork copy all at once: 60 hugepages
- * are not there for that, nor is there a second GiB, nor room below a cgroup's limit.
+ * Strict overcommit refuses a fork. A pin makes fork copy all at once: 59 GiB are not there
+ * for that, and a full cgroup has no room for base pages.
  */
 static bool is_possible(const FIXTURE_VARIANT(matrix) *variant, bool pinned,
 			enum shortage shortage)
 {
 	if (shortage == STRICT && variant->sharing == FORKED_AFTER)
 		return false;
-	if (!pinned || variant->sharing == ALONE)
-		return true;
-	if (variant->sharing == SHARED_BY_60 || variant->size == HP_1G)
-		return false;
-	return shortage != MEMCG_FULL;
+	if (pinned && variant->sharing == SHARED_BY_60)
+		return variant->size != HP_1G;
+	return !pinned || variant->sharing != FORKED_AFTER || shortage != MEMCG_FULL;
 }
 
 TEST_F_TIMEOUT(matrix, keeps_all_but_the_raw_page, 600)
