@@ -220,9 +220,11 @@ static vm_fault_t hugepoison_nowait_fault(struct vm_area_struct *vma,
 }
 
 /**
- * hugepoison_entry_fault - look for a hwpoison entry before a page fault's mutex
+ * hugepoison_hit_fault - page fault in a hugetlb VMA whose file has been hit by errors
+ * @mm: the address space
  * @vma: the hugetlb VMA
  * @address: where, in bytes
+ * @flags: FAULT_FLAG_*
  *
  * hugetlb_fault() reads the entry under a mutex that it shares by a hash with faults of
  * all users: a process that touches a raw page would wait for strangers, as long as they
@@ -230,15 +232,15 @@ static vm_fault_t hugepoison_nowait_fault(struct vm_area_struct *vma,
  * already, and hugepoison_poisoned_fault() reads all that it goes by again.
  *
  * Context: Process context, may sleep; @vma's lock or mmap_lock held for reading.
- * Return: as hugetlb_fault() for a hwpoison entry; 0 for any other, none included.
+ * Return: as hugetlb_fault().
  */
-vm_fault_t hugepoison_entry_fault(struct vm_area_struct *vma,
-				  unsigned long address)
+vm_fault_t hugepoison_hit_fault(struct mm_struct *mm, struct vm_area_struct *vma,
+				unsigned long address, unsigned int flags)
 {
-	if (!hugepoison_is_hwpoison(hugepoison_look_at_entry(vma, address)))
-		return 0;
-	return VM_FAULT_HWPOISON_LARGE |
-	       VM_FAULT_SET_HINDEX(hstate_index(hstate_vma(vma)));
+	if (hugepoison_is_hwpoison(hugepoison_look_at_entry(vma, address)))
+		return VM_FAULT_HWPOISON_LARGE |
+		       VM_FAULT_SET_HINDEX(hstate_index(hstate_vma(vma)));
+	return hugetlb_fault(mm, vma, address, flags);
 }
 
 /**

@@ -153,6 +153,20 @@ static void hugepoison_walk_rmap(struct folio *folio, struct rmap_walk_control *
 }
 
 /*
+ * The files that have had a hwpoison entry. Their page faults look at the entry first, see
+ * hugepoison_hit_fault(); those of other files do not pay for it. An entry does not get
+ * into a VMA of another file, neither by fork nor by mremap. A bit stays set: looking in
+ * vain costs a fault some hundred instructions, and files are not poisoned often.
+ */
+unsigned long hugepoison_hit_files[BITS_TO_LONGS(1 << HUGEPOISON_HIT_FILES_BITS)];
+
+static void hugepoison_mark_hit(const struct vm_area_struct *vma)
+{
+	set_bit(hash_ptr(vma->vm_file->f_mapping, HUGEPOISON_HIT_FILES_BITS),
+		hugepoison_hit_files);
+}
+
+/*
  * Replace a mapping of @folio by a hwpoison entry. With @keep the entry, marked by the
  * exclusive bit, keeps the mapping's reference: a private hugepage has no file that
  * would hold it until its mappings narrow.
@@ -185,6 +199,7 @@ static void hugepoison_poison_entry(struct folio *folio,
 	if (keep)
 		entry = pte_swp_mkexclusive(entry);
 	/* in a private mapping of a file's hugepage faults look in the file */
+	hugepoison_mark_hit(vma);
 	if (vma->vm_flags & VM_MAYSHARE || folio_test_anon(folio))
 		set_huge_pte_at(mm, address, ptep, entry, huge_page_size(h));
 	if (huge_pte_dirty(old))

@@ -9,6 +9,7 @@
 #ifndef _LINUX_HUGEPOISON_H
 #define _LINUX_HUGEPOISON_H
 
+#include <linux/hash.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -115,8 +116,8 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 			    unsigned long len);
 
 /* mm/hugepoison/fault.c: page faults */
-vm_fault_t hugepoison_entry_fault(struct vm_area_struct *vma,
-				  unsigned long address);
+vm_fault_t hugepoison_hit_fault(struct mm_struct *mm, struct vm_area_struct *vma,
+				unsigned long address, unsigned int flags);
 vm_fault_t hugepoison_poisoned_fault(struct vm_area_struct *vma,
 				     unsigned long address, unsigned int flags,
 				     vm_fault_t ret);
@@ -198,6 +199,21 @@ static inline bool hugepoison_small_rmap_large(const struct folio *folio)
 vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 			 unsigned long address, unsigned int flags);
 
+/* A bit for each file that has had a hwpoison entry, by a hash; see unmap.c */
+#define HUGEPOISON_HIT_FILES_BITS	12
+extern unsigned long hugepoison_hit_files[];
+
+/*
+ * Whether a hugetlb VMA may have a hwpoison entry. A fault that comes while the entry is set
+ * may miss it, and waits as on stock. Any context.
+ */
+static inline bool hugepoison_was_hit(const struct vm_area_struct *vma)
+{
+	return test_bit(hash_ptr(vma->vm_file->f_mapping,
+				 HUGEPOISON_HIT_FILES_BITS),
+			hugepoison_hit_files);
+}
+
 /**
  * hugepoison_hugetlb_fault - page fault in a hugetlb VMA
  * @mm: the address space
@@ -206,7 +222,8 @@ vm_fault_t hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
  * @flags: FAULT_FLAG_*
  *
  * Like hugetlb_fault(), but it narrows after poison, and waits if an error took the
- * hugepage. Inline: a fault without an error pays three instructions.
+ * hugepage. Inline: a fault without an error pays two instructions, and seven while
+ * hugepages of other files may be mapped below their size.
  *
  * Context: As hugepoison_poisoned_fault().
  * Return: as hugetlb_fault(), or hugepoison_poisoned_fault().
@@ -215,11 +232,12 @@ static inline vm_fault_t
 hugepoison_hugetlb_fault(struct mm_struct *mm, struct vm_area_struct *vma,
 			 unsigned long address, unsigned int flags)
 {
-	vm_fault_t ret = 0;
+	vm_fault_t ret;
 
-	if (static_branch_unlikely(&hugepoison_small_rmap_key))
-		ret = hugepoison_entry_fault(vma, address);
-	if (!ret)
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
+	    hugepoison_was_hit(vma))
+		ret = hugepoison_hit_fault(mm, vma, address, flags);
+	else
 		ret = hugetlb_fault(mm, vma, address, flags);
 	if (unlikely(ret & (VM_FAULT_HWPOISON_LARGE | VM_FAULT_SIGBUS)))
 		ret = hugepoison_poisoned_fault(vma, address, flags, ret);
