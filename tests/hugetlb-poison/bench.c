@@ -970,6 +970,11 @@ static void with_an_error(void (*setup)(void))
 	setup();
 }
 
+static void setup_full_file_after(void)
+{
+	with_an_error(setup_full_file);
+}
+
 static void setup_small_after(void)
 {
 	with_an_error(setup_small);
@@ -1065,6 +1070,7 @@ static const struct bench {
 	{ "1g_private",		1, 0,	setup_errors, sample_1g_private, no_tear_down },
 	{ "1g_wait",		1, 0,	setup_errors, sample_1g_wait, no_tear_down },
 
+	{ "after_minor_fault",	101, 101, setup_full_file_after, sample_minor_fault, tear_down },
 	{ "after_madvise",	101, 101, setup_small_after, sample_madvise, tear_down },
 	{ "after_small_fault",	101, 101, setup_small_after, sample_small_fault, tear_down },
 	{ "after_small_munmap",	41, 21,	setup_small_after, sample_munmap_small, tear_down },
