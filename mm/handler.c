@@ -504,15 +504,29 @@ static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
 	       err->pfn);
 	hugepoison_count_error(err);
 	hugepoison_become(err->record, HUGEPOISON_STATE_FAILED);
-	hugepoison_unmap_and_kill(err, true);
+	if (err->held)
+		hugepoison_unmap_and_kill(err, true);
 	hugepoison_let_go(err);
 	return HUGEPOISON_CONTAINED;
+}
+
+/*
+ * Lock a narrowed hugepage, unless it is out of its file: a heal fills another one, or the
+ * file has dropped it. Then nothing maps it, and nothing can before mf_mutex is dropped.
+ * Any number of reads that found it in the file may be waiting for its lock, at the pace
+ * of the tasks that read.
+ */
+static void hugepoison_lock_narrowed(struct hugepoison_error *err)
+{
+	lockdep_assert_held(&mf_mutex);
+	if (!hugepoison_has_no_mapping(err->folio) || folio_mapped(err->folio))
+		hugepoison_lock(err);
 }
 
 /* An error in a hugepage whose healthy pages are in use. */
 static int hugepoison_narrow_again(struct hugepoison_error *err)
 {
-	hugepoison_lock(err);
+	hugepoison_lock_narrowed(err);
 	if (folio_test_hugetlb_raw_hwp_unreliable(err->folio))
 		return hugepoison_result(err, me_widened(err));
 	if (hwpoison_filter(err->page)) {
@@ -523,7 +537,8 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 		return -EOPNOTSUPP;
 	}
 	hugepoison_count_error(err);
-	hugepoison_unmap_and_kill(err, false);
+	if (err->held)
+		hugepoison_unmap_and_kill(err, false);
 	hugepoison_let_go(err);
 	return hugepoison_result(err, me_narrowed(err));
 }
@@ -578,8 +593,9 @@ static int hugepoison_second(struct hugepoison_error *err, bool same_page)
 /* --- in a page that stands in for a raw page --------------------------------------- */
 
 /*
- * An error in the stand-in of a raw page, whose hugepage is locked: the raw page is lost
- * again. The mark keeps the stand-in from being reused when its last user has dropped it.
+ * An error in the stand-in of a raw page, whose hugepage is locked if it is in its file: the
+ * raw page is lost again. A heal that has copied the stand-in sees that it is gone. The mark
+ * keeps the stand-in from being reused when its last user has dropped it.
  */
 static int hugepoison_lose_again(struct hugepoison_error *err,
 				 struct page *stand_in)
@@ -590,7 +606,8 @@ static int hugepoison_lose_again(struct hugepoison_error *err,
 	pr_err("%#lx: stood in for %#lx, which is lost again\n", err->pfn,
 	       page_to_pfn(err->page));
 	hugepoison_remove_stand_in(err->page);
-	hugepoison_unmap_and_kill(err, false);
+	if (err->held)
+		hugepoison_unmap_and_kill(err, false);
 	return action_result(err->pfn, MF_MSG_HUGE, MF_RECOVERED);
 }
 
@@ -615,7 +632,7 @@ static bool hugepoison_stand_in_failed(struct hugepoison_error *err, int *ret)
 		record = hugepoison_find(page_to_pfn(err->page));
 		if (record && record->referenced) {
 			err->folio = pfn_folio(record->pfn);
-			hugepoison_lock(err);
+			hugepoison_lock_narrowed(err);
 			found = hugepoison_raw_behind(stand_in) == err->page;
 		}
 		if (found)

@@ -113,6 +113,24 @@ static void hugepoison_hold(struct hugepoison_error *err)
 	}
 }
 
+/*
+ * As hugepoison_hold(), but without a wait: the worker comes again, and has other
+ * hugepages to release meanwhile. Return: true with the locks of @folio held.
+ */
+static bool hugepoison_hold_now(struct hugepoison_error *err, struct folio *folio)
+{
+	err->held = hugepoison_try_get(&folio->page);
+	if (!err->held)
+		return false;
+	if (hugepoison_try_hold(err)) {
+		hugepoison_hold_rmap(&err->rmap);
+		return true;
+	}
+	folio_put(err->held);
+	err->held = NULL;
+	return false;
+}
+
 /* Drop the locks. put_anon_vma() comes last: it may lock the anon_vma's root. */
 static void hugepoison_let_go(struct hugepoison_error *err)
 {

@@ -120,12 +120,7 @@ static bool hugepoison_retry_contain(struct hugepoison_record *record,
 
 	lockdep_assert_held(&mf_mutex);
 	hugepoison_begin_handling();
-	hugepoison_hold(&err);
-	/* mf_mutex may have been dropped: the record may have gone or changed */
-	if (err.held != folio ||
-	    hugepoison_lookup(folio_pfn(folio)) != record ||
-	    !hugepoison_is_open(record) || record->referenced == took) {
-		hugepoison_let_go(&err);
+	if (!hugepoison_hold_now(&err, folio)) {
 		hugepoison_end_handling();
 		if (took)
 			folio_put(folio);

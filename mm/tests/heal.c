@@ -116,6 +116,123 @@ static void hugepoison_test_not_filled(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+struct hugepoison_test_error {
+	unsigned long pfn;
+	int ret;
+	struct completion done;
+};
+
+static int hugepoison_test_report(void *data)
+{
+	struct hugepoison_test_error *error = data;
+
+	error->ret = memory_failure(error->pfn, MF_SW_SIMULATED);
+	complete(&error->done);
+	return 0;
+}
+
+/*
+ * An error in a hugepage that a heal has out of its file does not wait for its lock, which
+ * reads may have that found it in the file.
+ */
+static void hugepoison_test_error_in_exchange(struct kunit *test)
+{
+	struct hugepoison_heal heal = { .fresh = hugepoison_test_folio(test) };
+	static const unsigned int raw[] = { 5, 7 };
+	struct hugepoison_test_error error = { };
+	struct hugepoison_test_file f;
+	bool soon;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	vm_munmap(f.address, f.size);
+	heal.inode = file_inode(f.file);
+	heal.folio = f.folio;
+	folio_lock(heal.fresh);
+	folio_lock(heal.folio);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(&heal), 1);
+	mutex_unlock(&mf_mutex);
+
+	init_completion(&error.done);
+	error.pfn = f.pfn + raw[1];
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_report, &error,
+						    "hugepoison_test")));
+	soon = wait_for_completion_timeout(&error.done, HZ);
+	KUNIT_EXPECT_TRUE(test, soon);
+	folio_unlock(heal.folio);
+	if (!soon)
+		wait_for_completion(&error.done);
+	KUNIT_EXPECT_EQ(test, error.ret, 0);
+
+	folio_lock(heal.folio);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_nr_raw(heal.folio), heal.nr_raw + 1);
+	hugepoison_exchange(f.file->f_mapping, heal.fresh, heal.folio);
+	hugepoison_healing = NULL;
+	mutex_unlock(&mf_mutex);
+	folio_unlock(heal.folio);
+	folio_unlock(heal.fresh);
+	folio_put(heal.fresh);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+struct hugepoison_test_worker {
+	unsigned long pfn;
+	bool again;
+	struct completion done;
+};
+
+static int hugepoison_test_contain_late(void *data)
+{
+	struct hugepoison_test_worker *worker = data;
+
+	mutex_lock(&mf_mutex);
+	worker->again = hugepoison_try_release(hugepoison_find(worker->pfn));
+	mutex_unlock(&mf_mutex);
+	complete(&worker->done);
+	return 0;
+}
+
+/*
+ * The worker does not wait for the lock of a hugepage with an error that is not contained: it
+ * comes again, and releases others meanwhile.
+ */
+static void hugepoison_test_locked_failed(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_worker worker = { };
+	struct hugepoison_record *record;
+	struct hugepoison_test_file f;
+	bool soon;
+
+	hugepoison_test_open(test, &f);
+	disable_delayed_work_sync(&hugepoison_release_dwork);
+	worker.pfn = f.pfn + raw[0];
+	KUNIT_EXPECT_EQ(test, memory_failure(worker.pfn, MF_SW_SIMULATED), 0);
+	mutex_lock(&mf_mutex);
+	record = hugepoison_find(worker.pfn);
+	hugepoison_become(record, HUGEPOISON_STATE_FAILED);
+	mutex_unlock(&mf_mutex);
+
+	folio_lock(f.folio);
+	init_completion(&worker.done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_contain_late, &worker,
+						    "hugepoison_test")));
+	soon = wait_for_completion_timeout(&worker.done, HZ);
+	KUNIT_EXPECT_TRUE(test, soon);
+	KUNIT_EXPECT_TRUE(test, worker.again);
+	folio_unlock(f.folio);
+	if (!soon)
+		wait_for_completion(&worker.done);
+
+	hugepoison_test_contain_late(&worker);
+	KUNIT_EXPECT_FALSE(test, worker.again);
+	KUNIT_EXPECT_TRUE(test, hugepoison_is(record, HUGEPOISON_STATE_NARROWED));
+	enable_delayed_work(&hugepoison_release_dwork);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 struct hugepoison_test_healer {
 	struct file *file;
 	struct folio *fresh;
@@ -276,6 +393,8 @@ static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_zero),
 	KUNIT_CASE(hugepoison_test_held),
 	KUNIT_CASE(hugepoison_test_not_filled),
+	KUNIT_CASE(hugepoison_test_error_in_exchange),
+	KUNIT_CASE(hugepoison_test_locked_failed),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
 	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_refused),

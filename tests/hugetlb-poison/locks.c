@@ -754,8 +754,8 @@ TEST_F_TIMEOUT(often, called, 300)
 /* --- page faults of others ------------------------------------------------------------------ */
 
 /*
- * Faults share mutexes by a hash of the file and the place in it. Those of a private mapping at
- * the same place certainly share theirs with those of the shared mapping.
+ * Faults share mutexes by a hash of the file and the place in it. A private mapping and a shared
+ * one certainly share the mutex of the same place.
  */
 FIXTURE(queued) {
 	struct hp_narrowed n;
@@ -819,7 +819,7 @@ static long copies_meanwhile(META, FIXTURE_DATA(queued) *self)
 }
 
 /*
- * Who touches a raw page does not queue with the page faults of others. The narrow worker often
+ * A touch of a raw page does not queue with the page faults of others. The narrow worker often
  * comes before the touch, which needs no mutex then: of nine a few would have waited.
  */
 TEST_F_TIMEOUT(queued, touches, 180)
