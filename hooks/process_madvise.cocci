@@ -6,6 +6,8 @@
 identifier ret, mm, iter, behavior;
 @@
 - ret = vector_madvise(mm, &iter, behavior);
++ bool raced = false;
++
 + do {
 + 	ret = vector_madvise(mm, &iter, behavior);
-+ } while (hugepoison_advise_vector_again(mm, &iter, behavior, ret));
++ } while (hugepoison_advise_vector_again(mm, &iter, behavior, ret, &raced));

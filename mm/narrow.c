@@ -308,11 +308,23 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 	return !vma;
 }
 
+/* Whether @at, an end of a range, is inside a hugepage that the mapping has narrowed. */
+static bool hugepoison_cuts_narrowed(struct mm_struct *mm, unsigned long at)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, at);
+
+	mmap_assert_locked(mm);
+	return vma && hugepoison_vma_is_narrowed(vma) &&
+	       !IS_ALIGNED(at, huge_page_size(hstate_vma(vma)));
+}
+
 /**
  * hugepoison_narrow_ends - narrow where a range that cannot be discarded ends
  * @mm: the address space
  * @start: the first byte
  * @len: bytes, whole pages
+ * @raced: set when somebody else has narrowed where the range ends, the worker for
+ *	   instance; this is worth one more try, so only if it was false
  *
  * A hugetlb mapping can discard whole hugepages only. If no fault has narrowed a
  * hugepage since its error, it has to be narrowed before its raw page can be
@@ -322,9 +334,9 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
  * Return: true when another try may succeed.
  */
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long len)
+			    unsigned long len, bool *raced)
 {
-	bool first, last;
+	bool first, last, narrowed;
 
 	/* the lock alone is refused only to a task that would have to wait for it */
 	if (fatal_signal_pending(current) || mmap_read_lock_killable(mm))
@@ -332,9 +344,17 @@ bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
 	start = untagged_addr_remote(mm, start);
 	first = hugepoison_cut_vma(mm, start);
 	last = hugepoison_cut_vma(mm, start + len);
+	narrowed = hugepoison_cuts_narrowed(mm, start) ||
+		   hugepoison_cuts_narrowed(mm, start + len);
 	mmap_read_unlock(mm);
 	/* progress is an end that was inside a hugepage and no longer is */
 	first = first && hugepoison_narrow_at(mm, start);
 	last = last && hugepoison_narrow_at(mm, start + len);
-	return first || last;
+	if (first || last)
+		return true;
+	/* the advice may have failed for another reason, and fail again */
+	if (*raced || !narrowed)
+		return false;
+	*raced = true;
+	return true;
 }

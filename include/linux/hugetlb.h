@@ -113,7 +113,7 @@ bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
 void hugepoison_vm_op_close(struct vm_area_struct *vma);
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long len);
+			    unsigned long len, bool *raced);
 
 /* mm/hugepoison/fault.c: page faults */
 vm_fault_t hugepoison_hit_fault(struct mm_struct *mm, struct vm_area_struct *vma,
@@ -269,6 +269,7 @@ static inline int hugepoison_fork(struct vm_area_struct *child,
  * @len: bytes; the last page counts as a whole
  * @behavior: MADV_*
  * @error: the result of the advice
+ * @raced: false before the first try; as hugepoison_narrow_ends()
  *
  * Successful advice pays one comparison.
  *
@@ -277,12 +278,12 @@ static inline int hugepoison_fork(struct vm_area_struct *child,
  */
 static inline bool hugepoison_advise_again(struct mm_struct *mm,
 					   unsigned long start, size_t len,
-					   int behavior, int error)
+					   int behavior, int error, bool *raced)
 {
 	return unlikely(error == -EINVAL) &&
 	       (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
 		behavior == MADV_FREE) &&
-	       hugepoison_narrow_ends(mm, start, PAGE_ALIGN(len));
+	       hugepoison_narrow_ends(mm, start, PAGE_ALIGN(len), raced);
 }
 
 /**
@@ -291,17 +292,20 @@ static inline bool hugepoison_advise_again(struct mm_struct *mm,
  * @iter: the ranges; it is at the first one, if that failed
  * @behavior: MADV_*
  * @error: the result of the advice
+ * @raced: false before the first try; as hugepoison_narrow_ends()
  *
  * Context: Process context, may sleep; no lock held.
  * Return: true when a hugepage at an end of the range was narrowed.
  */
 static inline bool hugepoison_advise_vector_again(struct mm_struct *mm,
 						  struct iov_iter *iter,
-						  int behavior, int error)
+						  int behavior, int error,
+						  bool *raced)
 {
 	return unlikely(error == -EINVAL) &&
 	       hugepoison_advise_again(mm, (unsigned long)iter_iov_addr(iter),
-				       iter_iov_len(iter), behavior, error);
+				       iter_iov_len(iter), behavior, error,
+				       raced);
 }
 
 /**
@@ -533,8 +537,12 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 #define hugepoison_is_cow(folio)		folio_test_anon(folio)
 #define hugepoison_block_counter(folio)		mm_counter_file(folio)
 #define hugepoison_cuts_poison(...)		false
-#define hugepoison_advise_again(...)		false
-#define hugepoison_advise_vector_again(...)	false
+#define hugepoison_advise_again(mm, start, len, behavior, error, raced)	\
+	((void)(mm), (void)(start), (void)(len), (void)(behavior),	\
+	 (void)(error), (void)(raced), false)
+#define hugepoison_advise_vector_again(mm, iter, behavior, error, raced) \
+	((void)(mm), (void)(iter), (void)(behavior), (void)(error),	\
+	 (void)(raced), false)
 #define hugepoison_fixup_user_fault(mm, address, flags)			\
 	fixup_user_fault(mm, address, flags, NULL)
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\

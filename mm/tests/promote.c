@@ -82,6 +82,30 @@ static void hugepoison_test_discard(struct kunit *test, unsigned long address,
 }
 
 /*
+ * Advice that failed is worth another try if the worker has narrowed its range meanwhile; only
+ * one, as the advice may fail for another reason.
+ */
+static void hugepoison_test_advised(struct kunit *test)
+{
+	struct hugepoison_test_narrowed n;
+	bool raced = false;
+
+	hugepoison_test_narrow(test, &n, 5);
+	KUNIT_EXPECT_TRUE(test, hugepoison_advise_again(current->mm, n.raw, PAGE_SIZE,
+							MADV_DONTNEED, -EINVAL, &raced));
+	KUNIT_EXPECT_FALSE(test, hugepoison_advise_again(current->mm, n.raw, PAGE_SIZE,
+							 MADV_DONTNEED, -EINVAL, &raced));
+	raced = false;
+	KUNIT_EXPECT_FALSE(test, hugepoison_advise_again(current->mm, n.raw, PAGE_SIZE,
+							 MADV_DONTNEED, -ENOMEM, &raced));
+	KUNIT_EXPECT_FALSE(test, hugepoison_advise_again(current->mm, n.address,
+							 huge_page_size(&default_hstate),
+							 MADV_DONTNEED, -EINVAL, &raced));
+	KUNIT_EXPECT_FALSE(test, raced);
+	hugepoison_test_unmap(test, &n);
+}
+
+/*
  * The range becomes a hugepage again once its raw page is discarded, and keeps its contents.
  * A device that has pinned the hugepage may write to it, so the range stays small; then
  * no fault tries again before the process discards something.
@@ -224,6 +248,7 @@ static void hugepoison_test_not_shared(struct kunit *test)
 }
 
 static struct kunit_case hugepoison_promote_cases[] = {
+	KUNIT_CASE(hugepoison_test_advised),
 	KUNIT_CASE(hugepoison_test_promote),
 	KUNIT_CASE(hugepoison_test_lost_pfn),
 	KUNIT_CASE(hugepoison_test_listed),
