@@ -629,6 +629,8 @@ TEST_F(obstacle, left_with_lost_pages)
 	hp_expect_back(&want, HP_2M, p->n.node, -3);
 	EXPECT_EQ(0, hp_check(&want, HP_GAUGES));
 	EXPECT_EQ(0, hp_count_flagged(fresh, HP_2M / HP_BASE, HP_KPF_HWPOISON));
+	/* the same hugepage, not another one in its place */
+	EXPECT_EQ(HP_2M / HP_BASE, hp_count_flagged(fresh, HP_2M / HP_BASE, HP_KPF_HUGE));
 	unpoison_old(_metadata, old);
 	EXPECT_EQ(0, hp_check(&p->n.test.before, HP_GAUGES));
 }
