@@ -20,13 +20,19 @@
 
 /**
  * struct hugepoison_deficit - hugepages that errors took from a pool
+ * @work: refills the pool
  * @missing: hugepages to refill, by node
  * @nr: their sum
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
+ *
+ * Each pool has a work of its own. To allocate a gigantic hugepage may take very long:
+ * migration waits for the lock of any page in its place, which a user's file system may
+ * keep. Other pools are refilled meanwhile.
  */
 struct hugepoison_deficit {
+	struct delayed_work work;
 	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
 	unsigned int tries;
@@ -215,27 +221,37 @@ static unsigned long hugepoison_refill_pool(struct hstate *h)
 
 static void hugepoison_refill_work(struct work_struct *work)
 {
-	unsigned long delay, next = 0;
-	struct hstate *h;
+	struct hugepoison_deficit *deficit =
+		container_of(to_delayed_work(work), struct hugepoison_deficit,
+			     work);
+	unsigned long delay;
 
-	for_each_hstate(h) {
-		delay = hugepoison_refill_pool(h);
-		if (delay && (!next || delay < next))
-			next = delay;
-	}
-	if (next)
-		queue_delayed_work(hugepoison_wq, to_delayed_work(work), next);
+	delay = hugepoison_refill_pool(&hstates[deficit - hugepoison_deficits]);
+	if (delay)
+		queue_delayed_work(hugepoison_wq, &deficit->work, delay);
 }
 
-static DECLARE_DELAYED_WORK(hugepoison_refill_dwork, hugepoison_refill_work);
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_refill(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hugepoison_deficits); i++)
+		INIT_DELAYED_WORK(&hugepoison_deficits[i].work,
+				  hugepoison_refill_work);
+	return 0;
+}
+core_initcall(hugepoison_init_refill);
 
 /**
  * hugepoison_pool_set_replacing - set whether hugepages that errors take are replaced
  * @replacing: the policy
  *
- * Turning it off ends all deficits.
+ * Turning it off ends all deficits. It does not wait for a worker, which may be stuck: what
+ * the worker allocates then is missing nowhere, and freed. A worker that is queued finds
+ * nothing to do.
  *
- * Context: Process context, may sleep.
+ * Context: Process context; takes hugetlb_lock.
  */
 void hugepoison_pool_set_replacing(bool replacing)
 {
@@ -244,14 +260,13 @@ void hugepoison_pool_set_replacing(bool replacing)
 	WRITE_ONCE(hugepoison_replacing, replacing);
 	if (replacing)
 		return;
-	cancel_delayed_work_sync(&hugepoison_refill_dwork);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_hstate(h) {
 		struct hugepoison_deficit *deficit =
 			&hugepoison_deficits[hstate_index(h)];
 
 		hugepoison_clear_deficit(deficit);
-		/* faults wait for the work that was just cancelled */
+		/* the worker sees it later; faults do not wait for that */
 		WRITE_ONCE(deficit->served, deficit->requested);
 	}
 	spin_unlock_irq(&hugetlb_lock);
@@ -280,7 +295,15 @@ void hugepoison_pool_resized(struct hstate *h, int nid)
 	deficit->missing[nid] = 0;
 }
 
-/* The pool is one smaller than its size should be: queue the worker to refill it. */
+/* Call the worker. Faults wait until it has tried. */
+static void hugepoison_call_refill(struct hugepoison_deficit *deficit)
+{
+	lockdep_assert_held(&hugetlb_lock);
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	mod_delayed_work(hugepoison_wq, &deficit->work, 0);
+}
+
+/* The pool is one smaller than its size should be: have the worker refill it. */
 static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
@@ -292,8 +315,7 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
 	deficit->missing[nid]++;
 	deficit->nr++;
 	deficit->tries = HUGEPOISON_REFILL_TRIES;
-	WRITE_ONCE(deficit->requested, deficit->requested + 1);
-	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
+	hugepoison_call_refill(deficit);
 }
 
 /**
