@@ -17,6 +17,11 @@
  */
 #define HUGEPOISON_REFILL_TRIES		10
 #define HUGEPOISON_REFILL_AGAIN		HZ
+/*
+ * How long faults wait for the worker while it is at one hugepage. A GiB takes seconds, or
+ * some tens of them where memory is full; the worker that takes longer is stuck.
+ */
+#define HUGEPOISON_REFILL_PATIENCE	(60 * HZ)
 
 /**
  * struct hugepoison_deficit - hugepages that errors took from a pool
@@ -26,6 +31,7 @@
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
+ * @since: when the worker began to try for one hugepage, or was called, in jiffies
  *
  * Each pool has a work of its own. To allocate a gigantic hugepage may take very long:
  * migration waits for the lock of any page in its place, which a user's file system may
@@ -38,6 +44,7 @@ struct hugepoison_deficit {
 	unsigned int tries;
 	unsigned int requested;
 	unsigned int served;
+	unsigned long since;
 };
 
 /* By hstate; under hugetlb_lock. */
@@ -156,6 +163,7 @@ static void hugepoison_reduce_deficit(struct hstate *h, int nid,
  */
 static bool hugepoison_refill_one(struct hstate *h)
 {
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_replace_enabled());
 	struct folio *fresh;
 	bool missing;
@@ -166,6 +174,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
+	WRITE_ONCE(deficit->since, jiffies);
 	fresh = hugepoison_pool_fresh(h, nid, true);
 	if (!fresh)
 		return false;
@@ -295,11 +304,17 @@ void hugepoison_pool_resized(struct hstate *h, int nid)
 	deficit->missing[nid] = 0;
 }
 
-/* Call the worker. Faults wait until it has tried. */
+/*
+ * Call the worker. Faults wait until it has tried. Errors that come while it is at a
+ * hugepage prolong no wait.
+ */
 static void hugepoison_call_refill(struct hugepoison_deficit *deficit)
 {
 	lockdep_assert_held(&hugetlb_lock);
-	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	if (deficit->requested == READ_ONCE(deficit->served))
+		WRITE_ONCE(deficit->since, jiffies);
+	/* pairs with hugepoison_pool_is_short(): who sees the call sees its time */
+	smp_store_release(&deficit->requested, deficit->requested + 1);
 	mod_delayed_work(hugepoison_wq, &deficit->work, 0);
 }
 
@@ -325,18 +340,23 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
  * For a fault that found no hugepage though it has a reservation.
  *
  * Context: Any.
- * Return: true while the worker has not tried for all missing hugepages.
+ * Return: true while the worker has not tried for all missing hugepages, unless it has
+ * been at one of them for too long.
  */
 static bool hugepoison_pool_is_short(struct hstate *h)
 {
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	return READ_ONCE(deficit->requested) != READ_ONCE(deficit->served);
+	/* pairs with hugepoison_call_refill() */
+	if (smp_load_acquire(&deficit->requested) == READ_ONCE(deficit->served))
+		return false;
+	return time_before(jiffies, READ_ONCE(deficit->since) +
+				    HUGEPOISON_REFILL_PATIENCE);
 }
 
 /*
  * Wait until the worker has tried for all hugepages that are missing now, but not for
- * those that further errors take.
+ * those that further errors take, nor for a worker that is stuck.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
@@ -346,7 +366,7 @@ static void hugepoison_pool_await(struct hstate *h)
 	unsigned int requested = READ_ONCE(deficit->requested);
 
 	while ((int)(READ_ONCE(deficit->served) - requested) < 0 &&
-	       !fatal_signal_pending(current))
+	       hugepoison_pool_is_short(h) && !fatal_signal_pending(current))
 		schedule_timeout_killable(1);
 }
 

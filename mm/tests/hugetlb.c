@@ -629,19 +629,111 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
+/* As an error has called the worker, which is at a hugepage since then. */
+static void hugepoison_test_begin_refill(struct hstate *h, unsigned long since)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	spin_lock_irq(&hugetlb_lock);
+	WRITE_ONCE(deficit->since, since);
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+static void hugepoison_test_end_refill(struct hstate *h)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	spin_lock_irq(&hugetlb_lock);
+	WRITE_ONCE(deficit->served, deficit->requested);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /* A fault does not wait for a deficit that has ended. */
 static void hugepoison_test_not_replacing(struct kunit *test)
 {
 	struct hstate *h = &default_hstate;
-	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	/* as an error does that has just called the worker */
-	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	hugepoison_test_begin_refill(h, jiffies);
 	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
 	hugepoison_pool_set_replacing(false);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
 	hugepoison_pool_await(h);
 	hugepoison_pool_set_replacing(true);
+}
+
+static void hugepoison_test_await(struct work_struct *work)
+{
+	hugepoison_pool_await(&default_hstate);
+	complete(&container_of(work, struct hugepoison_test_task, work)->done);
+}
+
+/* A fault waits for a worker that is stuck, but not for ever. */
+static void hugepoison_test_await_stuck(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	struct hugepoison_test_task task;
+
+	/* most of the time is over */
+	hugepoison_test_begin_refill(h, jiffies - HUGEPOISON_REFILL_PATIENCE +
+					HZ);
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	hugepoison_test_start(&task, hugepoison_test_await);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(&task));
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	/* one more error prolongs no wait */
+	hugepoison_test_call(h);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	hugepoison_test_end_refill(h);
+	hugepoison_test_end(&task);
+	hugepoison_test_flush_refill(h);
+}
+
+/* A fault in a mapping of this task, that keeps mmap_lock. */
+static vm_fault_t hugepoison_test_fault_at(unsigned long address)
+{
+	struct mm_struct *mm = current->mm;
+	vm_fault_t ret;
+
+	mmap_read_lock(mm);
+	ret = handle_mm_fault(vma_lookup(mm, address), address,
+			      FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT,
+			      NULL);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
+ * No hugepage that the pool gets helps a touch beyond the end of the file. A hugepage of
+ * which the file has a part only is beyond it.
+ */
+static void hugepoison_test_beyond(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	unsigned long address, size = huge_page_size(h);
+	struct file *file;
+
+	file = hugetlb_file_setup("hugepoison_test", 2 * size,
+				  mk_vma_flags(VMA_NORESERVE_BIT),
+				  HUGETLB_ANONHUGE_INODE, ilog2(size));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	address = kunit_vm_mmap(test, file, 0, 2 * size, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
+	i_size_write(file_inode(file), size + PAGE_SIZE);
+
+	hugepoison_test_begin_refill(h, jiffies);
+	KUNIT_EXPECT_EQ(test, (__force unsigned int)
+			hugepoison_test_fault_at(address + size),
+			(__force unsigned int)VM_FAULT_SIGBUS);
+	/* the last byte of the last whole hugepage may come */
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	KUNIT_EXPECT_NE(test, (__force unsigned int)
+			hugepoison_test_fault_at(address + size - 1),
+			(__force unsigned int)VM_FAULT_SIGBUS);
+	hugepoison_test_end_refill(h);
+	vm_munmap(address, 2 * size);
+	fput(file);
 }
 
 /* A fault comes back so many times, and once more when it is a new one. */
@@ -686,6 +778,8 @@ static struct kunit_case hugepoison_pool_cases[] = {
 #endif
 	KUNIT_CASE(hugepoison_test_table),
 	KUNIT_CASE(hugepoison_test_not_replacing),
+	KUNIT_CASE(hugepoison_test_await_stuck),
+	KUNIT_CASE(hugepoison_test_beyond),
 	KUNIT_CASE(hugepoison_test_retries),
 	{}
 };
