@@ -44,7 +44,7 @@ static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
 		return VM_FAULT_RETRY;
-	why = hugepoison_narrow(mm, address);
+	why = hugepoison_narrow(mm, address, true);
 	mmap_write_unlock(mm);
 	if (why) {
 		hugepoison_log_wide(mm, address, why);

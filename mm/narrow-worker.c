@@ -3,8 +3,8 @@
  * Memory errors in hugepages: narrow mappings that have had no fault since the error.
  *
  * Included by hugepoison/memory-failure.c. The handler and faults queue this work, see
- * queue.c. The worker never holds mf_mutex, and never waits for a lock that a user can
- * keep.
+ * queue.c. The worker never holds mf_mutex, and tries the locks that a user can keep: see
+ * hugepoison_try_narrow().
  */
 
 /* How often a pass looks for more mappings: users can create new ones for ever. */
