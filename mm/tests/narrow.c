@@ -278,13 +278,29 @@ static bool hugepoison_test_gets_narrowed(unsigned long address)
 	return ret;
 }
 
-/* An error in a file's hugepage, whose mappings the worker is not called for. */
+/* Whether the error of a narrowed hugepage comes to be logged. */
+static bool hugepoison_test_gets_logged(unsigned long pfn)
+{
+	bool ret = false;
+	int i;
+
+	for (i = 0; i < 100 && !ret; i++) {
+		msleep(20);
+		mutex_lock(&mf_mutex);
+		ret = !READ_ONCE(hugepoison_lookup(pfn)->worker.unlogged);
+		mutex_unlock(&mf_mutex);
+	}
+	return ret;
+}
+
+/* An error in a file's hugepage, logged, whose mappings the worker is not called for. */
 static void hugepoison_test_hit(struct kunit *test,
 				struct hugepoison_test_file *f,
 				unsigned int raw)
 {
 	disable_delayed_work_sync(&hugepoison_narrow_dwork);
 	KUNIT_EXPECT_EQ(test, memory_failure(f->pfn + raw, MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_logged(f->pfn));
 	mutex_lock(&mf_mutex);
 	WRITE_ONCE(hugepoison_lookup(f->pfn)->worker.eager, 0);
 	mutex_unlock(&mf_mutex);
