@@ -44,7 +44,7 @@ static vm_fault_t hugepoison_narrow_fault(struct mm_struct *mm,
 	mmap_read_unlock(mm);
 	if (mmap_write_lock_killable(mm))
 		return VM_FAULT_RETRY;
-	why = hugepoison_narrow(mm, address);
+	why = hugepoison_narrow(mm, address, true);
 	mmap_write_unlock(mm);
 	if (why) {
 		hugepoison_log_wide(mm, address, why);
@@ -166,10 +166,25 @@ static bool hugepoison_restore_entry(struct vm_area_struct *vma,
 }
 
 /*
+ * Whether an address is beyond the end of the file. As in hugetlb_no_page() a hugepage of
+ * which the file has a part only is: fallocate() can leave such a size.
+ */
+static bool hugepoison_is_beyond_end(struct vm_area_struct *vma,
+				     unsigned long address)
+{
+	struct hstate *h = hstate_vma(vma);
+	pgoff_t end = i_size_read(vma->vm_file->f_mapping->host) >>
+		      huge_page_shift(h);
+
+	return linear_page_index(vma, address) >> huge_page_order(h) >= end;
+}
+
+/*
  * A fault found no hugepage, though one may be reserved for it. The pool may lack the
  * hugepage only until the handler has replaced it, or the worker has looked for a fresh
  * one: wait for that. A fault that comes back and finds none gets the error, unless
- * further errors take hugepages: then it waits again, a bounded number of times.
+ * further errors take hugepages: then it waits again, a bounded number of times. No
+ * hugepage helps a fault beyond the end of the file.
  */
 static vm_fault_t hugepoison_pool_fault(struct vm_area_struct *vma,
 					unsigned long address,
@@ -178,6 +193,8 @@ static vm_fault_t hugepoison_pool_fault(struct vm_area_struct *vma,
 	struct hstate *h = hstate_vma(vma);
 	struct mm_struct *mm = vma->vm_mm;
 
+	if (hugepoison_is_beyond_end(vma, address))
+		return ret;
 	if (!hugepoison_handled_recently() &&
 	    !hugepoison_pool_is_short(h))
 		return ret;

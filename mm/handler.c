@@ -149,8 +149,7 @@ static void hugepoison_conclude(struct hugepoison_error *err,
 		/* the worker has not logged the previous error yet */
 		if (unlikely(READ_ONCE(record->worker.unlogged)))
 			hugepoison_log_narrowed(record);
-		WRITE_ONCE(record->worker.unlogged, err->pfn);
-		/* queue after that: the worker logs what it finds, once */
+		hugepoison_queue_log(record, err->pfn);
 		hugepoison_queue_narrow(record);
 		/* no mapping may be left that would queue this */
 		if (folio_test_anon(err->folio) && !record->anon_vma)

@@ -70,6 +70,7 @@ enum hugepoison_reason {
 	HUGEPOISON_WHY_MAP_COUNT,
 	HUGEPOISON_WHY_NO_SPLIT,
 	HUGEPOISON_WHY_NO_PRIVATE,
+	HUGEPOISON_WHY_LOCKED,
 	HUGEPOISON_WHY_NO_RECORD,
 	HUGEPOISON_WHY_UNRELIABLE,	/* also to unpoison */
 	/* to unpoison */
@@ -153,7 +154,7 @@ enum hugepoison_state {
  * @eager: how many passes of the narrow worker are left for this hugepage
  * @pass: the narrow worker's last pass over it
  * @looked: when that was, in jiffies
- * @unlogged: raw page that the narrow worker has yet to log, 0 for none
+ * @unlogged: raw page that a worker has yet to log, 0 for none
  * @round: the release worker's last round over it
  * @reheal: how many tries the worker has left to heal it after a refill
  * @reheal_pass: the worker's last pass over it

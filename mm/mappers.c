@@ -220,7 +220,8 @@ static bool hugepoison_trylock_vma(struct vm_area_struct *vma)
 
 /*
  * Narrow another process's mapping. Its VMA lock is only tried: a fault of a process
- * that seldom gets the CPU may hold it, and zero a GiB.
+ * that seldom gets the CPU may hold it, and zero a GiB. So are the locks of its file's
+ * mappings: a process that maps the file may lose the CPU with them.
  *
  * Return: false when the mapping is not narrowed.
  */
@@ -230,7 +231,7 @@ static bool hugepoison_narrow_other(struct hugepoison_mapper *mapper)
 
 	if (vma && !hugepoison_trylock_vma(vma))
 		return false;
-	hugepoison_narrow(mapper->mm, mapper->address);
+	hugepoison_narrow(mapper->mm, mapper->address, false);
 	/* a VMA without an error stays as it is, and the next search finds it again */
 	vma = vma_lookup(mapper->mm, mapper->address);
 	return !vma || !is_vm_hugetlb_page(vma);
@@ -261,7 +262,8 @@ static bool hugepoison_try_narrow(struct hugepoison_mapper *mapper)
  * hugepoison_narrow_mappers - narrow mappings of other processes
  * @mappers: from hugepoison_find_mappers(), used up
  *
- * Context: Process context, may sleep, but waits for no mmap_lock.
+ * Context: Process context, may sleep, but waits for no mmap_lock, and for i_mmap_rwsem of
+ * a file only where that was free when the worker came to split a VMA.
  * Return: how many could not be narrowed now. Their faults narrow them, or queue the
  * worker again.
  */

@@ -3,8 +3,8 @@
  * Memory errors in hugepages: narrow mappings that have had no fault since the error.
  *
  * Included by hugepoison/memory-failure.c. The handler and faults queue this work, see
- * queue.c. The worker never holds mf_mutex, and never waits for a lock that a user can
- * keep.
+ * queue.c. The worker never holds mf_mutex, and tries the locks that a user can keep: see
+ * hugepoison_try_narrow().
  */
 
 /* How often a pass looks for more mappings: users can create new ones for ever. */
@@ -44,13 +44,12 @@ static struct hugepoison_record *hugepoison_next_eager(unsigned int pass,
 
 /*
  * The next hugepage whose mappings this pass has to find. Only this worker sets the
- * record's pass and looked. @picked gets a copy of the record to log from after RCU is
- * left, as the console may be slow.
+ * record's pass and looked.
  *
  * Return: false when there is none.
  */
-static bool hugepoison_pick_eager(unsigned int pass,
-				  struct hugepoison_record *picked, bool *again)
+static bool hugepoison_pick_eager(unsigned int pass, unsigned long *pfn,
+				  bool *again)
 {
 	struct hugepoison_record *record;
 	unsigned int eager;
@@ -65,11 +64,7 @@ static bool hugepoison_pick_eager(unsigned int pass,
 		/* fails if the tries were reset meanwhile, which then counts */
 		if (eager)
 			cmpxchg(&record->worker.eager, eager, eager - 1);
-		picked->pfn = record->pfn;
-		picked->order = record->order;
-		/* data_race(): the log may print the value before another error */
-		picked->nr_bad = data_race(record->nr_bad);
-		picked->worker.unlogged = xchg(&record->worker.unlogged, 0);
+		*pfn = record->pfn;
 	}
 	rcu_read_unlock();
 	return record;
@@ -179,25 +174,61 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 static void hugepoison_narrow_work(struct work_struct *work)
 {
 	struct hugepoison_mappers mappers = { };
-	struct hugepoison_record picked;
 	static unsigned int pass;
 	bool again = false;
+	unsigned long pfn;
 
 	hugepoison_enable_small_rmap();
 	pass++;
-	while (hugepoison_pick_eager(pass, &picked, &again)) {
-		hugepoison_log_narrowed(&picked);
-		again |= hugepoison_narrow_eager(picked.pfn, &mappers);
-	}
+	while (hugepoison_pick_eager(pass, &pfn, &again))
+		again |= hugepoison_narrow_eager(pfn, &mappers);
 	if (again)
 		queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
 				   HUGEPOISON_EAGER_AGAIN);
+}
+
+/*
+ * The next error to log. @picked gets a copy of the record to log from after RCU is left,
+ * as the console may be slow.
+ *
+ * Return: false when there is none.
+ */
+static bool hugepoison_pick_unlogged(struct hugepoison_record *picked)
+{
+	struct hugepoison_record *record;
+	int bucket;
+
+	picked->worker.unlogged = 0;
+	rcu_read_lock();
+	hash_for_each_rcu(hugepoison_records, bucket, record, node) {
+		if (!READ_ONCE(record->worker.unlogged))
+			continue;
+		picked->pfn = record->pfn;
+		picked->order = record->order;
+		/* data_race(): the log may print the value before another error */
+		picked->nr_bad = data_race(record->nr_bad);
+		picked->worker.unlogged = xchg(&record->worker.unlogged, 0);
+		break;
+	}
+	rcu_read_unlock();
+	return record;
+}
+
+static void hugepoison_log_work(struct work_struct *work)
+{
+	struct hugepoison_record picked;
+
+	while (hugepoison_pick_unlogged(&picked)) {
+		hugepoison_log_narrowed(&picked);
+		cond_resched();
+	}
 }
 
 /* As hugepoison_alloc_wq(): before the first hugepage. */
 static int __init hugepoison_init_narrow(void)
 {
 	INIT_DELAYED_WORK(&hugepoison_narrow_dwork, hugepoison_narrow_work);
+	INIT_DELAYED_WORK(&hugepoison_log_dwork, hugepoison_log_work);
 	return 0;
 }
 core_initcall(hugepoison_init_narrow);

@@ -20,24 +20,48 @@ static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,
 	return vma_modify_flags(&vmi, prev, vma, start, end, &flags);
 }
 
+/* Lock a file's mappings; without @wait only if nobody else has. Return: true if done. */
+static bool hugepoison_lock_mappings(struct address_space *mapping, bool wait)
+{
+	if (!wait)
+		return i_mmap_trylock_write(mapping);
+	i_mmap_lock_write(mapping);
+	return true;
+}
+
+/* As hugepoison_lock_mappings(), with the hugetlb VMA lock, which comes before it. */
+static bool hugepoison_lock_shared(struct vm_area_struct *vma, bool wait)
+{
+	if (wait)
+		hugetlb_vma_lock_write(vma);
+	else if (!hugetlb_vma_trylock_write(vma))
+		return false;
+	if (hugepoison_lock_mappings(vma->vm_file->f_mapping, wait))
+		return true;
+	hugetlb_vma_unlock_write(vma);
+	return false;
+}
+
 /*
  * Make a hugetlb VMA an ordinary one. The hugetlb VMA lock is freed with the flag; a
  * waiter for the lock finds it detached. i_mmap_rwsem keeps walks of the file's
  * mappings out: by the flag they decide what the entries are.
  */
-static void hugepoison_make_narrow(struct vm_area_struct *vma)
+static enum hugepoison_reason hugepoison_make_narrow(struct vm_area_struct *vma,
+						     bool wait)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 
 	vma_start_write(vma);
-	hugetlb_vma_lock_write(vma);
-	i_mmap_lock_write(mapping);
+	if (!hugepoison_lock_shared(vma, wait))
+		return HUGEPOISON_WHY_LOCKED;
 	unmap_hugepage_range(vma, vma->vm_start, vma->vm_end, NULL,
 			     ZAP_FLAG_DROP_MARKER);
 	__hugetlb_vma_unlock_write_free(vma);
 	vm_flags_clear(vma, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);
+	return 0;
 }
 
 /* Why a VMA could not be split. */
@@ -53,7 +77,8 @@ static enum hugepoison_reason hugepoison_why_whole(struct vm_area_struct *error)
  * Return: 0 when it is done, else why it cannot be.
  */
 static enum hugepoison_reason
-hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start)
+hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start,
+			 bool wait)
 {
 	unsigned long end = start + huge_page_size(hstate_vma(vma));
 	struct vm_area_struct *isolated;
@@ -61,18 +86,19 @@ hugepoison_narrow_shared(struct vm_area_struct *vma, unsigned long start)
 	isolated = hugepoison_isolate_vma(vma, start, end);
 	if (IS_ERR(isolated))
 		return hugepoison_why_whole(isolated);
-	hugepoison_make_narrow(isolated);
-	return 0;
+	return hugepoison_make_narrow(isolated, wait);
 }
 
 /* Make a private hugetlb VMA a narrowed one, which holds the hugepage it had. */
-static void hugepoison_make_private(struct vm_area_struct *vma,
-				    struct hugepoison_private *priv)
+static enum hugepoison_reason
+hugepoison_make_private(struct vm_area_struct *vma,
+			struct hugepoison_private *priv, bool wait)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 
 	vma_start_write(vma);
-	i_mmap_lock_write(mapping);
+	if (!hugepoison_lock_mappings(mapping, wait))
+		return HUGEPOISON_WHY_LOCKED;
 	/* punching a hole clears the entry and drops its reference under i_mmap_rwsem */
 	priv->folio = hugepoison_kept_folio(hugepoison_entry_at(vma,
 								vma->vm_start));
@@ -88,6 +114,7 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
 	vm_flags_mod(vma, VM_NORESERVE, VM_HUGETLB);
 	vma_set_page_prot(vma);
 	i_mmap_unlock_write(mapping);
+	return 0;
 }
 
 /*
@@ -97,26 +124,28 @@ static void hugepoison_make_private(struct vm_area_struct *vma,
  * Return: 0 when it is done, else why it cannot be now.
  */
 static enum hugepoison_reason
-hugepoison_narrow_private(struct vm_area_struct *vma, unsigned long start)
+hugepoison_narrow_private(struct vm_area_struct *vma, unsigned long start,
+			  bool wait)
 {
 	struct hstate *h = hstate_vma(vma);
 	struct hugepoison_private *priv =
 		hugepoison_private_alloc(vma->vm_mm, pages_per_huge_page(h));
+	enum hugepoison_reason why;
 
 	if (!priv)
 		return HUGEPOISON_WHY_NO_PRIVATE;
 	vma = hugepoison_isolate_vma(vma, start, start + huge_page_size(h));
-	if (IS_ERR(vma)) {
+	why = IS_ERR(vma) ? hugepoison_why_whole(vma) :
+			    hugepoison_make_private(vma, priv, wait);
+	if (why)
 		hugepoison_private_free(priv);
-		return hugepoison_why_whole(vma);
-	}
-	hugepoison_make_private(vma, priv);
-	return 0;
+	return why;
 }
 
 /* Narrow a VMA. A narrowed VMA is a user of the key that counts small mappings. */
 static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
-						    unsigned long address)
+						    unsigned long address,
+						    bool wait)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_narrow_enabled());
 	struct hstate *h = hstate_vma(vma);
@@ -127,9 +156,9 @@ static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
 	if (!hugepoison_get_small_rmap())
 		return 0;
 	if (vma->vm_flags & VM_MAYSHARE)
-		why = hugepoison_narrow_shared(vma, start);
+		why = hugepoison_narrow_shared(vma, start, wait);
 	else
-		why = hugepoison_narrow_private(vma, start);
+		why = hugepoison_narrow_private(vma, start, wait);
 	if (why)
 		hugepoison_put_small_rmap();
 	trace_hugepoison_narrow(pfn, huge_page_order(h),
@@ -138,12 +167,14 @@ static enum hugepoison_reason hugepoison_narrow_vma(struct vm_area_struct *vma,
 }
 
 /*
- * Narrow the mapping at @address, if that is still a hugetlb VMA with an error.
+ * Narrow the mapping at @address, if that is still a hugetlb VMA with an error. Without
+ * @wait the mapping is left alone where another task has locked the file's mappings. Stock
+ * locks them to split a VMA, and waits where another task has come in between.
  *
  * Return: 0 when the fault is worth another try, else why it is not.
  */
 static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
-						unsigned long address)
+						unsigned long address, bool wait)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, address);
 	enum hugepoison_reason why;
@@ -159,7 +190,9 @@ static enum hugepoison_reason hugepoison_narrow(struct mm_struct *mm,
 	if (hugepoison_vma_fate(vma, address) != HUGEPOISON_NARROW ||
 	    hugepoison_has_uffd_poison(vma, address))
 		return 0;
-	return hugepoison_narrow_vma(vma, address);
+	if (!wait && rwsem_is_locked(&vma->vm_file->f_mapping->i_mmap_rwsem))
+		return HUGEPOISON_WHY_LOCKED;
+	return hugepoison_narrow_vma(vma, address, wait);
 }
 
 /* --- promote ---------------------------------------------------------------------- */
@@ -302,7 +335,7 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 	hugepoison_await_small_rmap();
 	if (mmap_write_lock_killable(mm))
 		return false;
-	hugepoison_narrow(mm, at);
+	hugepoison_narrow(mm, at, true);
 	vma = hugepoison_cut_vma(mm, at);
 	mmap_write_unlock(mm);
 	return !vma;

@@ -17,21 +17,34 @@
  */
 #define HUGEPOISON_REFILL_TRIES		10
 #define HUGEPOISON_REFILL_AGAIN		HZ
+/*
+ * How long faults wait for the worker while it is at one hugepage. A GiB takes seconds, or
+ * some tens of them where memory is full; the worker that takes longer is stuck.
+ */
+#define HUGEPOISON_REFILL_PATIENCE	(60 * HZ)
 
 /**
  * struct hugepoison_deficit - hugepages that errors took from a pool
+ * @work: refills the pool
  * @missing: hugepages to refill, by node
  * @nr: their sum
  * @tries: how many times more the worker tries
  * @requested: how many hugepages were ever missing
  * @served: @requested when the worker last began to try
+ * @since: when the worker began to try for one hugepage, or was called, in jiffies
+ *
+ * Each pool has a work of its own. To allocate a gigantic hugepage may take very long:
+ * migration waits for the lock of any page in its place, which a user's file system may
+ * keep. Other pools are refilled meanwhile.
  */
 struct hugepoison_deficit {
+	struct delayed_work work;
 	unsigned int missing[MAX_NUMNODES];
 	unsigned long nr;
 	unsigned int tries;
 	unsigned int requested;
 	unsigned int served;
+	unsigned long since;
 };
 
 /* By hstate; under hugetlb_lock. */
@@ -150,6 +163,7 @@ static void hugepoison_reduce_deficit(struct hstate *h, int nid,
  */
 static bool hugepoison_refill_one(struct hstate *h)
 {
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_replace_enabled());
 	struct folio *fresh;
 	bool missing;
@@ -160,6 +174,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	spin_unlock_irq(&hugetlb_lock);
 	if (nid == NUMA_NO_NODE)
 		return false;
+	WRITE_ONCE(deficit->since, jiffies);
 	fresh = hugepoison_pool_fresh(h, nid, true);
 	if (!fresh)
 		return false;
@@ -215,27 +230,37 @@ static unsigned long hugepoison_refill_pool(struct hstate *h)
 
 static void hugepoison_refill_work(struct work_struct *work)
 {
-	unsigned long delay, next = 0;
-	struct hstate *h;
+	struct hugepoison_deficit *deficit =
+		container_of(to_delayed_work(work), struct hugepoison_deficit,
+			     work);
+	unsigned long delay;
 
-	for_each_hstate(h) {
-		delay = hugepoison_refill_pool(h);
-		if (delay && (!next || delay < next))
-			next = delay;
-	}
-	if (next)
-		queue_delayed_work(hugepoison_wq, to_delayed_work(work), next);
+	delay = hugepoison_refill_pool(&hstates[deficit - hugepoison_deficits]);
+	if (delay)
+		queue_delayed_work(hugepoison_wq, &deficit->work, delay);
 }
 
-static DECLARE_DELAYED_WORK(hugepoison_refill_dwork, hugepoison_refill_work);
+/* As hugepoison_alloc_wq(): before the first hugepage. */
+static int __init hugepoison_init_refill(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hugepoison_deficits); i++)
+		INIT_DELAYED_WORK(&hugepoison_deficits[i].work,
+				  hugepoison_refill_work);
+	return 0;
+}
+core_initcall(hugepoison_init_refill);
 
 /**
  * hugepoison_pool_set_replacing - set whether hugepages that errors take are replaced
  * @replacing: the policy
  *
- * Turning it off ends all deficits.
+ * Turning it off ends all deficits. It does not wait for a worker, which may be stuck: what
+ * the worker allocates then is missing nowhere, and freed. A worker that is queued finds
+ * nothing to do.
  *
- * Context: Process context, may sleep.
+ * Context: Process context; takes hugetlb_lock.
  */
 void hugepoison_pool_set_replacing(bool replacing)
 {
@@ -244,14 +269,13 @@ void hugepoison_pool_set_replacing(bool replacing)
 	WRITE_ONCE(hugepoison_replacing, replacing);
 	if (replacing)
 		return;
-	cancel_delayed_work_sync(&hugepoison_refill_dwork);
 	spin_lock_irq(&hugetlb_lock);
 	for_each_hstate(h) {
 		struct hugepoison_deficit *deficit =
 			&hugepoison_deficits[hstate_index(h)];
 
 		hugepoison_clear_deficit(deficit);
-		/* faults wait for the work that was just cancelled */
+		/* the worker sees it later; faults do not wait for that */
 		WRITE_ONCE(deficit->served, deficit->requested);
 	}
 	spin_unlock_irq(&hugetlb_lock);
@@ -280,7 +304,21 @@ void hugepoison_pool_resized(struct hstate *h, int nid)
 	deficit->missing[nid] = 0;
 }
 
-/* The pool is one smaller than its size should be: queue the worker to refill it. */
+/*
+ * Call the worker. Faults wait until it has tried. Errors that come while it is at a
+ * hugepage prolong no wait.
+ */
+static void hugepoison_call_refill(struct hugepoison_deficit *deficit)
+{
+	lockdep_assert_held(&hugetlb_lock);
+	if (deficit->requested == READ_ONCE(deficit->served))
+		WRITE_ONCE(deficit->since, jiffies);
+	/* pairs with hugepoison_pool_is_short(): who sees the call sees its time */
+	smp_store_release(&deficit->requested, deficit->requested + 1);
+	mod_delayed_work(hugepoison_wq, &deficit->work, 0);
+}
+
+/* The pool is one smaller than its size should be: have the worker refill it. */
 static void hugepoison_add_deficit(struct hstate *h, int nid)
 {
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
@@ -292,8 +330,7 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
 	deficit->missing[nid]++;
 	deficit->nr++;
 	deficit->tries = HUGEPOISON_REFILL_TRIES;
-	WRITE_ONCE(deficit->requested, deficit->requested + 1);
-	mod_delayed_work(hugepoison_wq, &hugepoison_refill_dwork, 0);
+	hugepoison_call_refill(deficit);
 }
 
 /**
@@ -303,18 +340,23 @@ static void hugepoison_add_deficit(struct hstate *h, int nid)
  * For a fault that found no hugepage though it has a reservation.
  *
  * Context: Any.
- * Return: true while the worker has not tried for all missing hugepages.
+ * Return: true while the worker has not tried for all missing hugepages, unless it has
+ * been at one of them for too long.
  */
 static bool hugepoison_pool_is_short(struct hstate *h)
 {
 	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	return READ_ONCE(deficit->requested) != READ_ONCE(deficit->served);
+	/* pairs with hugepoison_call_refill() */
+	if (smp_load_acquire(&deficit->requested) == READ_ONCE(deficit->served))
+		return false;
+	return time_before(jiffies, READ_ONCE(deficit->since) +
+				    HUGEPOISON_REFILL_PATIENCE);
 }
 
 /*
  * Wait until the worker has tried for all hugepages that are missing now, but not for
- * those that further errors take.
+ * those that further errors take, nor for a worker that is stuck.
  *
  * Context: Process context, sleeps, killable; no lock held.
  */
@@ -324,7 +366,7 @@ static void hugepoison_pool_await(struct hstate *h)
 	unsigned int requested = READ_ONCE(deficit->requested);
 
 	while ((int)(READ_ONCE(deficit->served) - requested) < 0 &&
-	       !fatal_signal_pending(current))
+	       hugepoison_pool_is_short(h) && !fatal_signal_pending(current))
 		schedule_timeout_killable(1);
 }
 

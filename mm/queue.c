@@ -3,8 +3,9 @@
  * Memory errors in hugepages: the workers' works, and when they run.
  *
  * Included by hugepoison/memory-failure.c. The handler, page faults and files queue
- * three works here:
+ * four works here:
  *  - narrow mappings whose faults cannot,
+ *  - log the errors in hugepages that were narrowed,
  *  - release a poisoned hugepage when its last user has left it,
  *  - heal a hugepage whose lost pages were filled again.
  */
@@ -35,6 +36,7 @@
  * up, which set the works up at boot, before the first hugepage.
  */
 static struct delayed_work hugepoison_narrow_dwork;
+static struct delayed_work hugepoison_log_dwork;
 static struct delayed_work hugepoison_release_dwork;
 static struct delayed_work hugepoison_reheal_dwork;
 
@@ -104,6 +106,20 @@ void hugepoison_queue_narrow_folio(struct folio *folio)
 		WRITE_ONCE(record->worker.eager, HUGEPOISON_EAGER_TRIES);
 	spin_unlock(&hugepoison_records_lock);
 	hugepoison_queue_narrow_work();
+}
+
+/*
+ * Log an error in a hugepage that was narrowed. The delay lets the handler drop mf_mutex
+ * first. The narrow worker may be busy for longer.
+ */
+static void hugepoison_queue_log(struct hugepoison_record *record,
+				 unsigned long pfn)
+{
+	lockdep_assert_held(&mf_mutex);
+	WRITE_ONCE(record->worker.unlogged, pfn);
+	/* queue after that: the worker logs what it finds, once */
+	queue_delayed_work(hugepoison_wq, &hugepoison_log_dwork,
+			   HUGEPOISON_EAGER_DELAY);
 }
 
 /* Have the worker look whether a poisoned hugepage still has users. */

@@ -14,6 +14,8 @@ static const char * const hugepoison_reasons[NR_HUGEPOISON_REASONS] = {
 		"the mapping cannot be split",
 	[HUGEPOISON_WHY_NO_PRIVATE] =
 		"no memory to tell which of its pages are in use",
+	[HUGEPOISON_WHY_LOCKED] =
+		"another task has locked its file's mappings, to be tried again",
 	[HUGEPOISON_WHY_NO_RECORD] =
 		"no memory for a record of it",
 	[HUGEPOISON_WHY_UNRELIABLE] =

@@ -386,7 +386,7 @@ static int hugepoison_narrow_refill(struct hugepoison_new_page *refill)
 	hugepoison_await_small_rmap();
 	if (mmap_write_lock_killable(refill->mm))
 		return -EINTR;
-	why = hugepoison_narrow(refill->mm, refill->address);
+	why = hugepoison_narrow(refill->mm, refill->address, true);
 	mmap_write_unlock(refill->mm);
 	if (!why)
 		return 0;

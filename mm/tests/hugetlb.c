@@ -152,6 +152,12 @@ static void hugepoison_test_not_replaced(struct kunit *test)
 	default_hstate.max_huge_pages = max;
 }
 
+/* Wait until the worker has done what it was called for. */
+static void hugepoison_test_flush_refill(struct hstate *h)
+{
+	flush_delayed_work(&hugepoison_deficits[hstate_index(h)].work);
+}
+
 /* A deficit is refilled once there is memory. */
 static void hugepoison_test_deficit(struct kunit *test)
 {
@@ -163,7 +169,7 @@ static void hugepoison_test_deficit(struct kunit *test)
 	hugepoison_add_deficit(&default_hstate, 0);
 	KUNIT_EXPECT_EQ(test, default_hstate.max_huge_pages, max - 1);
 	spin_unlock_irq(&hugetlb_lock);
-	flush_delayed_work(&hugepoison_refill_dwork);
+	hugepoison_test_flush_refill(&default_hstate);
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
 	KUNIT_EXPECT_EQ(test, now.free, before.free + 1);
@@ -245,10 +251,97 @@ static void hugepoison_test_resizing(struct kunit *test)
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
 	mutex_unlock(&h->resize_lock);
-	flush_delayed_work(&hugepoison_refill_dwork);
+	hugepoison_test_flush_refill(&default_hstate);
 	now = hugepoison_test_snapshot();
 	KUNIT_EXPECT_EQ(test, now.nr, before.nr + 1);
 	hugepoison_test_shrink_other(test, NULL);
+}
+
+/* Something that may wait for a stuck worker, so another task does it. */
+struct hugepoison_test_task {
+	struct work_struct work;
+	struct completion done;
+};
+
+static void hugepoison_test_start(struct hugepoison_test_task *task,
+				  work_func_t func)
+{
+	init_completion(&task->done);
+	INIT_WORK_ONSTACK(&task->work, func);
+	queue_work(system_unbound_wq, &task->work);
+}
+
+/* Return: true if it ends by itself. */
+static bool hugepoison_test_ends(struct hugepoison_test_task *task)
+{
+	return wait_for_completion_timeout(&task->done, 5 * HZ);
+}
+
+/* After the cause of its wait has gone. */
+static void hugepoison_test_end(struct hugepoison_test_task *task)
+{
+	flush_work(&task->work);
+	destroy_work_on_stack(&task->work);
+}
+
+static void hugepoison_test_switch_off(struct work_struct *work)
+{
+	hugepoison_pool_set_replacing(false);
+	complete(&container_of(work, struct hugepoison_test_task, work)->done);
+}
+
+/* As an error does that calls the worker, though no hugepage is missing. */
+static void hugepoison_test_call(struct hstate *h)
+{
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_call_refill(&hugepoison_deficits[hstate_index(h)]);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+/* Whether the worker comes to have tried for all that a pool misses. */
+static bool hugepoison_test_gets_served(struct hstate *h)
+{
+	int i;
+
+	for (i = 0; i < 100 && hugepoison_pool_is_short(h); i++)
+		msleep(20);
+	return !hugepoison_pool_is_short(h);
+}
+
+/*
+ * A refill that is stuck delays neither another pool nor root's switch; once replacing
+ * is off it adds nothing.
+ */
+static void hugepoison_test_stuck(struct kunit *test)
+{
+	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
+	unsigned long max = default_hstate.max_huge_pages;
+	struct hstate *other = size_to_hstate(PUD_SIZE);
+	struct hstate *h = &default_hstate;
+	struct hugepoison_test_task task;
+
+	if (!other)
+		kunit_skip(test, "one size of hugepages only");
+	mutex_lock(&h->resize_lock);
+	spin_lock_irq(&hugetlb_lock);
+	hugepoison_add_deficit(h, 0);
+	spin_unlock_irq(&hugetlb_lock);
+	/* the worker has nothing to tell that it waits */
+	msleep(500);
+	hugepoison_test_call(other);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_served(other));
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	hugepoison_test_start(&task, hugepoison_test_switch_off);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(&task));
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	mutex_unlock(&h->resize_lock);
+	hugepoison_test_end(&task);
+	hugepoison_test_flush_refill(h);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_served(h));
+	now = hugepoison_test_snapshot();
+	KUNIT_EXPECT_MEMEQ(test, &now, &before, sizeof(now));
+	default_hstate.max_huge_pages = max;
+	hugepoison_pool_set_replacing(true);
 }
 
 /* Reservations may exceed free hugepages by so many, or no longer. */
@@ -536,19 +629,111 @@ static void hugepoison_test_table(struct kunit *test)
 #endif
 }
 
+/* As an error has called the worker, which is at a hugepage since then. */
+static void hugepoison_test_begin_refill(struct hstate *h, unsigned long since)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	spin_lock_irq(&hugetlb_lock);
+	WRITE_ONCE(deficit->since, since);
+	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
+static void hugepoison_test_end_refill(struct hstate *h)
+{
+	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
+
+	spin_lock_irq(&hugetlb_lock);
+	WRITE_ONCE(deficit->served, deficit->requested);
+	spin_unlock_irq(&hugetlb_lock);
+}
+
 /* A fault does not wait for a deficit that has ended. */
 static void hugepoison_test_not_replacing(struct kunit *test)
 {
 	struct hstate *h = &default_hstate;
-	struct hugepoison_deficit *deficit = &hugepoison_deficits[hstate_index(h)];
 
-	/* as an error does that has just called the worker */
-	WRITE_ONCE(deficit->requested, deficit->requested + 1);
+	hugepoison_test_begin_refill(h, jiffies);
 	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
 	hugepoison_pool_set_replacing(false);
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
 	hugepoison_pool_await(h);
 	hugepoison_pool_set_replacing(true);
+}
+
+static void hugepoison_test_await(struct work_struct *work)
+{
+	hugepoison_pool_await(&default_hstate);
+	complete(&container_of(work, struct hugepoison_test_task, work)->done);
+}
+
+/* A fault waits for a worker that is stuck, but not for ever. */
+static void hugepoison_test_await_stuck(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	struct hugepoison_test_task task;
+
+	/* most of the time is over */
+	hugepoison_test_begin_refill(h, jiffies - HUGEPOISON_REFILL_PATIENCE +
+					HZ);
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	hugepoison_test_start(&task, hugepoison_test_await);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(&task));
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	/* one more error prolongs no wait */
+	hugepoison_test_call(h);
+	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
+	hugepoison_test_end_refill(h);
+	hugepoison_test_end(&task);
+	hugepoison_test_flush_refill(h);
+}
+
+/* A fault in a mapping of this task, that keeps mmap_lock. */
+static vm_fault_t hugepoison_test_fault_at(unsigned long address)
+{
+	struct mm_struct *mm = current->mm;
+	vm_fault_t ret;
+
+	mmap_read_lock(mm);
+	ret = handle_mm_fault(vma_lookup(mm, address), address,
+			      FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT,
+			      NULL);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
+ * No hugepage that the pool gets helps a touch beyond the end of the file. A hugepage of
+ * which the file has a part only is beyond it.
+ */
+static void hugepoison_test_beyond(struct kunit *test)
+{
+	struct hstate *h = &default_hstate;
+	unsigned long address, size = huge_page_size(h);
+	struct file *file;
+
+	file = hugetlb_file_setup("hugepoison_test", 2 * size,
+				  mk_vma_flags(VMA_NORESERVE_BIT),
+				  HUGETLB_ANONHUGE_INODE, ilog2(size));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	address = kunit_vm_mmap(test, file, 0, 2 * size, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
+	i_size_write(file_inode(file), size + PAGE_SIZE);
+
+	hugepoison_test_begin_refill(h, jiffies);
+	KUNIT_EXPECT_EQ(test, (__force unsigned int)
+			hugepoison_test_fault_at(address + size),
+			(__force unsigned int)VM_FAULT_SIGBUS);
+	/* the last byte of the last whole hugepage may come */
+	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
+	KUNIT_EXPECT_NE(test, (__force unsigned int)
+			hugepoison_test_fault_at(address + size - 1),
+			(__force unsigned int)VM_FAULT_SIGBUS);
+	hugepoison_test_end_refill(h);
+	vm_munmap(address, 2 * size);
+	fput(file);
 }
 
 /* A fault comes back so many times, and once more when it is a new one. */
@@ -581,6 +766,7 @@ static struct kunit_case hugepoison_pool_cases[] = {
 	KUNIT_CASE(hugepoison_test_deficit),
 	KUNIT_CASE(hugepoison_test_resized),
 	KUNIT_CASE(hugepoison_test_resizing),
+	KUNIT_CASE(hugepoison_test_stuck),
 	KUNIT_CASE(hugepoison_test_temporary),
 	KUNIT_CASE(hugepoison_test_piece),
 	KUNIT_CASE(hugepoison_test_nodes),
@@ -592,6 +778,8 @@ static struct kunit_case hugepoison_pool_cases[] = {
 #endif
 	KUNIT_CASE(hugepoison_test_table),
 	KUNIT_CASE(hugepoison_test_not_replacing),
+	KUNIT_CASE(hugepoison_test_await_stuck),
+	KUNIT_CASE(hugepoison_test_beyond),
 	KUNIT_CASE(hugepoison_test_retries),
 	{}
 };

@@ -261,6 +261,82 @@ static void hugepoison_test_soon(struct kunit *test)
 	hugepoison_test_undo(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* Whether the worker comes to narrow a mapping. Waits for no lock that the worker has. */
+static bool hugepoison_test_gets_narrowed(unsigned long address)
+{
+	struct mm_struct *mm = current->mm;
+	bool ret = false;
+	int i;
+
+	for (i = 0; i < 100 && !ret; i++) {
+		msleep(20);
+		if (!mmap_read_trylock(mm))
+			continue;
+		ret = hugepoison_vma_is_narrowed(vma_lookup(mm, address));
+		mmap_read_unlock(mm);
+	}
+	return ret;
+}
+
+/* Whether the error of a narrowed hugepage comes to be logged. */
+static bool hugepoison_test_gets_logged(unsigned long pfn)
+{
+	bool ret = false;
+	int i;
+
+	for (i = 0; i < 100 && !ret; i++) {
+		msleep(20);
+		mutex_lock(&mf_mutex);
+		ret = !READ_ONCE(hugepoison_lookup(pfn)->worker.unlogged);
+		mutex_unlock(&mf_mutex);
+	}
+	return ret;
+}
+
+/* An error in a file's hugepage, logged, whose mappings the worker is not called for. */
+static void hugepoison_test_hit(struct kunit *test,
+				struct hugepoison_test_file *f,
+				unsigned int raw)
+{
+	disable_delayed_work_sync(&hugepoison_narrow_dwork);
+	KUNIT_EXPECT_EQ(test, memory_failure(f->pfn + raw, MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_logged(f->pfn));
+	mutex_lock(&mf_mutex);
+	WRITE_ONCE(hugepoison_lookup(f->pfn)->worker.eager, 0);
+	mutex_unlock(&mf_mutex);
+	enable_delayed_work(&hugepoison_narrow_dwork);
+}
+
+/*
+ * Where the lock of a file's mappings is taken the worker comes again. Meanwhile it holds
+ * no mmap_lock, and narrows mappings of other files.
+ */
+static void hugepoison_test_taken(struct kunit *test)
+{
+	static const unsigned int raw[] = { 7 };
+	struct hugepoison_test_file f, other;
+
+	hugepoison_test_open(test, &f);
+	hugepoison_test_open(test, &other);
+	hugepoison_test_hit(test, &f, raw[0]);
+	hugepoison_test_hit(test, &other, raw[0]);
+
+	/* for reading: the worker finds the mapping, and cannot narrow it */
+	i_mmap_lock_read(f.file->f_mapping);
+	hugepoison_queue_narrow_folio(f.folio);
+	msleep(500);
+	hugepoison_queue_narrow_folio(other.folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_narrowed(other.address));
+	i_mmap_unlock_read(f.file->f_mapping);
+	hugepoison_queue_narrow_folio(f.folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_narrowed(f.address));
+
+	/* the other error is there as well */
+	f.corrupted++;
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+	hugepoison_test_close(test, &other, raw, ARRAY_SIZE(raw));
+}
+
 struct hugepoison_test_locker {
 	struct mm_struct *mm;
 	int ret;
@@ -337,6 +413,7 @@ static struct kunit_case hugepoison_narrow_cases[] = {
 	KUNIT_CASE(hugepoison_test_no_retry),
 	KUNIT_CASE(hugepoison_test_widen),
 	KUNIT_CASE(hugepoison_test_soon),
+	KUNIT_CASE(hugepoison_test_taken),
 	KUNIT_CASE(hugepoison_test_all_locks),
 	{}
 };

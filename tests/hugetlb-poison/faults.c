@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kselftest_harness.h"
 
@@ -270,6 +271,49 @@ TEST_F_TIMEOUT(hasty, remote, 60)
 	close(fd);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+/* --- a file that ends -------------------------------------------------------------- */
+
+FIXTURE(ended) {
+	struct hp_test test;
+	struct hp_map map;
+};
+
+FIXTURE_SETUP(ended)
+{
+	ASSERT_EQ(0, hp_test_begin(&self->test, HP_2M));
+	hp_catch_sigbus();
+	hp_kill_late();
+	ASSERT_EQ(0, hp_map(&self->map, HP_MEMFD, HP_2M, HITS));
+	hp_stamp(self->map.addr, HITS * HP_2M, SEED);
+	ASSERT_EQ(0, ftruncate(self->map.fd, (HITS - 1) * HP_2M));
+}
+
+FIXTURE_TEARDOWN(ended)
+{
+	hp_map_free(&self->map);
+	EXPECT_EQ(0, hp_test_end(&self->test));
+}
+
+/*
+ * A fault waits for a hugepage that the pool may get, for 200 ms after an error. None helps
+ * a touch beyond the end of the file: it fails at once.
+ */
+TEST_F_TIMEOUT(ended, fails_at_once, 60)
+{
+	char *beyond = self->map.addr + (HITS - 1) * HP_2M;
+	long ms, least = AT_ONCE_MS;
+
+	for (int i = 0; i < HITS - 1; i++) {
+		ASSERT_EQ(0, hp_inject(hp_pfn(self->map.addr + i * HP_2M)));
+		ms = hp_now_ms();
+		EXPECT_EQ(BUS_ADRERR, hp_touch(beyond, HP_READ).code);
+		ms = hp_now_ms() - ms;
+		if (ms < least)
+			least = ms;
+	}
+	EXPECT_GT(100, least);
 }
 
 /* --- discarding part of a hugepage ---------------------------------------------- */
