@@ -11,7 +11,9 @@
  * its lock before they use it, or wait for it: in memfd_pin_folios() a hook does.
  *
  *	hugepoison_heal_hole()
- *	  hugepoison_pool_spare()	a good hugepage, charged to the caller
+ *	  hugepoison_pool_charge()	the caller pays
+ *	hugepoison_heal_work()		a worker does the rest, one heal at a time
+ *	  hugepoison_pool_spare()	a good hugepage; no lock is held
  *	  hugepoison_unmap_small()	no mapping reads or writes the old one, the
  *					folio lock keeps faults out
  *	  hugepoison_begin_exchange()	mf_mutex held
@@ -33,37 +35,57 @@
  * exchanged back into the file. Lookups that wait for the fresh one then repeat, as
  * after any truncation.
  *
- * Locks, outermost first: inode, hugepoison_heal_mutex, folio lock of the fresh hugepage,
- * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. mmap_lock is taken
- * under none of them: mmap() of a hugetlb file takes the inode lock under mmap_lock.
+ * Locks, outermost first: hugepoison_heal_mutex, inode, folio lock of the fresh hugepage,
+ * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. Users hold the inode lock
+ * and the folio locks for as long as they like, so the worker only tries these. mmap_lock
+ * is taken under none of them: mmap() of a hugetlb file takes the inode lock under
+ * mmap_lock.
  */
+#include <linux/completion.h>
 #include <linux/folio_batch.h>
 #include <linux/fs.h>
+#include <linux/list.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 /*
- * One heal at a time. A heal needs one hugepage more than its file has; the mutex bounds
- * those to one in the system, however many processes heal. Heals of one file wait for
- * the inode lock first, so each file has one place in the queue for this mutex. Both
- * waits are killable. The holder allocates and copies one hugepage, and waits
- * HUGEPOISON_HEAL_TRIES times for its users, each time bounded: no user can prolong that.
- * A worker does the steps under mf_mutex, see hugepoison_heal_by_worker().
+ * One heal at a time. Only workers take the mutex, and with it they wait for no user: they
+ * try the inode lock and the folio locks, wait HUGEPOISON_HEAL_TRIES times for references,
+ * each time bounded, and copy one hugepage. A caller of any priority waits for its worker,
+ * killably and without a lock. So neither a caller nor who holds the locks of its file can
+ * prolong the heals of others.
+ *
+ * A heal needs one hugepage more than its file has. The workqueues bound those to one of
+ * each kind in the system, however many processes heal: each does one heal after the other,
+ * one those of gigantic hugepages, whose allocation may take very long.
  */
 static DEFINE_MUTEX(hugepoison_heal_mutex);
 
 /*
- * How often a heal is tried while a user has a reference to the hugepage. Each try waits
- * up to 20 ms in hugepoison_await_users().
+ * The heals that wait for a worker, or have one: one for each file, so that the others
+ * in the workqueue wait for as many as there are poisoned files, not processes.
+ */
+static LIST_HEAD(hugepoison_healers);
+static DEFINE_SPINLOCK(hugepoison_healers_lock);
+
+/*
+ * How often a heal is tried while a user has a reference to the hugepage, or its lock. Each
+ * try waits up to 20 ms in hugepoison_await_users(), and for each lock.
  */
 #define HUGEPOISON_HEAL_TRIES		5
+
+/* How often a caller has the worker try while other users of the file have the inode lock. */
+#define HUGEPOISON_HEAL_ROUNDS		8
 
 /**
  * struct hugepoison_heal - a hole in a file that is smaller than a hugepage, or a hugepage
  *			    with pages that were refilled
+ * @waiting: in hugepoison_healers
  * @inode: the file
  * @index: of the hugepage that the hole is in, in base pages of the file
+ * @order: of the hugepage
  * @nid: node of the hugepage
  * @first: the first base page of the hugepage that is entirely in the hole
  * @end: the first one after @first that is not; 0 if there is no hole
@@ -77,13 +99,18 @@ static DEFINE_MUTEX(hugepoison_heal_mutex);
  * @fresh_record: the record of @fresh if @nr_kept is not 0
  * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
- * @work: runs @step in a worker
- * @step: the step to do under mf_mutex; takes the previous result, returns its own
- * @ret: the result so far
+ * @needs_fresh: a worker has found that it cannot heal without @fresh
+ * @payer: the caller, who pays for @fresh, or NULL
+ * @work: does the heal in a worker
+ * @done: when the worker has
+ * @killed: the caller was killed, and waits for the worker to end
+ * @ret: the result
  */
 struct hugepoison_heal {
+	struct list_head waiting;
 	struct inode *inode;
 	pgoff_t index;
+	unsigned int order;
 	int nid;
 	unsigned long first;
 	unsigned long end;
@@ -97,38 +124,41 @@ struct hugepoison_heal {
 	struct hugepoison_record *fresh_record;
 	unsigned long *lost;
 	struct llist_head raws;
+	bool needs_fresh;
+	struct hugepoison_payer *payer;
 	struct work_struct work;
-	int (*step)(struct hugepoison_heal *heal, int ret);
+	struct completion done;
+	bool killed;
 	int ret;
 };
 
-static void hugepoison_heal_work(struct work_struct *work)
+/*
+ * Lock a hugepage of a heal. Users may hold its lock, or queue for it: the lock moves through
+ * the queue at the pace of those tasks. So try for 20 ms at most.
+ */
+static bool hugepoison_heal_try_folio(struct folio *folio)
 {
-	struct hugepoison_heal *heal =
-		container_of(work, struct hugepoison_heal, work);
+	int tries;
 
-	heal->ret = heal->step(heal, heal->ret);
+	for (tries = 0; tries < 20; tries++) {
+		if (folio_trylock(folio))
+			return true;
+		usleep_range(500, 1000);
+	}
+	return false;
 }
 
-/*
- * Run a step of a heal that needs mf_mutex in a worker. The caller may have a low
- * priority, or a cgroup that is out of CPU time: with mf_mutex it would delay all errors.
- * The worker has its own priority, and waits for nothing that the caller holds. It is urgent
- * only while it has mf_mutex: what it does before takes as long as a user wants.
- *
- * Return: the result of @step.
- */
-static int hugepoison_heal_by_worker(struct hugepoison_heal *heal,
-				     int (*step)(struct hugepoison_heal *heal,
-						 int ret), int ret)
+/* As hugepoison_heal_try_folio(), for the file: any call that changes it has its lock. */
+static bool hugepoison_heal_try_inode(struct inode *inode)
 {
-	heal->step = step;
-	heal->ret = ret;
-	INIT_WORK_ONSTACK(&heal->work, hugepoison_heal_work);
-	queue_work(hugepoison_wq, &heal->work);
-	flush_work(&heal->work);
-	destroy_work_on_stack(&heal->work);
-	return heal->ret;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		if (inode_trylock(inode))
+			return true;
+		usleep_range(500, 1000);
+	}
+	return false;
 }
 
 /* Drop the fresh hugepage's record and list of raw pages. */
@@ -244,8 +274,9 @@ static void hugepoison_publish_fresh_record(struct hugepoison_heal *heal)
 }
 
 /*
- * Put @to in @from's place in the file. Both are locked: a lookup that finds @to blocks
- * on the folio lock, and one that waits for @from finds it without a mapping and repeats.
+ * Put @to in @from's place in the file. @from is locked: a lookup that waits for it finds
+ * it without a mapping and repeats. The fresh one is locked as @to as well, so that a
+ * lookup that finds it blocks on the folio lock.
  * The page cache holds a reference for each base page; @from keeps the handler's.
  */
 static void hugepoison_exchange(struct address_space *mapping,
@@ -255,7 +286,6 @@ static void hugepoison_exchange(struct address_space *mapping,
 	XA_STATE(xas, &mapping->i_pages, from->index);
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(from), from);
-	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(to), to);
 	folio_ref_add(to, nr);
 	to->index = from->index;
 
@@ -318,7 +348,7 @@ static int hugepoison_copy(struct hugepoison_heal *heal)
 		ret = hugepoison_copy_block(heal, first);
 		if (ret)
 			return ret;
-		if (fatal_signal_pending(current))
+		if (READ_ONCE(heal->killed))
 			return -EINTR;
 		cond_resched();
 	}
@@ -438,12 +468,21 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
 	       hugepoison_nr_raw(heal->folio) == heal->nr_raw;
 }
 
-/* Put the poisoned hugepage back into the file; the worker narrows its mappings. */
+/*
+ * Put the poisoned hugepage back into the file; the worker narrows its mappings.
+ *
+ * Its lock is not needed. Users who looked it up before the exchange queue for the lock, and
+ * get it in turn, at their own pace. One who has it finds the hugepage in no file, and
+ * looks again, or in its file, where it is from now on. The inode lock keeps truncation
+ * out, mf_mutex the handler; the handler looks again at what it locked without mf_mutex
+ * (hugepoison_wait_hold()). Migration leaves narrowed hugepages alone.
+ */
 static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record =
 		hugepoison_lookup(folio_pfn(heal->folio));
 
+	lockdep_assert_held(&mf_mutex);
 	hugepoison_drop_fresh_record(heal);
 	hugepoison_exchange(heal->inode->i_mapping, heal->fresh, heal->folio);
 	if (record && hugepoison_is(record, HUGEPOISON_STATE_NARROWED))
@@ -462,8 +501,14 @@ static void hugepoison_undo_exchange(struct hugepoison_heal *heal)
  */
 static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 {
+	bool filled = !ret;
+
 	hugepoison_begin_urgent();
-	hugepoison_lock_handled(heal->folio);
+	/* nobody waits for the lock of one that was filled: there was no other reference */
+	if (filled)
+		hugepoison_lock_handled(heal->folio);
+	else
+		mutex_lock(&mf_mutex);
 	/* another error in the old one: the next try takes it into account */
 	if (!ret && !hugepoison_is_unchanged(heal))
 		ret = folio_test_hwpoison(heal->fresh) ? -EHWPOISON : -EBUSY;
@@ -475,7 +520,8 @@ static int hugepoison_end_exchange(struct hugepoison_heal *heal, int ret)
 		hugepoison_healed(heal);
 	folio_unlock(heal->fresh);
 	hugepoison_healing = NULL;
-	folio_unlock(heal->folio);
+	if (filled)
+		folio_unlock(heal->folio);
 	mutex_unlock(&mf_mutex);
 	hugepoison_end_urgent();
 	return ret;
@@ -561,6 +607,7 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	struct folio *folio = heal->folio;
 
 	lockdep_assert_held(&mf_mutex);
+	heal->raw = NULL;
 	heal->record = hugepoison_lookup(folio_pfn(folio));
 	if (!folio_test_hwpoison(folio) || !heal->record ||
 	    !hugepoison_is(heal->record, HUGEPOISON_STATE_NARROWED) ||
@@ -578,13 +625,34 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 }
 
 /*
+ * The hugepage in the file, locked and with a reference; NULL when there is none,
+ * ERR_PTR(-EBUSY) when users keep its lock. The inode lock and hugepoison_heal_mutex keep
+ * one that is not being migrated in the file.
+ */
+static struct folio *hugepoison_heal_get(struct hugepoison_heal *heal)
+{
+	struct address_space *mapping = heal->inode->i_mapping;
+	struct folio *folio = filemap_get_folio(mapping, heal->index);
+
+	if (IS_ERR(folio))
+		return NULL;
+	if (hugepoison_heal_try_folio(folio)) {
+		if (folio->mapping == mapping)
+			return folio;
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return ERR_PTR(-EBUSY);
+}
+
+/*
  * Lock the hugepage, unmap it for an exchange, and try mf_mutex, which comes before the
  * folio lock. Walking a file's very many mappings under mf_mutex would delay all errors,
  * so the walk comes first; the folio lock keeps faults from mapping the hugepage again. The
  * walk is not urgent: it takes as long as the file has mappings.
  *
  * Return: 1 with the hugepage, mf_mutex and urgent, 0 when there is no hugepage, -EBUSY when
- * other errors had mf_mutex each time.
+ * users keep its lock, or other errors had mf_mutex each time.
  */
 static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 {
@@ -592,9 +660,9 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 	int tries;
 
 	for (tries = 0; tries < HUGEPOISON_HOLD_TRIES; tries++) {
-		folio = filemap_lock_folio(heal->inode->i_mapping, heal->index);
-		if (IS_ERR(folio))
-			return 0;
+		folio = hugepoison_heal_get(heal);
+		if (IS_ERR_OR_NULL(folio))
+			return PTR_ERR_OR_ZERO(folio);
 		if (heal->fresh)
 			hugepoison_unmap_small(folio, &folio->page,
 					       folio_nr_pages(folio));
@@ -617,13 +685,14 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
  * Find the hugepage, keep a reference to it, and begin the heal. With mf_mutex held no
  * error is undecided.
  *
- * Return: as hugepoison_heal_folio(); @ret is not used.
+ * Return: as hugepoison_heal_folio().
  */
-static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
+static int hugepoison_heal_begin(struct hugepoison_heal *heal)
 {
-	heal->raw = NULL;
-	heal->folio = NULL;
-	ret = hugepoison_heal_lock(heal);
+	int ret = hugepoison_heal_lock(heal);
+
+	if (!ret)
+		heal->raw = NULL;
 	if (ret <= 0)
 		return ret;
 	ret = hugepoison_heal_folio(heal);
@@ -634,29 +703,22 @@ static int hugepoison_heal_begin(struct hugepoison_heal *heal, int ret)
 }
 
 /*
- * Lock the fresh hugepage, before mf_mutex is taken. Since the last try had it in the file
- * any number of users may wait for its lock, and they get it in turn. It is in no file: the
- * handler neither has a reference to it, nor waits for its lock.
+ * One try. The fresh hugepage is locked before mf_mutex is taken: since the last try had it in
+ * the file any number of users may wait for its lock, and they get it in turn. It is in no
+ * file now: the handler neither has a reference to it, nor waits for its lock.
  *
- * Return: 0, or -EINTR on a fatal signal.
+ * Return: as hugepoison_heal_folio() and hugepoison_end_exchange().
  */
-static int hugepoison_lock_fresh(struct hugepoison_heal *heal)
-{
-	heal->folio = NULL;
-	return heal->fresh ? folio_lock_killable(heal->fresh) : 0;
-}
-
-/* One try. Return: as hugepoison_heal_folio() and hugepoison_end_exchange(), or -EINTR. */
 static int hugepoison_heal_once(struct hugepoison_heal *heal)
 {
-	int ret = hugepoison_lock_fresh(heal);
+	int ret;
 
-	if (ret)
-		return ret;
-	ret = hugepoison_heal_by_worker(heal, hugepoison_heal_begin, 0);
+	heal->folio = NULL;
+	if (heal->fresh && !hugepoison_heal_try_folio(heal->fresh))
+		return -EBUSY;
+	ret = hugepoison_heal_begin(heal);
 	if (ret > 0)
-		ret = hugepoison_heal_by_worker(heal, hugepoison_end_exchange,
-						hugepoison_fill(heal));
+		ret = hugepoison_end_exchange(heal, hugepoison_fill(heal));
 	else if (heal->fresh)
 		folio_unlock(heal->fresh);
 	if (heal->folio)
@@ -701,60 +763,187 @@ static int hugepoison_heal_retrying(struct hugepoison_heal *heal)
 
 	for (tries = 0; tries < HUGEPOISON_HEAL_TRIES; tries++) {
 		ret = hugepoison_heal_once(heal);
-		if (ret != -EBUSY || fatal_signal_pending(current))
+		if (ret != -EBUSY || READ_ONCE(heal->killed))
 			break;
 		usleep_range(500, 1000);
 	}
 	return ret;
 }
 
-/* Heal under hugepoison_heal_mutex, so there is one fresh hugepage in the system. */
-static int hugepoison_heal_locked(struct hugepoison_heal *heal,
-				  unsigned int order)
+/*
+ * Whether there is something to heal and no seal forbids writing; else stock refuses the hole
+ * afterwards. The contents stay where there is no hole, so seals do not matter.
+ */
+static bool hugepoison_heal_is_wanted(struct hugepoison_heal *heal)
 {
-	int ret;
+	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 
-	lockdep_assert_held(&hugepoison_heal_mutex);
-	ret = hugepoison_heal_retrying(heal);
-	if (ret != -EAGAIN)
-		return ret;
-	heal->fresh = hugepoison_pool_spare(order, heal->nid);
-	if (!heal->fresh)
-		return -ENOMEM;
-	ret = hugepoison_heal_retrying(heal);
-	folio_put(heal->fresh);
-	return ret;
+	lockdep_assert_held(&heal->inode->i_rwsem);
+	if (heal->end && HUGETLBFS_I(heal->inode)->seals & sealed)
+		return false;
+	return hugepoison_file_has_poison(heal);
 }
 
-static int hugepoison_heal_serialized(struct hugepoison_heal *heal,
-				      unsigned int order)
+/*
+ * Heal in a worker. The inode lock keeps seals from being set, and keeps the hugepage in
+ * the file until the exchange has ended.
+ *
+ * Return: as hugepoison_heal_once(); -EAGAIN also when others have the inode lock.
+ */
+static int hugepoison_heal_exclusively(struct hugepoison_heal *heal)
 {
-	int ret;
+	int ret = -EAGAIN;
 
-	if (mutex_lock_killable(&hugepoison_heal_mutex))
-		return -EINTR;
-	ret = hugepoison_heal_locked(heal, order);
+	mutex_lock(&hugepoison_heal_mutex);
+	if (hugepoison_heal_try_inode(heal->inode)) {
+		ret = 0;
+		if (hugepoison_heal_is_wanted(heal))
+			ret = hugepoison_heal_retrying(heal);
+		if (ret == -EAGAIN)
+			heal->needs_fresh = true;
+		inode_unlock(heal->inode);
+	}
 	mutex_unlock(&hugepoison_heal_mutex);
 	return ret;
 }
 
 /*
- * Heal if no seal forbids writing; else stock refuses the hole afterwards. The inode
- * lock keeps seals from being set, and keeps the hugepage in the file until the exchange
- * has ended.
+ * Allocate the fresh hugepage if it is needed, with no lock held: that may migrate a GiB.
+ * The worker serves one heal at a time, so there is one fresh hugepage.
  */
-static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
-				    unsigned int order)
+static int hugepoison_heal_with_spare(struct hugepoison_heal *heal)
 {
-	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
-	int ret = 0;
+	int ret;
+
+	if (heal->needs_fresh) {
+		heal->fresh = hugepoison_pool_spare(heal->order, heal->nid,
+						    heal->payer);
+		if (!heal->fresh)
+			return -ENOMEM;
+	}
+	ret = hugepoison_heal_exclusively(heal);
+	if (heal->fresh)
+		folio_put(heal->fresh);
+	heal->fresh = NULL;
+	return ret;
+}
+
+static void hugepoison_heal_work(struct work_struct *work)
+{
+	struct hugepoison_heal *heal =
+		container_of(work, struct hugepoison_heal, work);
+
+	heal->ret = READ_ONCE(heal->killed) ? -EINTR :
+					      hugepoison_heal_with_spare(heal);
+	complete(&heal->done);
+}
+
+/*
+ * Have a worker heal. The caller may have a low priority, or a cgroup that is out of CPU
+ * time: with a lock it would delay all errors, or all heals. The worker has its own priority,
+ * and waits for nothing that the caller holds. It is urgent only while it has mf_mutex:
+ * what it does before takes as long as a user wants.
+ *
+ * Return: the result; -EINTR if a fatal signal has ended the wait.
+ */
+static int hugepoison_heal_by_worker(struct hugepoison_heal *heal)
+{
+	heal->ret = -EINTR;
+	init_completion(&heal->done);
+	INIT_WORK_ONSTACK(&heal->work, hugepoison_heal_work);
+	queue_work(hugepoison_heal_wq(heal->order), &heal->work);
+	if (wait_for_completion_killable(&heal->done))
+		WRITE_ONCE(heal->killed, true);
+	/* a worker that has begun ends soon: it waits for no user, and does not copy on */
+	cancel_work_sync(&heal->work);
+	destroy_work_on_stack(&heal->work);
+	return heal->ret;
+}
+
+/*
+ * Wait for the inode lock, and look. The wait is for other users of the file, and no other
+ * lock is held.
+ *
+ * Return: 1 if there is something to heal, else 0, or -EINTR.
+ */
+static int hugepoison_heal_look(struct hugepoison_heal *heal)
+{
+	int ret;
 
 	if (inode_lock_killable(heal->inode))
 		return -EINTR;
-	if (!(HUGETLBFS_I(heal->inode)->seals & sealed) &&
-	    hugepoison_file_has_poison(heal))
-		ret = hugepoison_heal_serialized(heal, order);
+	ret = hugepoison_heal_is_wanted(heal);
 	inode_unlock(heal->inode);
+	return ret;
+}
+
+/* One round: the caller pays if a fresh hugepage is needed, the worker heals. */
+static int hugepoison_heal_round(struct hugepoison_heal *heal)
+{
+	struct hugepoison_payer payer = { };
+	int ret;
+
+	if (heal->needs_fresh && hugepoison_pool_charge(heal->order, &payer))
+		return -ENOMEM;
+	heal->payer = &payer;
+	ret = hugepoison_heal_by_worker(heal);
+	hugepoison_pool_refund(heal->order, &payer);
+	heal->payer = NULL;
+	return ret;
+}
+
+/* One round finds out whether a fresh hugepage is needed, others that users have the file. */
+static int hugepoison_heal_rounds(struct hugepoison_heal *heal)
+{
+	int rounds, ret;
+
+	for (rounds = 0; rounds < HUGEPOISON_HEAL_ROUNDS; rounds++) {
+		ret = hugepoison_heal_look(heal);
+		if (ret > 0)
+			ret = hugepoison_heal_round(heal);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	return -EBUSY;
+}
+
+/* Become the one healer of the file, unless there is another one. */
+static bool hugepoison_become_healer(struct hugepoison_heal *heal)
+{
+	struct hugepoison_heal *other;
+	bool ret = true;
+
+	spin_lock(&hugepoison_healers_lock);
+	list_for_each_entry(other, &hugepoison_healers, waiting)
+		if (other->inode == heal->inode)
+			ret = false;
+	if (ret)
+		list_add(&heal->waiting, &hugepoison_healers);
+	spin_unlock(&hugepoison_healers_lock);
+	return ret;
+}
+
+static void hugepoison_end_healer(struct hugepoison_heal *heal)
+{
+	spin_lock(&hugepoison_healers_lock);
+	list_del(&heal->waiting);
+	spin_unlock(&hugepoison_healers_lock);
+	/* before the look whether somebody waits, who looks at the list after */
+	smp_mb();
+	wake_up_var(heal->inode);
+}
+
+/* Heal, after the other healers of the file. A caller with nothing to heal does not wait. */
+static int hugepoison_heal_in_turn(struct hugepoison_heal *heal)
+{
+	int ret = hugepoison_heal_look(heal);
+
+	if (ret <= 0)
+		return ret;
+	if (wait_var_event_killable(heal->inode, hugepoison_become_healer(heal)))
+		return -EINTR;
+	ret = hugepoison_heal_rounds(heal);
+	hugepoison_end_healer(heal);
 	return ret;
 }
 
@@ -762,8 +951,7 @@ static int hugepoison_heal_unsealed(struct hugepoison_heal *heal,
  * Tell that a heal failed. A user whose cgroup is at its limit can cause that as often as
  * system calls return: the log and the event have one limit, so nobody floods a listener.
  */
-static void hugepoison_tell_not_healed(struct hugepoison_heal *heal, unsigned int order,
-				       int err, u64 begin)
+static void hugepoison_tell_not_healed(struct hugepoison_heal *heal, int err, u64 begin)
 {
 	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
 				      DEFAULT_RATELIMIT_BURST);
@@ -776,19 +964,19 @@ static void hugepoison_tell_not_healed(struct hugepoison_heal *heal, unsigned in
 	if (err == -ENOMEM)
 		why = HUGEPOISON_WHY_NO_SPARE;
 	pr_err("%#lx: not healed: %s\n", page_to_pfn(heal->raw), hugepoison_why(why));
-	trace_hugepoison_heal(page_to_pfn(heal->raw), order, "failed", begin);
+	trace_hugepoison_heal(page_to_pfn(heal->raw), heal->order, "failed", begin);
 }
 
 /* Return: 0 when the hugepage is healed, or there is nothing to heal. */
-static int hugepoison_heal(struct hugepoison_heal *heal, unsigned int order)
+static int hugepoison_heal(struct hugepoison_heal *heal)
 {
 	u64 begin = hugepoison_trace_begin(trace_hugepoison_heal_enabled());
-	int ret = hugepoison_heal_unsealed(heal, order);
+	int ret = hugepoison_heal_in_turn(heal);
 
 	if (heal->raw && ret)
-		hugepoison_tell_not_healed(heal, order, ret, begin);
+		hugepoison_tell_not_healed(heal, ret, begin);
 	else if (heal->raw)
-		trace_hugepoison_heal(page_to_pfn(heal->raw), order, "healed", begin);
+		trace_hugepoison_heal(page_to_pfn(heal->raw), heal->order, "healed", begin);
 	return ret;
 }
 
@@ -800,13 +988,14 @@ static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
 	struct hugepoison_heal heal = {
 		.inode = inode,
 		.index = base >> PAGE_SHIFT,
+		.order = huge_page_order(h),
 		.first = PFN_UP(start - base),
 		.end = PFN_DOWN(end - base),
 	};
 
 	if (heal.first >= heal.end)
 		return 0;
-	return hugepoison_heal(&heal, huge_page_order(h));
+	return hugepoison_heal(&heal);
 }
 
 /**
@@ -823,12 +1012,13 @@ static int hugepoison_heal_part(struct inode *inode, loff_t start, loff_t end)
  * A raw page that is partly in the hole stays as it is: its other bytes are lost, and
  * reading zeros beside them would be wrong.
  *
- * Context: Process context, may sleep and allocate; takes the inode lock,
- * hugepoison_heal_mutex, mf_mutex, folio locks and i_mmap_rwsem.
+ * Context: Process context, may sleep; takes the inode lock. A worker, for which it waits
+ * killably, allocates and takes hugepoison_heal_mutex, the inode lock, mf_mutex, folio locks
+ * and i_mmap_rwsem.
  * Return: 0 to go on; else the hole must not be punched: -ENOMEM if there is no fresh
- * hugepage or the cgroup's limit forbids it, -EBUSY if a user holds the poisoned one,
- * -EHWPOISON if it has another error, -EINTR on a fatal signal. If a hole ends in two
- * hugepages the first one may be healed by then.
+ * hugepage or the cgroup's limit forbids it, -EBUSY if a user holds the poisoned one, or
+ * its lock, or the file's, -EHWPOISON if it has another error, -EINTR on a fatal signal.
+ * If a hole ends in two hugepages the first one may be healed by then.
  */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len)
 {
@@ -907,24 +1097,21 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
 
 /*
  * Heal a hugepage that was refilled. The worker serves all files, and must not wait for one
- * user with the locks of another: it has hugepoison_heal_mutex before it tries the inode
- * lock. Seals do not matter: the contents stay.
+ * user with the locks of another: it allocates without any, and only tries the inode lock.
+ * Its hugepage is charged to nobody; the file's charge moves to it.
  *
  * Return: false if it is not healed.
  */
 static bool hugepoison_reheal(const struct hugepoison_record *picked,
 			      struct hugepoison_held_file *file)
 {
-	struct hugepoison_heal heal = { };
-	int ret = -EBUSY;
+	struct hugepoison_heal heal = {
+		.order = picked->order,
+		.needs_fresh = true,
+	};
 
-	if (!hugepoison_begin_reheal(&heal, picked->pfn, file))
-		return false;
-	if (inode_trylock(heal.inode)) {
-		ret = hugepoison_heal_locked(&heal, picked->order);
-		inode_unlock(heal.inode);
-	}
-	return !ret;
+	return hugepoison_begin_reheal(&heal, picked->pfn, file) &&
+	       !hugepoison_heal_with_spare(&heal);
 }
 
 /* The next hugepage to heal in this pass; @picked gets its page frame and order. */
@@ -952,27 +1139,17 @@ static bool hugepoison_pick_reheal(unsigned int pass,
 	return found;
 }
 
-/*
- * Heal the next hugepage of this pass. While a user heals the worker does not wait, and uses
- * up no try: it comes again after the delay, until the user has ended. Return: false when
- * the pass is over.
- */
+/* Heal the next hugepage of this pass. Return: false when the pass is over. */
 static bool hugepoison_reheal_next(unsigned int pass, bool *again)
 {
 	struct hugepoison_held_file file = { };
 	struct hugepoison_record picked;
-	bool found;
 
-	if (!mutex_trylock(&hugepoison_heal_mutex)) {
-		*again = true;
+	if (!hugepoison_pick_reheal(pass, &picked))
 		return false;
-	}
-	found = hugepoison_pick_reheal(pass, &picked);
-	if (found)
-		*again |= !hugepoison_reheal(&picked, &file);
-	mutex_unlock(&hugepoison_heal_mutex);
+	*again |= !hugepoison_reheal(&picked, &file);
 	hugepoison_drop_file(&file);
-	return found;
+	return true;
 }
 
 /* Heal the hugepages that were refilled; the tries of each are bounded. */
@@ -988,7 +1165,28 @@ static void hugepoison_reheal_work(struct work_struct *work)
 		hugepoison_queue_reheal_work();
 }
 
-/* As hugepoison_alloc_wq(): before the first hugepage. */
+/*
+ * As hugepoison_alloc_wq(): before the first hugepage. A queue that cannot be allocated leaves
+ * its heals to workers that have no order; the mutex still lets in one at a time.
+ */
+static int __init hugepoison_alloc_heal_wqs(void)
+{
+	static const char *const names[] = {
+		"hugepoison_heal", "hugepoison_heal_gigantic",
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		hugepoison_heal_wqs[i] = alloc_ordered_workqueue("%s", WQ_HIGHPRI,
+								 names[i]);
+		if (!hugepoison_heal_wqs[i])
+			hugepoison_heal_wqs[i] = system_unbound_wq;
+	}
+	return 0;
+}
+core_initcall(hugepoison_alloc_heal_wqs);
+
+/* As hugepoison_alloc_heal_wqs(). */
 static int __init hugepoison_init_reheal(void)
 {
 	INIT_DELAYED_WORK(&hugepoison_reheal_dwork, hugepoison_reheal_work);

@@ -8,9 +8,9 @@
  * held: a process can hold its mmap_lock for as long as it likes, and all errors
  * would wait for it.
  *
+ *	hugepoison_heal_mutex	one heal at a time; for workers only
  *	mmap_lock		narrowing and promoting, for writing
- *	inode lock		heal; mmap() of a file takes it under mmap_lock
- *	hugepoison_heal_mutex	one heal at a time
+ *	inode lock		heal, only tried; mmap() of a file takes it under mmap_lock
  *	mf_mutex		one error at a time; the records
  *	hugetlb VMA lock	shared page tables
  *	folio lock		which pages faults may map
@@ -29,9 +29,11 @@
 #include <linux/ktime.h>
 #include <linux/leafops.h>
 #include <linux/mm_types.h>
+#include <linux/nodemask.h>
 
 struct anon_vma;
 struct cma;
+struct hugetlb_cgroup;
 struct workqueue_struct;
 
 /* The word with a page's flags: memdesc_flags_t has nothing else. */
@@ -110,6 +112,18 @@ struct hugepoison_mappers {
 struct hugepoison_rmap_lock {
 	struct address_space *mapping;
 	struct anon_vma *anon_vma;
+};
+
+/**
+ * struct hugepoison_payer - who pays for a hugepage that a worker allocates
+ * @mm: address space, whose memory cgroup is charged; NULL for the root cgroup
+ * @group: the hugetlb cgroup that is charged until the hugepage is; NULL for none
+ * @nodes: that the task may use
+ */
+struct hugepoison_payer {
+	struct mm_struct *mm;
+	struct hugetlb_cgroup *group;
+	nodemask_t nodes;
 };
 
 /*
@@ -321,7 +335,10 @@ void hugepoison_pool_uncharge(struct folio *folio);
 void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
-struct folio *hugepoison_pool_spare(unsigned int order, int nid);
+int hugepoison_pool_charge(unsigned int order, struct hugepoison_payer *payer);
+void hugepoison_pool_refund(unsigned int order, struct hugepoison_payer *payer);
+struct folio *hugepoison_pool_spare(unsigned int order, int nid,
+				    struct hugepoison_payer *payer);
 void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);
 struct folio *hugepoison_pool_find_free(unsigned long size, int nid);
 

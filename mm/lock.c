@@ -62,6 +62,17 @@ static bool hugepoison_try_hold(struct hugepoison_error *err)
 }
 
 /*
+ * Whether a heal has put the hugepage back into its file since its mappings were locked: a
+ * heal that fails does so with mf_mutex, but without the folio lock.
+ */
+static bool hugepoison_is_back(struct hugepoison_error *err)
+{
+	lockdep_assert_held(&mf_mutex);
+	return !folio_test_anon(err->held) && err->held->mapping &&
+	       !err->rmap.mapping;
+}
+
+/*
  * Drop mf_mutex, wait for the folio lock and the lock of the mappings, and try
  * mf_mutex: it comes before both, so waiting for it could deadlock.
  *
@@ -77,6 +88,10 @@ static bool hugepoison_wait_hold(struct hugepoison_error *err)
 	/* the folio lock keeps the folio in its file, and so keeps the file */
 	hugepoison_lock_rmap(err->held, &err->rmap, true);
 	ret = mutex_trylock(&mf_mutex);
+	if (ret && hugepoison_is_back(err)) {
+		mutex_unlock(&mf_mutex);
+		ret = false;
+	}
 	if (!ret) {
 		hugepoison_unlock_rmap(&err->rmap);
 		folio_unlock(err->held);

@@ -732,13 +732,20 @@ struct folio *hugepoison_pool_find_free(unsigned long size, int nid)
 	return NULL;
 }
 
-/* Get a hugepage with one reference: a fresh temporary one, or a free one, or NULL. */
-static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
+/*
+ * Get a hugepage with one reference: a fresh temporary one, or a free one, or NULL. A worker
+ * may use any node, so the nodes that the payer may use are looked at here.
+ */
+static struct folio *hugepoison_get_spare(struct hstate *h, int nid, nodemask_t *nodes)
 {
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
 		spare = hugepoison_pool_fresh(h, nid, true);
+	if (spare && nodes && !node_isset(folio_nid(spare), *nodes)) {
+		hugepoison_pool_discard(h, spare);
+		spare = NULL;
+	}
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
@@ -748,45 +755,76 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid)
 		folio_ref_unfreeze(spare, 1);
 	} else if (available_huge_pages(h)) {
 		spare = dequeue_hugetlb_folio_nodemask(h, htlb_alloc_mask(h),
-						       nid, NULL);
+						       nid, nodes);
 	}
 	spin_unlock_irq(&hugetlb_lock);
 	return spare;
 }
 
-/* As hugepoison_get_spare(), charged to the caller's hugetlb cgroup. */
-static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
+/**
+ * hugepoison_pool_charge - charge the caller for a spare that a worker allocates later
+ * @order: of the hugepages
+ * @payer: gets the caller's hugetlb cgroup, which is charged, and what else counts
+ *
+ * As for a hugepage of a fault: while the caller has two in place of one, both count against
+ * its limits.
+ *
+ * Context: Process context. hugepoison_pool_refund() has to follow.
+ * Return: 0, or -ENOMEM at the limit.
+ */
+int hugepoison_pool_charge(unsigned int order, struct hugepoison_payer *payer)
 {
-	const unsigned long nr = pages_per_huge_page(h);
-	const unsigned int idx = hstate_index(h);
-	struct hugetlb_cgroup *group = NULL;
-	struct folio *spare;
+	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
 
-	if (hugetlb_cgroup_charge_cgroup(idx, nr, &group))
-		return NULL;
-	spare = hugepoison_get_spare(h, nid);
-	if (!spare) {
-		hugetlb_cgroup_uncharge_cgroup(idx, nr, group);
-		return NULL;
-	}
+	payer->mm = current->mm;
+	payer->nodes = cpuset_mems_allowed(current);
+	payer->group = NULL;
+	return hugetlb_cgroup_charge_cgroup(hstate_index(h), pages_per_huge_page(h),
+					    &payer->group);
+}
+
+/**
+ * hugepoison_pool_refund - undo hugepoison_pool_charge(), unless a spare has the charge
+ * @order: of the hugepages
+ * @payer: who was charged
+ *
+ * Context: Process context.
+ */
+void hugepoison_pool_refund(unsigned int order, struct hugepoison_payer *payer)
+{
+	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
+
+	if (payer->group)
+		hugetlb_cgroup_uncharge_cgroup(hstate_index(h),
+					       pages_per_huge_page(h),
+					       payer->group);
+	payer->group = NULL;
+}
+
+/* Charge a spare to @payer: from now on the charge ends with the hugepage. */
+static int hugepoison_charge_spare(struct hstate *h, struct folio *spare,
+				   struct hugepoison_payer *payer)
+{
 	spin_lock_irq(&hugetlb_lock);
-	hugetlb_cgroup_commit_charge(idx, nr, group, spare);
+	hugetlb_cgroup_commit_charge(hstate_index(h), pages_per_huge_page(h),
+				     payer->group, spare);
 	spin_unlock_irq(&hugetlb_lock);
-	return spare;
+	payer->group = NULL;
+	return mem_cgroup_charge_hugetlb(spare, payer->mm, htlb_alloc_mask(h) |
+							   __GFP_RETRY_MAYFAIL);
 }
 
 /**
  * hugepoison_pool_spare - a hugepage to take the place of a poisoned one in use
  * @order: of the hugepages
  * @nid: node of the poisoned one
+ * @payer: whom hugepoison_pool_charge() has charged, or NULL for nobody
  *
  * A fresh one if it can be allocated, so that the pool keeps its free ones: it is
  * temporary, not in the pool's size, until hugepoison_pool_take_over(). Else, and with
  * replacing off, a free one of the pool that is not reserved.
  *
- * It is charged to the caller's cgroups like a hugepage of a fault: while the caller
- * has two in place of one, both count against its limits. The caller makes sure that
- * there is one spare at a time.
+ * The caller makes sure that there is one spare at a time.
  *
  * Context: Process context, may sleep and allocate. Allocating a gigantic one may
  * migrate a GiB, so the caller should hold no lock that others need.
@@ -794,16 +832,16 @@ static struct folio *hugepoison_charge_spare(struct hstate *h, int nid)
  * none. Its contents are those of a former owner: the caller fills all of it before anybody
  * can see it.
  */
-struct folio *hugepoison_pool_spare(unsigned int order, int nid)
+struct folio *hugepoison_pool_spare(unsigned int order, int nid,
+				    struct hugepoison_payer *payer)
 {
 	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
-	struct folio *spare = hugepoison_charge_spare(h, nid);
+	struct folio *spare = hugepoison_get_spare(h, nid, payer ? &payer->nodes : NULL);
 	int ret;
 
 	if (!spare)
 		return NULL;
-	ret = mem_cgroup_charge_hugetlb(spare, current->mm, htlb_alloc_mask(h) |
-							    __GFP_RETRY_MAYFAIL);
+	ret = payer ? hugepoison_charge_spare(h, spare, payer) : 0;
 	hugepoison_count_used(spare, 1);
 	if (ret) {
 		folio_put(spare);

@@ -5,26 +5,6 @@
 #include <linux/completion.h>
 #include <linux/file.h>
 #include <linux/kthread.h>
-#include <linux/sched/rt.h>
-
-static int hugepoison_test_step(struct hugepoison_heal *heal, int ret)
-{
-	/* a step takes mf_mutex itself, and is urgent then, after what may take long */
-	lockdep_assert_not_held(&mf_mutex);
-	return !rt_task(current) && task_nice(current) == MIN_NICE ? ret + 1 :
-								     -EPERM;
-}
-
-/* A heal takes the handler's mutex at nobody's priority but the worker's. */
-static void hugepoison_test_heal_by_worker(struct kunit *test)
-{
-	struct hugepoison_heal heal = { };
-
-	KUNIT_EXPECT_EQ(test, hugepoison_heal_by_worker(&heal,
-							hugepoison_test_step,
-							1), 2);
-	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
-}
 
 /* Zeroing passes by the raw pages. */
 static void hugepoison_test_zero(struct kunit *test)
@@ -234,11 +214,29 @@ static void hugepoison_test_locked_failed(struct kunit *test)
 }
 
 struct hugepoison_test_healer {
+	int (*run)(void *healer);
 	struct file *file;
 	struct folio *fresh;
+	struct hugepoison_heal *heal;
 	int ret;
 	struct completion done;
 };
+
+static void hugepoison_test_start(struct kunit *test,
+				  struct hugepoison_test_healer *healer)
+{
+	init_completion(&healer->done);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(healer->run, healer,
+						    "hugepoison_test")));
+}
+
+/* Whether a heal ends while the caller keeps a lock. If not, it does later. */
+static bool hugepoison_test_ends(struct kunit *test,
+				 struct hugepoison_test_healer *healer)
+{
+	hugepoison_test_start(test, healer);
+	return wait_for_completion_timeout(&healer->done, 5 * HZ);
+}
 
 static int hugepoison_test_heal(void *data)
 {
@@ -253,41 +251,177 @@ static int hugepoison_test_heal(void *data)
 	inode_lock(heal.inode);
 	healer->ret = hugepoison_heal_once(&heal);
 	inode_unlock(heal.inode);
-	complete(&healer->done);
+	complete_all(&healer->done);
 	return 0;
 }
 
-/* Errors do not wait for the lock of a heal's hugepage, which users may still have. */
+/*
+ * Neither errors nor heals wait for the lock of a heal's hugepage, which users may still
+ * have.
+ */
 static void hugepoison_test_locked_fresh(struct kunit *test)
 {
 	static const unsigned int raw[] = { 5 };
-	struct hugepoison_test_healer healer = { };
+	struct hugepoison_test_healer healer = { .run = hugepoison_test_heal };
 	struct hugepoison_test_file f;
-	bool taken, early;
+	bool taken;
 
 	hugepoison_test_open(test, &f);
 	healer.file = f.file;
-	healer.fresh = hugepoison_pool_spare(huge_page_order(&default_hstate), 0);
+	healer.fresh = hugepoison_pool_spare(huge_page_order(&default_hstate), 0,
+					     NULL);
 	KUNIT_ASSERT_NOT_NULL(test, healer.fresh);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
 			0);
 	folio_lock(healer.fresh);
-	init_completion(&healer.done);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(hugepoison_test_heal, &healer,
-						    "hugepoison_test")));
-	early = wait_for_completion_timeout(&healer.done, HZ / 5);
-	KUNIT_EXPECT_FALSE(test, early);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	KUNIT_EXPECT_EQ(test, healer.ret, -EBUSY);
 	taken = mutex_trylock(&mf_mutex);
 	KUNIT_EXPECT_TRUE(test, taken);
 	if (taken)
 		mutex_unlock(&mf_mutex);
 	folio_unlock(healer.fresh);
-	if (!early)
-		wait_for_completion(&healer.done);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	wait_for_completion(&healer.done);
 	KUNIT_EXPECT_EQ(test, healer.ret, 0);
 	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0),
 			    healer.fresh);
 	folio_put(healer.fresh);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+static int hugepoison_test_punch(void *data)
+{
+	struct hugepoison_test_healer *healer = data;
+
+	healer->ret = hugepoison_heal_hole(file_inode(healer->file), 5 * PAGE_SIZE,
+					   PAGE_SIZE);
+	complete_all(&healer->done);
+	return 0;
+}
+
+/* A user keeps the lock of the poisoned hugepage: its heal ends, and delays no other. */
+static void hugepoison_test_locked_poisoned(struct kunit *test)
+{
+	struct hugepoison_test_healer healer = { .run = hugepoison_test_punch };
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	healer.file = f.file;
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	folio_get(f.folio);
+	folio_lock(f.folio);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	KUNIT_EXPECT_EQ(test, healer.ret, -EBUSY);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&hugepoison_heal_mutex));
+	folio_unlock(f.folio);
+	folio_put(f.folio);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, healer.ret, 0);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* A caller that waits for another heal does not have its file's lock, which users need. */
+static void hugepoison_test_heal_waits(struct kunit *test)
+{
+	struct hugepoison_test_healer healer = { .run = hugepoison_test_punch };
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+	struct inode *inode;
+	bool taken;
+
+	hugepoison_test_open(test, &f);
+	healer.file = f.file;
+	inode = file_inode(f.file);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	mutex_lock(&hugepoison_heal_mutex);
+	hugepoison_test_start(test, &healer);
+	KUNIT_EXPECT_EQ(test, wait_for_completion_timeout(&healer.done, HZ / 5), 0UL);
+	taken = inode_trylock(inode);
+	KUNIT_EXPECT_TRUE(test, taken);
+	if (taken)
+		inode_unlock(inode);
+	mutex_unlock(&hugepoison_heal_mutex);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, healer.ret, 0);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* A user of the file has its lock: other heals do not wait for him. */
+static void hugepoison_test_locked_inode(struct kunit *test)
+{
+	struct hugepoison_test_healer healer = { .run = hugepoison_test_punch };
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+	struct hugepoison_heal heal;
+
+	hugepoison_test_open(test, &f);
+	healer.file = f.file;
+	heal = (struct hugepoison_heal) {
+		.inode = file_inode(f.file), .first = 5, .end = 6,
+	};
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	inode_lock(heal.inode);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_by_worker(&heal), -EAGAIN);
+	KUNIT_EXPECT_FALSE(test, heal.needs_fresh);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&hugepoison_heal_mutex));
+	hugepoison_test_start(test, &healer);
+	KUNIT_EXPECT_EQ(test, wait_for_completion_timeout(&healer.done, HZ / 5), 0UL);
+	inode_unlock(heal.inode);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, healer.ret, 0);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+static int hugepoison_test_end_exchange(void *data)
+{
+	struct hugepoison_test_healer *healer = data;
+
+	healer->ret = hugepoison_end_exchange(healer->heal, -EBUSY);
+	complete_all(&healer->done);
+	return 0;
+}
+
+/*
+ * A heal is undone while a user has the lock of the poisoned hugepage, for which he has
+ * queued before: he finds the hugepage in its file, and the heal does not wait for him.
+ */
+static void hugepoison_test_locked_undo(struct kunit *test)
+{
+	struct hugepoison_heal heal = { .fresh = hugepoison_test_folio(test) };
+	struct hugepoison_test_healer healer = {
+		.heal = &heal, .run = hugepoison_test_end_exchange,
+	};
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	vm_munmap(f.address, f.size);
+	heal.inode = file_inode(f.file);
+	heal.folio = f.folio;
+	folio_lock(heal.folio);
+	folio_lock(heal.fresh);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(&heal), 1);
+	mutex_unlock(&mf_mutex);
+	/* the lock stays taken, as if handed to the user */
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	KUNIT_EXPECT_EQ(test, healer.ret, -EBUSY);
+	folio_unlock(heal.folio);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0), f.folio);
+	KUNIT_EXPECT_PTR_EQ(test, f.folio->mapping, f.file->f_mapping);
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(heal.fresh));
+	folio_put(heal.fresh);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
@@ -375,27 +509,56 @@ static void hugepoison_test_refused(struct kunit *test)
 }
 
 /*
- * While a user heals, for as long as he likes, the worker waits for him without the lock of
- * anybody's file, and uses up no try.
+ * The worker that heals after a refill has its spare before any lock: memory may be short,
+ * and the file's users need the inode lock.
  */
 static void hugepoison_test_reheal_waits(struct kunit *test)
 {
-	bool again = false;
+	static const unsigned int raw[] = { 5 };
+	unsigned long spared, before, at;
+	struct hugepoison_test_file f;
+	struct inode *inode;
+	bool taken;
+	int i;
 
+	hugepoison_test_open(test, &f);
+	inode = file_inode(f.file);
+	at = f.address + raw[0] * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
+			0);
+	KUNIT_EXPECT_EQ(test, hugepoison_refill(current->mm, at,
+						(char __user *)f.address), 0);
+	before = READ_ONCE(default_hstate.nr_huge_pages);
 	mutex_lock(&hugepoison_heal_mutex);
-	KUNIT_EXPECT_FALSE(test, hugepoison_reheal_next(0, &again));
-	KUNIT_EXPECT_TRUE(test, again);
+	mod_delayed_work(hugepoison_heal_wq(0), &hugepoison_reheal_dwork, 0);
+	for (i = 0; i < 250; i++) {
+		spared = READ_ONCE(default_hstate.nr_huge_pages) - before;
+		if (spared)
+			break;
+		msleep(20);
+	}
+	KUNIT_EXPECT_EQ(test, spared, 1UL);
+	taken = inode_trylock(inode);
+	KUNIT_EXPECT_TRUE(test, taken);
+	if (taken)
+		inode_unlock(inode);
 	mutex_unlock(&hugepoison_heal_mutex);
+	flush_delayed_work(&hugepoison_reheal_dwork);
+	KUNIT_EXPECT_PTR_NE(test, xa_load(&inode->i_mapping->i_pages, 0), f.folio);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
 static struct kunit_case hugepoison_heal_cases[] = {
-	KUNIT_CASE(hugepoison_test_heal_by_worker),
 	KUNIT_CASE(hugepoison_test_zero),
 	KUNIT_CASE(hugepoison_test_held),
 	KUNIT_CASE(hugepoison_test_not_filled),
 	KUNIT_CASE(hugepoison_test_error_in_exchange),
 	KUNIT_CASE(hugepoison_test_locked_failed),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
+	KUNIT_CASE(hugepoison_test_locked_poisoned),
+	KUNIT_CASE(hugepoison_test_heal_waits),
+	KUNIT_CASE(hugepoison_test_locked_inode),
+	KUNIT_CASE(hugepoison_test_locked_undo),
 	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_refused),
 	KUNIT_CASE(hugepoison_test_reheal_waits),

@@ -359,7 +359,7 @@ static void hugepoison_test_reserve(long more)
 static void hugepoison_test_temporary(struct kunit *test)
 {
 	struct hugepoison_test_pool before = hugepoison_test_snapshot(), now;
-	struct folio *folio = hugepoison_get_spare(&default_hstate, 0);
+	struct folio *folio = hugepoison_get_spare(&default_hstate, 0, NULL);
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_hugetlb_temporary(folio));

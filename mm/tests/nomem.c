@@ -182,7 +182,7 @@ static void hugepoison_test_second_late(struct kunit *test)
 static void hugepoison_test_left_late(struct kunit *test)
 {
 	unsigned int order = huge_page_order(&default_hstate);
-	struct folio *folio = hugepoison_pool_spare(order, 0);
+	struct folio *folio = hugepoison_pool_spare(order, 0, NULL);
 	long before = atomic_long_read(&num_poisoned_pages);
 	struct hugepoison_error err = { .flags = MF_SW_SIMULATED };
 	struct hugepoison_record *record;

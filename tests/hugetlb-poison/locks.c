@@ -97,6 +97,19 @@ static void disperse(META, struct crowd *crowd)
 	EXPECT_EQ(crowd->nr, killed);
 }
 
+static pid_t start_sharer(META, void (*fn)(void *what), void *what)
+{
+	pid_t pid = fork();
+
+	EXPECT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			fn(what);
+	}
+	return pid;
+}
+
 /*
  * How long errors usually take, in ms; each is undone. One of them may meet a host
  * that has no time for the guest; a lock that users prolong delays most of them.
@@ -202,6 +215,121 @@ TEST_F_TIMEOUT(locks, healers, 180)
 	EXPECT_EQ(0, hp_unpoison_soon(n->pfn));
 	n->hit = false;
 	hp_stamp(hp_narrowed_victim(n), HP_2M, n->seed + n->victim);
+}
+
+FIXTURE(starved) {
+	struct hp_narrowed n;
+	struct hp_map other;
+};
+
+FIXTURE_SETUP(starved)
+{
+	ASSERT_EQ(0, hp_narrowed_make(&self->n, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_map(&self->other, HP_MEMFD, HP_2M, 1));
+	ASSERT_EQ(0, hp_touch(self->other.addr, HP_WRITE).code);
+}
+
+FIXTURE_TEARDOWN(starved)
+{
+	hp_map_free(&self->other);
+	EXPECT_EQ(0, hp_narrowed_end(&self->n));
+}
+
+static void starve(void)
+{
+	static const struct sched_param none;
+
+	if (sched_getscheduler(0) != SCHED_IDLE &&
+	    sched_setscheduler(0, SCHED_IDLE, &none))
+		_exit(EXIT_FAILURE);
+}
+
+/* Each read of a hugepage takes its lock in turn, whenever the task gets the CPU. */
+static void read_starved(void *what)
+{
+	struct raw_page *raw = what;
+	char byte;
+
+	starve();
+	if (pread(raw->fd, &byte, 1, raw->at - raw->at % HP_2M) != 1)
+		_exit(EXIT_FAILURE);
+}
+
+static void punch_starved(void *what)
+{
+	starve();
+	punch_busy(what);
+}
+
+static void spin(void *what)
+{
+	(void)what;
+}
+
+static void punch_once(void *what)
+{
+	struct raw_page *raw = what;
+
+	_exit(said(fallocate(raw->fd, HOLE, raw->at, HP_BASE)));
+}
+
+/* How long a heal of a file takes, in ms; it is ended when it takes far too long. */
+static long heal_of(META, struct hp_map *map)
+{
+	unsigned long pfn = hp_pfn(map->addr + 5 * HP_BASE);
+	struct raw_page raw = { .fd = map->fd, .at = 5 * HP_BASE };
+	long start, ms = 0;
+	int status = -1;
+	pid_t healer;
+
+	EXPECT_EQ(0, hp_inject(pfn));
+	start = now_ms();
+	healer = start_sharer(_metadata, punch_once, &raw);
+	while (!waitpid(healer, &status, WNOHANG) && ms < 5 * SOON_MS) {
+		usleep(1000);
+		ms = now_ms() - start;
+	}
+	if (ms >= 5 * SOON_MS) {
+		kill(healer, SIGKILL);
+		waitpid(healer, &status, 0);
+	}
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, hp_unpoison_soon(pfn));
+	EXPECT_EQ(0, hp_touch(map->addr, HP_READ).code);
+	return ms;
+}
+
+/*
+ * Tasks that hardly ever get the CPU heal and read a file: heals of others do not take their
+ * turns with them.
+ */
+TEST_F_TIMEOUT(starved, healers, 300)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+	struct hp_narrowed *n = &self->n;
+	struct iovec held = { .iov_base = hp_narrowed_victim(n), .iov_len = HP_BASE };
+	struct raw_page raw = { .fd = n->map.fd, .at = n->raw };
+	struct crowd readers, healers, spinners;
+	long ms[ERRORS];
+	int fd[2];
+
+	ASSERT_EQ(0, hp_narrowed_hit(n));
+	ASSERT_EQ(0, pipe2(fd, O_CLOEXEC));
+	ASSERT_EQ((ssize_t)HP_BASE, vmsplice(fd[1], &held, 1, 0));
+	gather(_metadata, &healers, 2, punch_starved, &raw);
+	gather(_metadata, &readers, MEMBERS, read_starved, &raw);
+	usleep(500 * 1000);	/* until they queue */
+	gather(_metadata, &spinners, 8 * sysconf(_SC_NPROCESSORS_ONLN), spin, NULL);
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &first));
+	for (int i = 0; i < ERRORS; i++)
+		ms[i] = heal_of(_metadata, &self->other);
+	disperse(_metadata, &spinners);
+	disperse(_metadata, &healers);
+	disperse(_metadata, &readers);
+	TH_LOG("beside starved healers and readers: %ld ms for a heal", median(ms, ERRORS));
+	EXPECT_GE(2 * SOON_MS, ms[ERRORS - 1]);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 FIXTURE(copying) {
@@ -316,19 +444,6 @@ static bool is_narrowed(pid_t pid, const char *at)
 	struct hp_vma vma;
 
 	return !hp_vma_at(pid, at, &vma) && !hp_vma_flag(&vma, "ht");
-}
-
-static pid_t start_sharer(META, void (*fn)(void *what), void *what)
-{
-	pid_t pid = fork();
-
-	EXPECT_LE(0, pid);
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			fn(what);
-	}
-	return pid;
 }
 
 static void idle(void *what)
