@@ -226,11 +226,13 @@ static void hugepoison_test_resized(struct kunit *test)
 	hugepoison_test_miss(0, nid);
 	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, nid, &nodes), 0);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), 0);
+	KUNIT_EXPECT_EQ(test, deficit->missing[nid], 0U);
 	KUNIT_EXPECT_EQ(test, deficit->nr, 1UL);
 	size = READ_ONCE(h->nr_huge_pages_node[0]);
 	nodes = nodemask_of_node(0);
 	KUNIT_EXPECT_EQ(test, set_max_huge_pages(h, size, 0, &nodes), 0);
 	KUNIT_EXPECT_EQ(test, hugepoison_test_missing(), NUMA_NO_NODE);
+	KUNIT_EXPECT_EQ(test, deficit->missing[0], 0U);
 	KUNIT_EXPECT_EQ(test, deficit->nr, 0UL);
 	KUNIT_EXPECT_EQ(test, READ_ONCE(h->max_huge_pages),
 			hugepoison_test_snapshot().nr);
