@@ -76,6 +76,9 @@ static DEFINE_SPINLOCK(hugepoison_healers_lock);
  */
 #define HUGEPOISON_HEAL_TRIES		5
 
+/* How often the log has the same hugepage, where heals fail. */
+#define HUGEPOISON_TELL_AGAIN		(5 * HZ)
+
 /* How often a caller has the worker try while other users of the file have the inode lock. */
 #define HUGEPOISON_HEAL_ROUNDS		8
 
@@ -948,16 +951,33 @@ static int hugepoison_heal_in_turn(struct hugepoison_heal *heal)
 }
 
 /*
- * Tell that a heal failed. A user whose cgroup is at its limit can cause that as often as
- * system calls return: the log and the event have one limit, so nobody floods a listener.
+ * Whether to tell that a heal failed. A user whose cgroup is at its limit can cause that as
+ * often as system calls return: each poisoned hugepage has a limit for the log and the event,
+ * so nobody floods a listener, or keeps it from hearing of the hugepages of others.
  */
+static bool hugepoison_may_tell(struct hugepoison_heal *heal)
+{
+	unsigned long pfn = page_to_pfn(heal->raw), now = jiffies ?: 1;
+	struct hugepoison_record *record;
+	bool ret = false;
+
+	spin_lock(&hugepoison_records_lock);
+	record = hugepoison_lookup(ALIGN_DOWN(pfn, 1UL << heal->order));
+	if (record && (!record->worker.told ||
+		       time_after_eq(now, record->worker.told + HUGEPOISON_TELL_AGAIN))) {
+		record->worker.told = now;
+		ret = true;
+	}
+	spin_unlock(&hugepoison_records_lock);
+	return ret;
+}
+
+/* Tell that a heal failed. */
 static void hugepoison_tell_not_healed(struct hugepoison_heal *heal, int err, u64 begin)
 {
-	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
 	enum hugepoison_reason why = HUGEPOISON_WHY_HELD;
 
-	if (err == -EINTR || !__ratelimit(&limit))
+	if (err == -EINTR || !hugepoison_may_tell(heal))
 		return;
 	if (err == -EHWPOISON)
 		why = HUGEPOISON_WHY_ANOTHER_ERROR;

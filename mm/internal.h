@@ -172,6 +172,7 @@ enum hugepoison_state {
  * @round: the release worker's last round over it
  * @reheal: how many tries the worker has left to heal it after a refill
  * @reheal_pass: the worker's last pass over it
+ * @told: when the log last had that a heal of it failed, in jiffies; 0 for never
  * @stuck: logged already: it has no users, and its pool does not get it back
  */
 struct hugepoison_worker {
@@ -182,6 +183,7 @@ struct hugepoison_worker {
 	unsigned int round;
 	unsigned int reheal;
 	unsigned int reheal_pass;
+	unsigned long told;
 	bool stuck;
 };
 

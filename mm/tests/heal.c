@@ -548,6 +548,29 @@ static void hugepoison_test_reheal_waits(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* Heals of one hugepage that fail, as often as its owner likes, keep no other untold. */
+static void hugepoison_test_tells(struct kunit *test)
+{
+	const unsigned int order = huge_page_order(&default_hstate);
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_heal heal = { .order = order }, other = { .order = order };
+	struct hugepoison_test_file f, g;
+	int i;
+
+	hugepoison_test_open(test, &f);
+	heal.raw = pfn_to_page(f.pfn + raw[0]);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	hugepoison_test_open(test, &g);
+	other.raw = pfn_to_page(g.pfn + raw[0]);
+	KUNIT_EXPECT_EQ(test, memory_failure(g.pfn + raw[0], MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_tell(&heal));
+	for (i = 0; i < 2 * DEFAULT_RATELIMIT_BURST; i++)
+		KUNIT_EXPECT_FALSE(test, hugepoison_may_tell(&heal));
+	KUNIT_EXPECT_TRUE(test, hugepoison_may_tell(&other));
+	hugepoison_test_close(test, &g, raw, ARRAY_SIZE(raw));
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
 static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_zero),
 	KUNIT_CASE(hugepoison_test_held),
@@ -562,6 +585,7 @@ static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_refused),
 	KUNIT_CASE(hugepoison_test_reheal_waits),
+	KUNIT_CASE(hugepoison_test_tells),
 	{}
 };
 
