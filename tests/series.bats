@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # scripts/series on copies of series/ with one mistake each, and what it writes.
-# Needs a mounted tree: make mount.
+# Needs the mounted tree of the newest Linux: KERNEL=7.3 make mount.
 
 bats_require_minimum_version 1.5.0
 
@@ -8,8 +8,8 @@ setup()
 {
 	top=$BATS_TEST_DIRNAME/..
 	cd "$top" || return
-	export SERIES=$BATS_TEST_TMPDIR/series
-	cp -r series "$SERIES"
+	export SERIES_STEPS=$BATS_TEST_TMPDIR/series
+	cp -r series "$SERIES_STEPS"
 	out=$BATS_TEST_TMPDIR/out
 }
 
@@ -35,47 +35,47 @@ copy_of_our_code()
 }
 
 @test "a name in two steps is refused" {
-	echo 'names: hugepoison_mark' >> "$SERIES/08-accounting"
+	echo 'names: hugepoison_mark' >> "$SERIES_STEPS/08-accounting"
 	assert_refused "08-accounting: hugepoison_mark is in an earlier step already"
 }
 
 @test "a word that is no directive is refused" {
-	echo 'hook: hugepoison_mark' >> "$SERIES/07-marks"
+	echo 'hook: hugepoison_mark' >> "$SERIES_STEPS/07-marks"
 	assert_refused "what is this: hook: hugepoison_mark"
 }
 
 @test "a name that is nowhere: its new name is guessed" {
-	sed -i 's/hugepoison_log_not_replaced/hugepoison_log_not_replace/' "$SERIES/13-replace"
-	assert_refused "hugepoison_log_not_replace, of $SERIES/13-replace, is nowhere in our code"
+	sed -i 's/hugepoison_log_not_replaced/hugepoison_log_not_replace/' "$SERIES_STEPS/13-replace"
+	assert_refused "hugepoison_log_not_replace, of $SERIES_STEPS/13-replace, is nowhere in our code"
 	assert_says "remedy: write its new name there, hugepoison_log_not_replaced?"
 }
 
 @test "a hook in no step, and one that is not there" {
-	sed -i 's/ split_huge_page$/ split_page/' "$SERIES/09-detection"
+	sed -i 's/ split_huge_page$/ split_page/' "$SERIES_STEPS/09-detection"
 	assert_refused "the hook split_huge_page is in no step"
 	assert_says "remedy: add it to the line hooks: of the step"
-	assert_says "the hook split_page, of $SERIES/09-detection, is not there"
+	assert_says "the hook split_page, of $SERIES_STEPS/09-detection, is not there"
 }
 
 @test "a file in no step, and one that is not there" {
-	docs=$(echo "$SERIES"/*-docs)
+	docs=$(echo "$SERIES_STEPS"/*-docs)
 	sed -i 's|^files: Documentation/$|files: Documentation/mm/ mm/hugepoison/cure.c|' "$docs"
 	assert_refused "Documentation/admin-guide/mm/hugepoison.rst is in no step"
 	assert_says "mm/hugepoison/cure.c, of $docs, is not there"
 }
 
 @test "a function that is called before it comes: the step says what it does until then" {
-	sed -i 's/^stubs: hugepoison_zap_hugepage /stubs: /' "$SERIES/06-containment"
+	sed -i 's/^stubs: hugepoison_zap_hugepage /stubs: /' "$SERIES_STEPS/06-containment"
 	assert_refused "hugepoison_zap_hugepage is called from step 6 on and comes in step 11"
-	assert_says "remedy: add it to the line stubs: of $SERIES/06-containment if it may do nothing"
+	assert_says "remedy: add it to the line stubs: of $SERIES_STEPS/06-containment if it may do nothing"
 }
 
 @test "what a step says in vain is an error" {
-	echo 'stub hugepoison_heal_hole return 0;' >> "$SERIES/07-marks"
-	assert_refused "hugepoison_heal_hole has a stub in $SERIES/07-marks, and is never called"
-	sed -i '/^stub hugepoison_heal_hole/d' "$SERIES/07-marks"
-	sed -i 's/^names: /&struct_hugepoison_record /' "$SERIES/11-narrow"
-	assert_refused "struct_hugepoison_record, of $SERIES/11-narrow, is no function, and is used"
+	echo 'stub hugepoison_heal_hole return 0;' >> "$SERIES_STEPS/07-marks"
+	assert_refused "hugepoison_heal_hole has a stub in $SERIES_STEPS/07-marks, and is never called"
+	sed -i '/^stub hugepoison_heal_hole/d' "$SERIES_STEPS/07-marks"
+	sed -i 's/^names: /&struct_hugepoison_record /' "$SERIES_STEPS/11-narrow"
+	assert_refused "struct_hugepoison_record, of $SERIES_STEPS/11-narrow, is no function, and is used"
 }
 
 @test "a renamed function, one in another file, a new file need no change" {
@@ -95,11 +95,34 @@ copy_of_our_code()
 
 @test "--check says that all fits, or what does not and what to do" {
 	run -0 scripts/series --check
-	[[ $output =~ ^series:\ [0-9]+\ steps\ fit\ our\ files$ ]]
-	sed -i 's/ copy_page_range / /' "$SERIES/11-narrow"
+	assert_says "steps fit our files, for the newest"
+	assert_says "steps fit our files, for 6.12"
+	sed -i 's/ copy_page_range / /' "$SERIES_STEPS/11-narrow"
 	run -1 scripts/series --check
 	assert_says "the hook copy_page_range is in no step"
 	assert_says "remedy: add it to the line hooks: of the step"
+}
+
+@test "--check looks at the series for 6.12 as well" {
+	printf '#if 6.12\nnames: hugepoison_is_nowhere\n#endif\n' >> "$SERIES_STEPS/07-marks"
+	run -1 scripts/series --check
+	assert_says "steps fit our files, for the newest"
+	assert_says "series: for 6.12: the steps do not fit our files any more"
+	assert_says "hugepoison_is_nowhere"
+}
+
+@test "without a mounted tree it says how to get one" {
+	KERNEL=9.9 run -1 scripts/series --out "$out"
+	assert_says "nothing is mounted in build/9.9/linux-hugepoison: run KERNEL=9.9 make mount"
+	[ ! -e "$out" ]
+}
+
+@test "make series is for the newest Linux unless KERNEL says another" {
+	for words in :7.3 7.3:7.3 6.12:6.12 debug:7.3 7.3/debug:7.3; do
+		run -0 make -s -n series KERNEL="${words%:*}"
+		assert_says "KERNEL=${words#*:} scripts/build mount"
+		assert_says "KERNEL=${words#*:} scripts/series"
+	done
 }
 
 @test "why a function comes when it does" {
@@ -118,22 +141,22 @@ copy_of_our_code()
 	grep -q hugepoison_clear_deficit "$out/steps/13/mm/hugepoison/pool.c"
 	last=$(printf '%s\n' "$out"/steps/* | tail -n 1)
 	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c MAINTAINERS; do
-		cmp "$last/$file" "build/linux-hugepoison/$file"
+		cmp "$last/$file" "build/7.3/linux-hugepoison/$file"
 	done
 }
 
 @test "a message has the lines for its kernel only" {
 	run -0 scripts/series --states --out "$out"
 	run -0 git -C "$out/git" log --format=%B
-	assert_says "Bad page state"
-	[[ $output != *'#if'* && $output != *'#endif'* && $output != *'fills by operations'* ]]
+	assert_says "fills by operations"
+	[[ $output != *'#if'* && $output != *'#endif'* && $output != *'Bad page state'* ]]
 }
 
 @test "what checkpatch says without a reason given is an error" {
-	sed -i '/^AVOID_BUG/d' "$SERIES/exceptions"
+	sed -i '/^PARENTHESIS_ALIGNMENT/d' "$SERIES_STEPS/exceptions"
 	run -1 scripts/series --out "$out"
-	assert_says "WARNING:AVOID_BUG"
-	assert_says "checkpatch: 2 findings that series/exceptions gives no reason for"
+	assert_says "CHECK:PARENTHESIS_ALIGNMENT"
+	[[ $output =~ checkpatch:\ [0-9]+\ findings\ that\ series/exceptions\ gives\ no\ reason\ for ]]
 }
 
 @test "a tree without git is refused, with the remedy" {
