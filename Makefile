@@ -122,9 +122,9 @@ prove-%: ## one of them; QUICK=1 for its short version
 # The patches are for the newest line; KERNEL=6.12 says so for the other.
 newest = $(shell sed -n 's/^NEWEST = "\(.*\)"/\1/p' scripts/guest.py)
 for_line = KERNEL=$(or $(line),$(newest))
-series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.12
+series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.12, SERIES=OPTIONS
 	@$(for_line) scripts/build mount >&2
-	@$(for_line) scripts/series
+	@$(for_line) scripts/series $(SERIES)
 check-series: ## build and boot each of them, option on and off (half an hour)
 	@$(MAKE) $(for_line) kernel stock tools series
 	@$(for_line) scripts/series-build --boot
