@@ -126,7 +126,7 @@ series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.1
 	@$(for_line) scripts/build mount >&2
 	@$(for_line) scripts/series $(SERIES)
 check-series: ## build and boot each of them, option on and off (half an hour)
-	@$(MAKE) $(for_line) kernel stock tools series
+	@$(MAKE) $(for_line) kernel stock tools series SERIES=--any-author
 	@$(for_line) scripts/series-build --boot
 
 .PHONY: releases

@@ -112,7 +112,7 @@ copy_of_our_code()
 }
 
 @test "without a mounted tree it says how to get one" {
-	KERNEL=9.9 run -1 scripts/series --out "$out"
+	KERNEL=9.9 run -1 scripts/series --any-author --out "$out"
 	assert_says "nothing is mounted in build/9.9/linux-hugepoison: run KERNEL=9.9 make mount"
 	[ ! -e "$out" ]
 }
@@ -154,27 +154,52 @@ copy_of_our_code()
 
 @test "what checkpatch says without a reason given is an error" {
 	sed -i '/^PARENTHESIS_ALIGNMENT/d' "$SERIES_STEPS/exceptions"
-	run -1 scripts/series --out "$out"
+	run -1 scripts/series --any-author --out "$out"
 	assert_says "CHECK:PARENTHESIS_ALIGNMENT"
 	[[ $output =~ checkpatch:\ [0-9]+\ findings\ that\ series/exceptions\ gives\ no\ reason\ for ]]
 }
 
 @test "the cover letter ends with the tag that the series applies to, or its commit's id" {
 	id=0123456789abcdef0123456789abcdef01234567
-	run -0 scripts/series --out "$out"
+	run -0 scripts/series --any-author --out "$out"
 	release=$(awk '$1 ~ /^(VERSION|PATCHLEVEL|SUBLEVEL)$/ { printf "%s%s", dot, $3; dot = "." } NR == 4 { exit }' \
 		build/7.3/source/Makefile)
 	[ "$(tail -n 1 "$out/0000-cover-letter.patch")" = "base: v$release (tag), Debian's linux-source-7.3 $(cat build/7.3/source/.unpacked)" ]
 	run -1 grep -rq base-commit "$out"/*.patch
-	run -0 scripts/series --base-commit "$id" --out "$out"
+	run -0 scripts/series --any-author --base-commit "$id" --out "$out"
 	[ "$(tail -n 1 "$out/0000-cover-letter.patch")" = "base-commit: $id" ]
 	run -2 scripts/series --base-commit v7.3.4 --out "$out"
 	assert_says "v7.3.4 is no commit id of 40 hex digits"
 }
 
+@test "a placeholder is no author, unless told so" {
+	for from in 'A Person <person@example.com>' 'A Person <person@mail.example>' \
+			'A Person <12+person@users.noreply.github.com>' 'A Person <noreply@kernel.org>' \
+			'A Person <person@localhost>' 'A Person <person@host.localdomain>' \
+			'A Person <person@host>' 'A Person <>' 'A Person <@kernel.org>' \
+			'<person@kernel.org>' 'root <person@kernel.org>' 'Your Name <person@kernel.org>' \
+			'A Person <you@kernel.org>' 'person@kernel.org <person@kernel.org>'; do
+		SERIES_FROM=$from run -1 scripts/series --out "$out"
+		assert_says "is a placeholder, by the"
+		assert_says "say SERIES_FROM='YOUR NAME <YOUR ADDRESS>', or --any-author"
+		[ ! -e "$out" ]
+	done
+	SERIES_FROM='A Person' run -1 scripts/series --out "$out"
+	assert_says "SERIES_FROM=A Person is not 'NAME <ADDRESS>'"
+	SERIES_FROM='' run -1 scripts/series --out "$out"
+	[ ! -e "$out" ]
+}
+
+@test "a person is an author" {
+	for from in 'A Person <person@kernel.org>' 'Jörg Müller-Example <examples@noreplying.de>'; do
+		KERNEL=9.9 SERIES_FROM=$from run -1 scripts/series --out "$out"
+		assert_says "nothing is mounted"
+	done
+}
+
 @test "a tree without git is refused, with the remedy" {
 	copy_of_our_code
-	run -1 scripts/series --out "$out"
+	run -1 scripts/series --any-author --out "$out"
 	assert_says "no git repository"
 	assert_says "run git init, git add -A and git commit there"
 	[ ! -e "$out" ]
