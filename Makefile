@@ -119,11 +119,15 @@ prove-%: ## one of them; QUICK=1 for its short version
 	@scripts/prove $(if $(QUICK),--quick) $*
 
 .PHONY: series check-series
-series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=7.3
-	@scripts/build mount >&2
-	@scripts/series
-check-series: kernel stock tools series ## build and boot each of them, option on and off (half an hour)
-	@scripts/series-build --boot
+# The patches are for the newest line; KERNEL=6.12 says so for the other.
+newest = $(shell sed -n 's/^NEWEST = "\(.*\)"/\1/p' scripts/guest.py)
+for_line = KERNEL=$(or $(line),$(newest))
+series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.12, SERIES=OPTIONS
+	@$(for_line) scripts/build mount >&2
+	@$(for_line) scripts/series $(SERIES)
+check-series: ## build and boot each of them, option on and off (half an hour)
+	@$(MAKE) $(for_line) kernel stock tools series SERIES=--any-author
+	@$(for_line) scripts/series-build --boot
 
 .PHONY: releases
 releases: ## which hooks fit which point releases of Linux 6.12 and 7.3, a table

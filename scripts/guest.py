@@ -10,6 +10,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # The kernels that scripts/vm knows by name, and their make targets.
 TARGETS = {"stock": "stock", "hugepoison": "kernel", "debug": "debug", "kcsan": "kcsan",
            "hostile": "hostile-kernel"}
+# The line of Linux that mm/, include/ and hooks/ are written for.
+NEWEST = "7.3"
 # Files that a kernel is made of.
 STOCK_SOURCES = ["configs"]
 SOURCES = ["configs", "mm", "include", "hooks", "compat"]
@@ -72,6 +74,14 @@ def build_of(kernel):
     """The directory of a line's source and kernels, for KERNEL=7.3 or 7.3/debug."""
     line = re.match(r"\d+\.\d+(?=/|$)", kernel)
     return os.path.join(TOP, "build", line[0] if line and line[0] != "6.12" else "").rstrip("/")
+
+
+def series_of(kernel):
+    """The line of Linux that the patches are for, the newest without a KERNEL, and the
+    directory that they come to."""
+    line = re.match(r"\d+\.\d+(?=/|$)", kernel)
+    line = line[0] if line else NEWEST
+    return line, os.path.join(TOP, "build/series" + (f"-{line}" if line != NEWEST else ""))
 
 
 def image_of(kernel):
