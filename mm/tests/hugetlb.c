@@ -265,8 +265,8 @@ struct hugepoison_test_task {
 	struct completion done;
 };
 
-static void hugepoison_test_start(struct hugepoison_test_task *task,
-				  work_func_t func)
+static void hugepoison_test_start_task(struct hugepoison_test_task *task,
+				       work_func_t func)
 {
 	init_completion(&task->done);
 	INIT_WORK_ONSTACK(&task->work, func);
@@ -274,7 +274,7 @@ static void hugepoison_test_start(struct hugepoison_test_task *task,
 }
 
 /* Return: true if it ends by itself. */
-static bool hugepoison_test_ends(struct hugepoison_test_task *task)
+static bool hugepoison_test_task_ends(struct hugepoison_test_task *task)
 {
 	return wait_for_completion_timeout(&task->done, 5 * HZ);
 }
@@ -333,8 +333,8 @@ static void hugepoison_test_stuck(struct kunit *test)
 	hugepoison_test_call(other);
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_served(other));
 	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
-	hugepoison_test_start(&task, hugepoison_test_switch_off);
-	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(&task));
+	hugepoison_test_start_task(&task, hugepoison_test_switch_off);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_task_ends(&task));
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
 	mutex_unlock(&h->resize_lock);
 	hugepoison_test_end(&task);
@@ -680,8 +680,8 @@ static void hugepoison_test_await_stuck(struct kunit *test)
 	hugepoison_test_begin_refill(h, jiffies - HUGEPOISON_REFILL_PATIENCE +
 					HZ);
 	KUNIT_EXPECT_TRUE(test, hugepoison_pool_is_short(h));
-	hugepoison_test_start(&task, hugepoison_test_await);
-	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(&task));
+	hugepoison_test_start_task(&task, hugepoison_test_await);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_task_ends(&task));
 	KUNIT_EXPECT_FALSE(test, hugepoison_pool_is_short(h));
 	/* one more error prolongs no wait */
 	hugepoison_test_call(h);
