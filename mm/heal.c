@@ -11,7 +11,7 @@
  * its lock before they use it, or wait for it: in memfd_pin_folios() a hook does.
  *
  *	hugepoison_heal_hole()
- *	  hugepoison_pool_charge()	the caller pays
+ *	  hugepoison_pool_get_payer()	the caller pays
  *	hugepoison_heal_work()		a worker does the rest, one heal at a time
  *	  hugepoison_pool_spare()	a good hugepage; no lock is held
  *	  hugepoison_unmap_small()	no mapping reads or writes the old one, the
@@ -886,11 +886,11 @@ static int hugepoison_heal_round(struct hugepoison_heal *heal)
 	struct hugepoison_payer payer = { };
 	int ret;
 
-	if (heal->needs_fresh && hugepoison_pool_charge(heal->order, &payer))
+	if (heal->needs_fresh && hugepoison_pool_get_payer(heal->order, &payer))
 		return -ENOMEM;
 	heal->payer = &payer;
 	ret = hugepoison_heal_by_worker(heal);
-	hugepoison_pool_refund(heal->order, &payer);
+	hugepoison_pool_put_payer(&payer);
 	heal->payer = NULL;
 	return ret;
 }
@@ -1300,7 +1300,11 @@ static bool hugepoison_is_settled(struct address_space *mapping,
 	folio_wait_locked(folio);
 	/* pairs with the unlock: it comes after the fresh hugepage has left the file */
 	smp_rmb();
-	return READ_ONCE(folio->mapping) == mapping;
+	if (READ_ONCE(folio->mapping) != mapping)
+		return false;
+	/* the next try of a heal may have put it there again, to be filled */
+	smp_rmb();
+	return folio_test_uptodate(folio);
 }
 
 /* Whether a file has all of the folios that were looked up. */

@@ -117,7 +117,7 @@ struct hugepoison_rmap_lock {
 /**
  * struct hugepoison_payer - who pays for a hugepage that a worker allocates
  * @mm: address space, whose memory cgroup is charged; NULL for the root cgroup
- * @group: the hugetlb cgroup that is charged until the hugepage is; NULL for none
+ * @group: the hugetlb cgroup, with a reference; NULL for none
  * @nodes: that the task may use
  */
 struct hugepoison_payer {
@@ -337,8 +337,8 @@ void hugepoison_pool_uncharge(struct folio *folio);
 void hugepoison_pool_settle(struct folio *folio, struct hugepage_subpool *spool);
 bool hugepoison_pool_leave(struct folio *folio);
 void hugepoison_pool_give_back(unsigned long pfn, unsigned long nr);
-int hugepoison_pool_charge(unsigned int order, struct hugepoison_payer *payer);
-void hugepoison_pool_refund(unsigned int order, struct hugepoison_payer *payer);
+int hugepoison_pool_get_payer(unsigned int order, struct hugepoison_payer *payer);
+void hugepoison_pool_put_payer(struct hugepoison_payer *payer);
 struct folio *hugepoison_pool_spare(unsigned int order, int nid,
 				    struct hugepoison_payer *payer);
 void hugepoison_pool_take_over(struct folio *old, struct folio *fresh);

@@ -89,25 +89,34 @@ static void hugepoison_pool_nodes(struct hstate *h, int nid, nodemask_t *nodes)
 /*
  * Allocate a hugepage, in no pool yet, on @nid if possible; NULL if that fails. Without
  * @reclaim it has to be free memory already: a user who makes memory short and fragmented
- * prolongs reclaim and compaction.
+ * prolongs reclaim and compaction. @allowed: the nodes that may be used, NULL for all.
  */
 static struct folio *hugepoison_pool_fresh(struct hstate *h, int nid,
-					   bool reclaim)
+					   bool reclaim,
+					   const nodemask_t *allowed)
 {
 	gfp_t gfp = htlb_alloc_mask(h);
+	const bool here = !allowed || node_isset(nid, *allowed);
 	nodemask_t nodes = nodemask_of_node(nid);
-	struct folio *folio;
+	struct folio *folio = NULL;
 
 	if (!reclaim)
 		gfp &= ~__GFP_DIRECT_RECLAIM;
 
-	folio = only_alloc_fresh_hugetlb_folio(h, gfp | __GFP_THISNODE, nid,
-					       &nodes, NULL);
-	if (!folio)
-		hugepoison_pool_nodes(h, nid, &nodes);
-	if (nodes_weight(nodes) > 1)
-		folio = only_alloc_fresh_hugetlb_folio(h, gfp, nid, &nodes,
-						       NULL);
+	if (here)
+		folio = only_alloc_fresh_hugetlb_folio(h, gfp | __GFP_THISNODE,
+						       nid, &nodes, NULL);
+	if (folio)
+		goto out;
+	hugepoison_pool_nodes(h, nid, &nodes);
+	if (allowed)
+		nodes_and(nodes, nodes, *allowed);
+	if (nodes_weight(nodes) <= here)
+		return NULL;
+	if (!here)
+		nid = first_node(nodes);
+	folio = only_alloc_fresh_hugetlb_folio(h, gfp, nid, &nodes, NULL);
+out:
 	if (folio)
 		hugetlb_vmemmap_optimize_folio(h, folio);
 	return folio;
@@ -175,7 +184,7 @@ static bool hugepoison_refill_one(struct hstate *h)
 	if (nid == NUMA_NO_NODE)
 		return false;
 	WRITE_ONCE(deficit->since, jiffies);
-	fresh = hugepoison_pool_fresh(h, nid, true);
+	fresh = hugepoison_pool_fresh(h, nid, true, NULL);
 	if (!fresh)
 		return false;
 
@@ -648,7 +657,7 @@ bool hugepoison_pool_leave(struct folio *folio)
 
 	if (hugepoison_pool_replacing() && !hstate_is_gigantic(h) &&
 	    hugepoison_wants_fresh(h, folio))
-		fresh = hugepoison_pool_fresh(h, folio_nid(folio), false);
+		fresh = hugepoison_pool_fresh(h, folio_nid(folio), false, NULL);
 	if (folio_test_anon(folio))
 		__ClearPageAnonExclusive(&folio->page);
 	folio->mapping = NULL;
@@ -741,11 +750,7 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid, nodemask_t 
 	struct folio *spare = NULL;
 
 	if (hugepoison_pool_replacing())
-		spare = hugepoison_pool_fresh(h, nid, true);
-	if (spare && nodes && !node_isset(folio_nid(spare), *nodes)) {
-		hugepoison_pool_discard(h, spare);
-		spare = NULL;
-	}
+		spare = hugepoison_pool_fresh(h, nid, true, nodes);
 
 	spin_lock_irq(&hugetlb_lock);
 	if (spare) {
@@ -761,56 +766,121 @@ static struct folio *hugepoison_get_spare(struct hstate *h, int nid, nodemask_t 
 	return spare;
 }
 
-/**
- * hugepoison_pool_charge - charge the caller for a spare that a worker allocates later
- * @order: of the hugepages
- * @payer: gets the caller's hugetlb cgroup, which is charged, and what else counts
+#ifdef CONFIG_CGROUP_HUGETLB
+/* The caller's hugetlb cgroup, with a reference. */
+static struct hugetlb_cgroup *hugepoison_get_group(void)
+{
+	struct cgroup_subsys_state *css;
+
+	if (hugetlb_cgroup_disabled())
+		return NULL;
+	rcu_read_lock();
+	do
+		css = task_css(current, hugetlb_cgrp_id);
+	while (!css_tryget(css));
+	rcu_read_unlock();
+	return container_of(css, struct hugetlb_cgroup, css);
+}
+
+static void hugepoison_put_group(struct hugetlb_cgroup *group)
+{
+	if (group)
+		css_put(&group->css);
+}
+
+/*
+ * Charge a spare to a hugetlb cgroup, in one step with setting its owner. A cgroup that goes
+ * offline moves its hugepages to its parent under hugetlb_lock, and waits for a charge that
+ * is no hugepage's, with a mutex of all cgroups held: so there must be none.
  *
- * As for a hugepage of a fault: while the caller has two in place of one, both count against
- * its limits.
- *
- * Context: Process context. hugepoison_pool_refund() has to follow.
- * Return: 0, or -ENOMEM at the limit.
+ * Return: 0, or -ENOMEM at the limit or when the cgroup is gone.
  */
-int hugepoison_pool_charge(unsigned int order, struct hugepoison_payer *payer)
+static int hugepoison_charge_group(struct hstate *h, struct folio *spare,
+				   struct hugetlb_cgroup *group)
+{
+	const unsigned long nr = pages_per_huge_page(h);
+	const int idx = hstate_index(h);
+	struct page_counter *counter;
+	int ret = -ENOMEM;
+
+	if (!group)
+		return 0;
+	spin_lock_irq(&hugetlb_lock);
+	if (css_tryget_online(&group->css)) {
+		if (page_counter_try_charge(&group->hugepage[idx], nr, &counter)) {
+			hugetlb_cgroup_commit_charge(idx, nr, group, spare);
+			ret = 0;
+		}
+		css_put(&group->css);
+	}
+	spin_unlock_irq(&hugetlb_lock);
+	return ret;
+}
+#else
+static struct hugetlb_cgroup *hugepoison_get_group(void)
+{
+	return NULL;
+}
+
+static void hugepoison_put_group(struct hugetlb_cgroup *group)
+{
+}
+
+static int hugepoison_charge_group(struct hstate *h, struct folio *spare,
+				   struct hugetlb_cgroup *group)
+{
+	return 0;
+}
+#endif
+
+/**
+ * hugepoison_pool_get_payer - note who pays for a spare that a worker allocates later
+ * @order: of the hugepages
+ * @payer: gets the caller's memory and hugetlb cgroups, and the nodes that it may use
+ *
+ * A caller at its limit does not get a worker to allocate in vain.
+ *
+ * Context: Process context. hugepoison_pool_put_payer() has to follow, in the same system
+ * call: the caller's address space is not referenced.
+ * Return: 0, or -ENOMEM at the limit of the hugetlb cgroup, with nothing to put.
+ */
+int hugepoison_pool_get_payer(unsigned int order, struct hugepoison_payer *payer)
 {
 	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
+	const unsigned long nr = pages_per_huge_page(h);
+	const int idx = hstate_index(h);
+	struct hugetlb_cgroup *group = NULL;
 
+	if (hugetlb_cgroup_charge_cgroup(idx, nr, &group))
+		return -ENOMEM;
+	hugetlb_cgroup_uncharge_cgroup(idx, nr, group);
 	payer->mm = current->mm;
 	payer->nodes = cpuset_mems_allowed(current);
-	payer->group = NULL;
-	return hugetlb_cgroup_charge_cgroup(hstate_index(h), pages_per_huge_page(h),
-					    &payer->group);
+	payer->group = hugepoison_get_group();
+	return 0;
 }
 
 /**
- * hugepoison_pool_refund - undo hugepoison_pool_charge(), unless a spare has the charge
- * @order: of the hugepages
- * @payer: who was charged
+ * hugepoison_pool_put_payer - the counterpart of hugepoison_pool_get_payer()
+ * @payer: who pays
  *
- * Context: Process context.
+ * Context: Any.
  */
-void hugepoison_pool_refund(unsigned int order, struct hugepoison_payer *payer)
+void hugepoison_pool_put_payer(struct hugepoison_payer *payer)
 {
-	struct hstate *h = size_to_hstate(PAGE_SIZE << order);
-
-	if (payer->group)
-		hugetlb_cgroup_uncharge_cgroup(hstate_index(h),
-					       pages_per_huge_page(h),
-					       payer->group);
+	hugepoison_put_group(payer->group);
 	payer->group = NULL;
 }
 
-/* Charge a spare to @payer: from now on the charge ends with the hugepage. */
+/*
+ * Charge a spare to @payer, as a hugepage of a fault: while the payer has two in place of
+ * one, both count against its limits. The charges end with the hugepage.
+ */
 static int hugepoison_charge_spare(struct hstate *h, struct folio *spare,
 				   struct hugepoison_payer *payer)
 {
-	spin_lock_irq(&hugetlb_lock);
-	hugetlb_cgroup_commit_charge(hstate_index(h), pages_per_huge_page(h),
-				     payer->group, spare);
-	spin_unlock_irq(&hugetlb_lock);
-	payer->group = NULL;
-	return mem_cgroup_charge_hugetlb(spare, payer->mm, htlb_alloc_mask(h) |
+	return hugepoison_charge_group(h, spare, payer->group) ?:
+	       mem_cgroup_charge_hugetlb(spare, payer->mm, htlb_alloc_mask(h) |
 							   __GFP_RETRY_MAYFAIL);
 }
 
@@ -818,7 +888,7 @@ static int hugepoison_charge_spare(struct hstate *h, struct folio *spare,
  * hugepoison_pool_spare - a hugepage to take the place of a poisoned one in use
  * @order: of the hugepages
  * @nid: node of the poisoned one
- * @payer: whom hugepoison_pool_charge() has charged, or NULL for nobody
+ * @payer: who pays for it, or NULL for nobody
  *
  * A fresh one if it can be allocated, so that the pool keeps its free ones: it is
  * temporary, not in the pool's size, until hugepoison_pool_take_over(). Else, and with

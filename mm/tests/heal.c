@@ -87,6 +87,11 @@ static void hugepoison_test_not_filled(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0),
 			    heal.fresh);
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(heal.fresh));
+	/* a try before this one may have unlocked it, and woken somebody who comes now */
+	folio_unlock(heal.fresh);
+	KUNIT_EXPECT_FALSE(test, hugepoison_is_settled(f.file->f_mapping,
+						       heal.fresh));
+	folio_lock(heal.fresh);
 	hugepoison_exchange(f.file->f_mapping, heal.fresh, heal.folio);
 	hugepoison_healing = NULL;
 	mutex_unlock(&mf_mutex);
