@@ -190,17 +190,17 @@ copy_of_our_code()
 	sed -i '/^PARENTHESIS_ALIGNMENT/d' "$SERIES_STEPS/exceptions"
 	run -1 scripts/series --any-author --out "$out"
 	assert_says "CHECK:PARENTHESIS_ALIGNMENT"
-	[[ $output =~ checkpatch:\ [0-9]+\ findings\ that\ series/exceptions\ gives\ no\ reason\ for ]]
+	[[ $output =~ series:\ [0-9]+\ findings\ that\ series/exceptions\ gives\ no\ reason\ for ]]
 }
 
 @test "the cover letter ends with the tag that the series applies to, or its commit's id" {
 	id=0123456789abcdef0123456789abcdef01234567
-	run -0 scripts/series --any-author --out "$out"
+	run -0 scripts/series --sizes --out "$out"
 	release=$(awk '$1 ~ /^(VERSION|PATCHLEVEL|SUBLEVEL)$/ { printf "%s%s", dot, $3; dot = "." } NR == 4 { exit }' \
 		build/7.3/source/Makefile)
 	[ "$(tail -n 1 "$out/0000-cover-letter.patch")" = "base: v$release (tag), Debian's linux-source-7.3 $(cat build/7.3/source/.unpacked)" ]
 	run -1 grep -rq base-commit "$out"/*.patch
-	run -0 scripts/series --any-author --base-commit "$id" --out "$out"
+	run -0 scripts/series --sizes --base-commit "$id" --out "$out"
 	[ "$(tail -n 1 "$out/0000-cover-letter.patch")" = "base-commit: $id" ]
 	run -2 scripts/series --base-commit v7.3.4 --out "$out"
 	assert_says "v7.3.4 is no commit id of 40 hex digits"
