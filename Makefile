@@ -118,14 +118,15 @@ prove: ## databases, virtual machines, machine checks: stock and ours, docs/proo
 prove-%: ## one of them; QUICK=1 for its short version
 	@scripts/prove $(if $(QUICK),--quick) $*
 
-.PHONY: series check-series
+.PHONY: series series-tree check-series
 # The patches are for the newest line; KERNEL=6.12 says so for the other.
 newest = $(shell sed -n 's/^NEWEST = "\(.*\)"/\1/p' scripts/guest.py)
 for_line = KERNEL=$(or $(line),$(newest))
-series: ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.12, SERIES=OPTIONS
+series-tree:
 	@$(for_line) scripts/build mount >&2
+series: series-tree ## the patches for a maintainer, mail-ready, in build/series; KERNEL=6.12, SERIES=OPTIONS
 	@$(for_line) scripts/series $(SERIES)
-check-series: ## build and boot each of them, option on and off (half an hour)
+check-series: ## build and boot each of them, option on and off (hours)
 	@$(MAKE) $(for_line) kernel stock tools series SERIES=--any-author
 	@$(for_line) scripts/series-build --boot
 
