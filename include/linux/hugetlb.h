@@ -563,7 +563,7 @@ static inline int hugepoison_filter(struct page *page)
 	return 0;
 }
 
-static inline short hugepoison_kill_shift(struct page *page,
+static inline short hugepoison_kill_shift(const struct page *page,
 					  struct vm_area_struct *vma,
 					  short shift)
 {
