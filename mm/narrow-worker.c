@@ -167,27 +167,6 @@ static bool hugepoison_narrow_eager(unsigned long pfn,
 }
 
 /*
- * Narrow mappings of poisoned hugepages for processes whose accesses cannot narrow
- * them. Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
- * narrow queues the worker again, see hugepoison_queue_narrow_folio().
- */
-static void hugepoison_narrow_work(struct work_struct *work)
-{
-	struct hugepoison_mappers mappers = { };
-	static unsigned int pass;
-	bool again = false;
-	unsigned long pfn;
-
-	hugepoison_enable_small_rmap();
-	pass++;
-	while (hugepoison_pick_eager(pass, &pfn, &again))
-		again |= hugepoison_narrow_eager(pfn, &mappers);
-	if (again)
-		queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
-				   HUGEPOISON_EAGER_AGAIN);
-}
-
-/*
  * The next error to log. @picked gets a copy of the record to log from after RCU is left,
  * as the console may be slow.
  *
@@ -214,7 +193,7 @@ static bool hugepoison_pick_unlogged(struct hugepoison_record *picked)
 	return record;
 }
 
-static void hugepoison_log_work(struct work_struct *work)
+static void hugepoison_log_all(void)
 {
 	struct hugepoison_record picked;
 
@@ -222,6 +201,37 @@ static void hugepoison_log_work(struct work_struct *work)
 		hugepoison_log_narrowed(&picked);
 		cond_resched();
 	}
+}
+
+static void hugepoison_log_work(struct work_struct *work)
+{
+	hugepoison_log_all();
+}
+
+/*
+ * Narrow mappings of poisoned hugepages for processes whose accesses cannot narrow
+ * them. Each hugepage has HUGEPOISON_EAGER_TRIES passes; after that a fault that cannot
+ * narrow queues the worker again, see hugepoison_queue_narrow_folio().
+ */
+static void hugepoison_narrow_work(struct work_struct *work)
+{
+	struct hugepoison_mappers mappers = { };
+	static unsigned int pass;
+	bool again = false;
+	unsigned long pfn;
+
+	WRITE_ONCE(hugepoison_narrowing, true);
+	/* pairs with hugepoison_queue_log() */
+	smp_mb();
+	hugepoison_log_all();
+	hugepoison_enable_small_rmap();
+	pass++;
+	while (hugepoison_pick_eager(pass, &pfn, &again))
+		again |= hugepoison_narrow_eager(pfn, &mappers);
+	WRITE_ONCE(hugepoison_narrowing, false);
+	if (again)
+		queue_delayed_work(hugepoison_wq, &hugepoison_narrow_dwork,
+				   HUGEPOISON_EAGER_AGAIN);
 }
 
 /* As hugepoison_alloc_wq(): before the first hugepage. */

@@ -116,18 +116,23 @@ void hugepoison_queue_narrow_folio(struct folio *folio)
 	hugepoison_queue_narrow_work();
 }
 
+/* The narrow worker looks for mappings, and has logged what there was to log before. */
+static bool hugepoison_narrowing;
+
 /*
- * Log an error in a hugepage that was narrowed. The delay lets the handler drop mf_mutex
- * first. The narrow worker may be busy for longer.
+ * Log an error in a hugepage that was narrowed. The narrow worker does, which the handler
+ * calls next; while it is busy another work does.
  */
 static void hugepoison_queue_log(struct hugepoison_record *record,
 				 unsigned long pfn)
 {
 	lockdep_assert_held(&mf_mutex);
 	WRITE_ONCE(record->worker.unlogged, pfn);
-	/* queue after that: the worker logs what it finds, once */
-	queue_delayed_work(hugepoison_wq, &hugepoison_log_dwork,
-			   HUGEPOISON_EAGER_DELAY);
+	/* pairs with hugepoison_narrow_work(): busy is seen here, or the error there */
+	smp_mb();
+	if (READ_ONCE(hugepoison_narrowing))
+		queue_delayed_work(hugepoison_wq, &hugepoison_log_dwork,
+				   HUGEPOISON_EAGER_DELAY);
 }
 
 /* Have the worker look whether a poisoned hugepage still has users. */

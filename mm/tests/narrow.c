@@ -293,13 +293,18 @@ static bool hugepoison_test_gets_logged(unsigned long pfn)
 	return ret;
 }
 
-/* An error in a file's hugepage, logged, whose mappings the worker is not called for. */
+/*
+ * An error in a file's hugepage, logged while the narrow worker is busy, whose mappings the
+ * worker is not called for.
+ */
 static void hugepoison_test_hit(struct kunit *test,
 				struct hugepoison_test_file *f,
 				unsigned int raw)
 {
 	disable_delayed_work_sync(&hugepoison_narrow_dwork);
+	WRITE_ONCE(hugepoison_narrowing, true);
 	KUNIT_EXPECT_EQ(test, memory_failure(f->pfn + raw, MF_SW_SIMULATED), 0);
+	WRITE_ONCE(hugepoison_narrowing, false);
 	KUNIT_EXPECT_TRUE(test, hugepoison_test_gets_logged(f->pfn));
 	mutex_lock(&mf_mutex);
 	WRITE_ONCE(hugepoison_lookup(f->pfn)->worker.eager, 0);
