@@ -51,11 +51,11 @@
 #include <linux/workqueue.h>
 
 /*
- * One heal at a time. Only workers take the mutex, and with it they wait for no user: they
- * try the inode lock and the folio locks, wait HUGEPOISON_HEAL_TRIES times for references,
- * each time bounded, and copy one hugepage. A caller of any priority waits for its worker,
- * killably and without a lock. So neither a caller nor who holds the locks of its file can
- * prolong the heals of others.
+ * One heal at a time. Only workers take the mutex, and with it they wait for no user but
+ * for the lock of the file's mappings: they try the inode lock and the folio locks, wait
+ * HUGEPOISON_HEAL_TRIES times for references, each time bounded, and copy one hugepage. A
+ * caller of any priority waits for its worker, killably and without a lock. So neither a
+ * caller nor a task that holds another lock of its file can prolong the heals of others.
  *
  * A heal needs one hugepage more than its file has. The workqueues bound those to one of
  * each kind in the system, however many processes heal: each does one heal after the other,
