@@ -477,12 +477,15 @@ static int hugepoison_contain(struct hugepoison_error *err)
 
 /*
  * Unmap a raw page, or all pages, where the hugepage is mapped below its size, and signal
- * the processes. No file has a copy: the data is lost whether it was dirty or not.
+ * the processes. No file has a copy: the data is lost whether it was dirty or not. Nothing
+ * maps a hugepage that is not locked, see hugepoison_lock_narrowed().
  */
 static void hugepoison_unmap_and_kill(struct hugepoison_error *err, bool all)
 {
 	LIST_HEAD(tokill);
 
+	if (!err->held)
+		return;
 	collect_procs(err->folio, err->page, &tokill,
 		      err->flags & MF_ACTION_REQUIRED);
 	if (all)
@@ -503,8 +506,7 @@ static enum hugepoison_outcome me_widened(struct hugepoison_error *err)
 	       err->pfn);
 	hugepoison_count_error(err);
 	hugepoison_become(err->record, HUGEPOISON_STATE_FAILED);
-	if (err->held)
-		hugepoison_unmap_and_kill(err, true);
+	hugepoison_unmap_and_kill(err, true);
 	hugepoison_let_go(err);
 	return HUGEPOISON_CONTAINED;
 }
@@ -536,8 +538,7 @@ static int hugepoison_narrow_again(struct hugepoison_error *err)
 		return -EOPNOTSUPP;
 	}
 	hugepoison_count_error(err);
-	if (err->held)
-		hugepoison_unmap_and_kill(err, false);
+	hugepoison_unmap_and_kill(err, false);
 	hugepoison_let_go(err);
 	return hugepoison_result(err, me_narrowed(err));
 }
@@ -605,8 +606,7 @@ static int hugepoison_lose_again(struct hugepoison_error *err,
 	pr_err("%#lx: stood in for %#lx, which is lost again\n", err->pfn,
 	       page_to_pfn(err->page));
 	hugepoison_remove_stand_in(err->page);
-	if (err->held)
-		hugepoison_unmap_and_kill(err, false);
+	hugepoison_unmap_and_kill(err, false);
 	return action_result(err->pfn, MF_MSG_HUGE, MF_RECOVERED);
 }
 

@@ -135,23 +135,7 @@ struct hugepoison_heal {
 	int ret;
 };
 
-/*
- * Lock a hugepage of a heal. Users may hold its lock, or queue for it: the lock moves through
- * the queue at the pace of those tasks. So try for 20 ms at most.
- */
-static bool hugepoison_heal_try_folio(struct folio *folio)
-{
-	int tries;
-
-	for (tries = 0; tries < 20; tries++) {
-		if (folio_trylock(folio))
-			return true;
-		usleep_range(500, 1000);
-	}
-	return false;
-}
-
-/* As hugepoison_heal_try_folio(), for the file: any call that changes it has its lock. */
+/* As hugepoison_lock_soon(), for the file: any call that changes it has its lock. */
 static bool hugepoison_heal_try_inode(struct inode *inode)
 {
 	int tries;
@@ -475,7 +459,7 @@ static bool hugepoison_is_unchanged(struct hugepoison_heal *heal)
  * Put the poisoned hugepage back into the file; the worker narrows its mappings.
  *
  * Its lock is not needed. Users who looked it up before the exchange queue for the lock, and
- * get it in turn, at their own pace. One who has it finds the hugepage in no file, and
+ * get it in turn, at their own pace. A user that has it finds the hugepage in no file, and
  * looks again, or in its file, where it is from now on. The inode lock keeps truncation
  * out, mf_mutex the handler; the handler looks again at what it locked without mf_mutex
  * (hugepoison_wait_hold()). Migration leaves narrowed hugepages alone.
@@ -639,7 +623,7 @@ static struct folio *hugepoison_heal_get(struct hugepoison_heal *heal)
 
 	if (IS_ERR(folio))
 		return NULL;
-	if (hugepoison_heal_try_folio(folio)) {
+	if (hugepoison_lock_soon(folio)) {
 		if (folio->mapping == mapping)
 			return folio;
 		folio_unlock(folio);
@@ -717,7 +701,7 @@ static int hugepoison_heal_once(struct hugepoison_heal *heal)
 	int ret;
 
 	heal->folio = NULL;
-	if (heal->fresh && !hugepoison_heal_try_folio(heal->fresh))
+	if (heal->fresh && !hugepoison_lock_soon(heal->fresh))
 		return -EBUSY;
 	ret = hugepoison_heal_begin(heal);
 	if (ret > 0)
@@ -857,7 +841,7 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal)
 	queue_work(hugepoison_heal_wq(heal->order), &heal->work);
 	if (wait_for_completion_killable(&heal->done))
 		WRITE_ONCE(heal->killed, true);
-	/* a worker that has begun ends soon: it waits for no user, and does not copy on */
+	/* a worker that has begun allocates to the end, and does not copy on */
 	cancel_work_sync(&heal->work);
 	destroy_work_on_stack(&heal->work);
 	return heal->ret;
@@ -931,7 +915,7 @@ static void hugepoison_end_healer(struct hugepoison_heal *heal)
 	spin_lock(&hugepoison_healers_lock);
 	list_del(&heal->waiting);
 	spin_unlock(&hugepoison_healers_lock);
-	/* before the look whether somebody waits, who looks at the list after */
+	/* a waiter queues, then looks at the list: one side sees the other */
 	smp_mb();
 	wake_up_var(heal->inode);
 }

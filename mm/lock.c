@@ -195,27 +195,35 @@ static void hugepoison_lock_handled(struct folio *folio)
 }
 
 /*
- * Lock the poisoned hugepage of a record, with mf_mutex held. A user that holds the
- * folio lock may be preempted: try for 20 ms at most. A heal waits for mf_mutex with
- * hugepoison_healing locked, so waiting for that folio would deadlock.
+ * Lock a hugepage if its lock is free within 20 ms. A user that holds the lock may be
+ * preempted, and the lock moves through a queue at the pace of the tasks in it.
+ */
+static bool hugepoison_lock_soon(struct folio *folio)
+{
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		if (folio_trylock(folio))
+			return true;
+		usleep_range(500, 1000);
+	}
+	return false;
+}
+
+/*
+ * Lock the poisoned hugepage of a record, with mf_mutex held. A heal waits for mf_mutex
+ * with hugepoison_healing locked, so waiting for that folio would deadlock.
  */
 static bool hugepoison_lock_poisoned(struct hugepoison_record *record,
 				     struct folio *folio)
 {
-	int tries;
-
 	lockdep_assert_held(&mf_mutex);
 	/* with the handler's reference no fault can allocate the hugepage */
 	if (!record->referenced && hugepoison_has_no_mapping(folio))
 		return false;
-	for (tries = 0; tries < 20; tries++) {
-		if (folio_trylock(folio))
-			return true;
-		if (folio == hugepoison_healing)
-			break;
-		usleep_range(500, 1000);
-	}
-	return false;
+	if (folio == hugepoison_healing)
+		return folio_trylock(folio);
+	return hugepoison_lock_soon(folio);
 }
 
 #ifdef CONFIG_PROVE_LOCKING

@@ -292,17 +292,34 @@ void hugepoison_vm_op_close(struct vm_area_struct *vma)
 
 /* --- a range that begins or ends in a hugepage -------------------------------------- */
 
-/* The hugetlb VMA at @at, if @at, an end of a range, is inside a hugepage; or NULL. */
-static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
-						 unsigned long at)
+/* The VMA at @at, hugetlb or narrowed, if @at is inside a hugepage; or NULL. */
+static struct vm_area_struct *hugepoison_cut_mapping(struct mm_struct *mm,
+						     unsigned long at)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, at);
 
 	mmap_assert_locked(mm);
-	if (!vma || !is_vm_hugetlb_page(vma) ||
+	if (!vma || !hugepoison_vma_is_hugetlb(vma) ||
 	    IS_ALIGNED(at, huge_page_size(hstate_vma(vma))))
 		return NULL;
 	return vma;
+}
+
+/* The hugetlb VMA at @at, if @at, an end of a range, is inside a hugepage; or NULL. */
+static struct vm_area_struct *hugepoison_cut_vma(struct mm_struct *mm,
+						 unsigned long at)
+{
+	struct vm_area_struct *vma = hugepoison_cut_mapping(mm, at);
+
+	return vma && is_vm_hugetlb_page(vma) ? vma : NULL;
+}
+
+/* Whether @at, an end of a range, is inside a hugepage that the mapping has narrowed. */
+static bool hugepoison_cuts_narrowed(struct mm_struct *mm, unsigned long at)
+{
+	struct vm_area_struct *vma = hugepoison_cut_mapping(mm, at);
+
+	return vma && !is_vm_hugetlb_page(vma);
 }
 
 /*
@@ -339,16 +356,6 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
 	vma = hugepoison_cut_vma(mm, at);
 	mmap_write_unlock(mm);
 	return !vma;
-}
-
-/* Whether @at, an end of a range, is inside a hugepage that the mapping has narrowed. */
-static bool hugepoison_cuts_narrowed(struct mm_struct *mm, unsigned long at)
-{
-	struct vm_area_struct *vma = vma_lookup(mm, at);
-
-	mmap_assert_locked(mm);
-	return vma && hugepoison_vma_is_narrowed(vma) &&
-	       !IS_ALIGNED(at, huge_page_size(hstate_vma(vma)));
 }
 
 /**

@@ -65,6 +65,36 @@ static void hugepoison_test_held(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* A heal whose fresh hugepage, not filled, is in the file in place of the one hit at @raw. */
+static void hugepoison_test_begin_exchange(struct kunit *test,
+					   struct hugepoison_test_file *f,
+					   struct hugepoison_heal *heal,
+					   unsigned int raw)
+{
+	KUNIT_EXPECT_EQ(test, memory_failure(f->pfn + raw, MF_SW_SIMULATED), 0);
+	vm_munmap(f->address, f->size);
+	heal->inode = file_inode(f->file);
+	heal->folio = f->folio;
+	folio_lock(heal->folio);
+	folio_lock(heal->fresh);
+	mutex_lock(&mf_mutex);
+	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(heal), 1);
+	mutex_unlock(&mf_mutex);
+}
+
+/* The hugepage is back in the file; both are unlocked. */
+static void hugepoison_test_undo_exchange(struct hugepoison_test_file *f,
+					  struct hugepoison_heal *heal)
+{
+	mutex_lock(&mf_mutex);
+	hugepoison_exchange(f->file->f_mapping, heal->fresh, heal->folio);
+	hugepoison_healing = NULL;
+	mutex_unlock(&mf_mutex);
+	folio_unlock(heal->fresh);
+	folio_unlock(heal->folio);
+	folio_put(heal->fresh);
+}
+
 /* A heal's hugepage says that it is not filled: its former owner's data is there. */
 static void hugepoison_test_not_filled(struct kunit *test)
 {
@@ -73,17 +103,9 @@ static void hugepoison_test_not_filled(struct kunit *test)
 	struct hugepoison_test_file f;
 
 	hugepoison_test_open(test, &f);
-	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
-			0);
-	vm_munmap(f.address, f.size);
-	heal.inode = file_inode(f.file);
-	heal.folio = f.folio;
 	/* as a private mapping leaves it */
 	folio_mark_uptodate(heal.fresh);
-	folio_lock(heal.folio);
-	folio_lock(heal.fresh);
-	mutex_lock(&mf_mutex);
-	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(&heal), 1);
+	hugepoison_test_begin_exchange(test, &f, &heal, raw[0]);
 	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0),
 			    heal.fresh);
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(heal.fresh));
@@ -92,12 +114,7 @@ static void hugepoison_test_not_filled(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hugepoison_is_settled(f.file->f_mapping,
 						       heal.fresh));
 	folio_lock(heal.fresh);
-	hugepoison_exchange(f.file->f_mapping, heal.fresh, heal.folio);
-	hugepoison_healing = NULL;
-	mutex_unlock(&mf_mutex);
-	folio_unlock(heal.fresh);
-	folio_unlock(heal.folio);
-	folio_put(heal.fresh);
+	hugepoison_test_undo_exchange(&f, &heal);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
@@ -129,15 +146,7 @@ static void hugepoison_test_error_in_exchange(struct kunit *test)
 	bool soon;
 
 	hugepoison_test_open(test, &f);
-	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
-	vm_munmap(f.address, f.size);
-	heal.inode = file_inode(f.file);
-	heal.folio = f.folio;
-	folio_lock(heal.fresh);
-	folio_lock(heal.folio);
-	mutex_lock(&mf_mutex);
-	KUNIT_EXPECT_EQ(test, hugepoison_begin_exchange(&heal), 1);
-	mutex_unlock(&mf_mutex);
+	hugepoison_test_begin_exchange(test, &f, &heal, raw[0]);
 
 	init_completion(&error.done);
 	error.pfn = f.pfn + raw[1];
@@ -153,12 +162,8 @@ static void hugepoison_test_error_in_exchange(struct kunit *test)
 	folio_lock(heal.folio);
 	mutex_lock(&mf_mutex);
 	KUNIT_EXPECT_EQ(test, hugepoison_nr_raw(heal.folio), heal.nr_raw + 1);
-	hugepoison_exchange(f.file->f_mapping, heal.fresh, heal.folio);
-	hugepoison_healing = NULL;
 	mutex_unlock(&mf_mutex);
-	folio_unlock(heal.folio);
-	folio_unlock(heal.fresh);
-	folio_put(heal.fresh);
+	hugepoison_test_undo_exchange(&f, &heal);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
