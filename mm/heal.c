@@ -36,30 +36,33 @@
  * after any truncation.
  *
  * Locks, outermost first: hugepoison_heal_mutex, inode, folio lock of the fresh hugepage,
- * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. Users hold the inode lock
- * and the folio locks for as long as they like, so the worker only tries these. mmap_lock
+ * mf_mutex, folio lock of the poisoned hugepage, i_mmap_rwsem. Users hold all of these but
+ * the two mutexes for as long as they like, so the worker only tries them. mmap_lock
  * is taken under none of them: mmap() of a hugetlb file takes the inode lock under
  * mmap_lock.
  */
 #include <linux/completion.h>
 #include <linux/folio_batch.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/list.h>
+#include <linux/sched/cputime.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 /*
- * One heal at a time. Only workers take the mutex, and with it they wait for no user but
- * for the lock of the file's mappings: they try the inode lock and the folio locks, wait
- * HUGEPOISON_HEAL_TRIES times for references, each time bounded, and copy one hugepage. A
- * caller of any priority waits for its worker, killably and without a lock. So neither a
- * caller nor a task that holds another lock of its file can prolong the heals of others.
+ * One heal at a time. Only workers take the mutex, and with it they wait for no user: they
+ * try the locks of the file and of its hugepages, wait HUGEPOISON_HEAL_TRIES times for
+ * references, each time bounded, and copy one hugepage. A caller of any priority waits for
+ * its worker, killably. So neither a caller nor a task that holds a lock of its file can
+ * prolong the heals of others.
  *
- * A heal needs one hugepage more than its file has. The workqueues bound those to one of
- * each kind in the system, however many processes heal: each does one heal after the other,
- * one those of gigantic hugepages, whose allocation may take very long.
+ * A heal needs one hugepage more than its file has. Of the ordinary hugepages there is one
+ * such in the system, however many processes heal: their workqueue does one heal after the
+ * other. A gigantic one is allocated for each poisoned file that is healed: its allocation
+ * migrates the pages of others, and may wait for a file system of one of them for ever.
  */
 static DEFINE_MUTEX(hugepoison_heal_mutex);
 
@@ -79,8 +82,15 @@ static DEFINE_SPINLOCK(hugepoison_healers_lock);
 /* How often the log has the same hugepage, where heals fail. */
 #define HUGEPOISON_TELL_AGAIN		(5 * HZ)
 
-/* How often a caller has the worker try while other users of the file have the inode lock. */
-#define HUGEPOISON_HEAL_ROUNDS		8
+/*
+ * How often a caller needs a worker: one finds out that users have the inode lock, one that a
+ * fresh hugepage is needed, one allocates it while users have the inode lock, one heals.
+ */
+#define HUGEPOISON_HEAL_ROUNDS		4
+
+/* How long a caller whose heal fails waits, for each ns of the worker's, and at most. */
+#define HUGEPOISON_HEAL_PAUSE		10
+#define HUGEPOISON_HEAL_PAUSE_MAX	(10 * NSEC_PER_SEC)
 
 /**
  * struct hugepoison_heal - a hole in a file that is smaller than a hugepage, or a hugepage
@@ -103,6 +113,10 @@ static DEFINE_SPINLOCK(hugepoison_healers_lock);
  * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
  * @needs_fresh: a worker has found that it cannot heal without @fresh
+ * @needs_unmap: a worker has found that it cannot heal what is mapped
+ * @contended: a worker has found the inode lock taken
+ * @keeps_inode: the caller has the inode lock until the worker has ended
+ * @worked: CPU time of the workers, in ns
  * @payer: the caller, who pays for @fresh, or NULL
  * @work: does the heal in a worker
  * @done: when the worker has
@@ -128,6 +142,10 @@ struct hugepoison_heal {
 	unsigned long *lost;
 	struct llist_head raws;
 	bool needs_fresh;
+	bool needs_unmap;
+	bool contended;
+	bool keeps_inode;
+	u64 worked;
 	struct hugepoison_payer *payer;
 	struct work_struct work;
 	struct completion done;
@@ -534,15 +552,22 @@ static struct page *hugepoison_next_lost(struct hugepoison_heal *heal)
 
 /*
  * Put good pages in the hole back into use where they are. They are zero since the
- * hugepage was filled, as nobody could reach them.
+ * hugepage was filled, as nobody could reach them. A hugepage without raw pages must not be
+ * mapped below its size: the next try unmaps it before it takes mf_mutex.
+ *
+ * Return: 0, or -EBUSY for that try.
  */
-static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
+static int hugepoison_heal_in_place(struct hugepoison_heal *heal)
 {
 	struct hugepoison_record *record = heal->record;
 	struct folio *folio = heal->folio;
 	unsigned long left = 1;
 	struct page *page;
 
+	if (!heal->nr_kept && !hugepoison_nr_refilled(folio) && folio_mapped(folio)) {
+		heal->needs_unmap = true;
+		return -EBUSY;
+	}
 	while (left && (page = hugepoison_next_lost(heal))) {
 		hugepoison_forget_lost(record, page_to_pfn(page));
 		spin_lock_irq(&hugetlb_lock);
@@ -555,10 +580,11 @@ static void hugepoison_heal_in_place(struct hugepoison_heal *heal)
 	if (left) {
 		hugepoison_outcome(page_to_pfn(heal->raw), record->order,
 				   HUGEPOISON_HEALED, record->nr_bad);
-		return;
+		return 0;
 	}
 	hugepoison_back_in_use(record, folio, HUGEPOISON_HEALED);
 	folio_put(folio);
+	return 0;
 }
 
 /*
@@ -587,7 +613,8 @@ static void hugepoison_scan_raw_pages(struct hugepoison_heal *heal)
  * Heal a locked hugepage in place, or begin an exchange.
  *
  * Return: 0 when it is healed or there is nothing to heal, -EAGAIN when the caller has to
- * allocate a fresh hugepage, else as hugepoison_begin_exchange().
+ * allocate a fresh hugepage, else as hugepoison_heal_in_place() and
+ * hugepoison_begin_exchange().
  */
 static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 {
@@ -603,18 +630,24 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	hugepoison_scan_raw_pages(heal);
 	if (!heal->raw)
 		return 0;
-	if (heal->end &&
-	    hugepoison_is_lost(heal->record, page_to_pfn(heal->raw))) {
-		hugepoison_heal_in_place(heal);
-		return 0;
-	}
-	return heal->fresh ? hugepoison_begin_exchange(heal) : -EAGAIN;
+	if (heal->end && hugepoison_is_lost(heal->record, page_to_pfn(heal->raw)))
+		return hugepoison_heal_in_place(heal);
+	if (heal->fresh)
+		return hugepoison_begin_exchange(heal);
+	heal->needs_fresh = true;
+	return -EAGAIN;
+}
+
+/* Unmap the hugepage if that is needed. Return: false when users keep the lock to do so. */
+static bool hugepoison_heal_unmap(struct hugepoison_heal *heal, struct folio *folio)
+{
+	return (!heal->fresh && !heal->needs_unmap) || hugepoison_unmap_soon(folio);
 }
 
 /*
- * The hugepage in the file, locked and with a reference; NULL when there is none,
- * ERR_PTR(-EBUSY) when users keep its lock. The inode lock and hugepoison_heal_mutex keep
- * one that is not being migrated in the file.
+ * The hugepage in the file, unmapped if needed, locked and with a reference; NULL when there
+ * is none, ERR_PTR(-EBUSY) when users keep a lock of it. The inode lock and
+ * hugepoison_heal_mutex keep one that is not being migrated in the file.
  */
 static struct folio *hugepoison_heal_get(struct hugepoison_heal *heal)
 {
@@ -624,7 +657,7 @@ static struct folio *hugepoison_heal_get(struct hugepoison_heal *heal)
 	if (IS_ERR(folio))
 		return NULL;
 	if (hugepoison_lock_soon(folio)) {
-		if (folio->mapping == mapping)
+		if (folio->mapping == mapping && hugepoison_heal_unmap(heal, folio))
 			return folio;
 		folio_unlock(folio);
 	}
@@ -633,13 +666,13 @@ static struct folio *hugepoison_heal_get(struct hugepoison_heal *heal)
 }
 
 /*
- * Lock the hugepage, unmap it for an exchange, and try mf_mutex, which comes before the
- * folio lock. Walking a file's very many mappings under mf_mutex would delay all errors,
- * so the walk comes first; the folio lock keeps faults from mapping the hugepage again. The
- * walk is not urgent: it takes as long as the file has mappings.
+ * Lock the hugepage, unmap it, and try mf_mutex, which comes before the folio lock. Walking
+ * a file's very many mappings under mf_mutex would delay all errors, so the walk comes first;
+ * the folio lock keeps faults from mapping the hugepage again. The walk is not urgent: it
+ * takes as long as the file has mappings.
  *
  * Return: 1 with the hugepage, mf_mutex and urgent, 0 when there is no hugepage, -EBUSY when
- * users keep its lock, or other errors had mf_mutex each time.
+ * users keep a lock of it, or other errors had mf_mutex each time.
  */
 static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 {
@@ -650,9 +683,6 @@ static int hugepoison_heal_lock(struct hugepoison_heal *heal)
 		folio = hugepoison_heal_get(heal);
 		if (IS_ERR_OR_NULL(folio))
 			return PTR_ERR_OR_ZERO(folio);
-		if (heal->fresh)
-			hugepoison_unmap_small(folio, &folio->page,
-					       folio_nr_pages(folio));
 		hugepoison_begin_urgent();
 		if (mutex_trylock(&mf_mutex)) {
 			heal->folio = folio;
@@ -766,62 +796,72 @@ static bool hugepoison_heal_is_wanted(struct hugepoison_heal *heal)
 	const unsigned int sealed = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 
 	lockdep_assert_held(&heal->inode->i_rwsem);
-	if (heal->end && HUGETLBFS_I(heal->inode)->seals & sealed)
-		return false;
-	return hugepoison_file_has_poison(heal);
+	if (!(heal->end && HUGETLBFS_I(heal->inode)->seals & sealed) &&
+	    hugepoison_file_has_poison(heal))
+		return true;
+	heal->raw = NULL;
+	return false;
 }
 
 /*
- * Heal in a worker. The inode lock keeps seals from being set, and keeps the hugepage in
- * the file until the exchange has ended.
+ * Heal with the inode lock, unless other users keep it. It keeps seals from being set, and
+ * keeps the hugepage in the file until the exchange has ended.
  *
- * Return: as hugepoison_heal_once(); -EAGAIN also when others have the inode lock.
+ * Return: as hugepoison_heal_once(); -EAGAIN also when other users have the inode lock.
  */
+static int hugepoison_heal_with_inode(struct hugepoison_heal *heal)
+{
+	int ret = 0;
+
+	if (!hugepoison_heal_try_inode(heal->inode)) {
+		heal->contended = true;
+		return -EAGAIN;
+	}
+	if (hugepoison_heal_is_wanted(heal))
+		ret = hugepoison_heal_retrying(heal);
+	inode_unlock(heal->inode);
+	return ret;
+}
+
+/* Heal in a worker. Return: as hugepoison_heal_with_inode(). */
 static int hugepoison_heal_exclusively(struct hugepoison_heal *heal)
 {
-	int ret = -EAGAIN;
+	int ret;
 
 	mutex_lock(&hugepoison_heal_mutex);
-	if (hugepoison_heal_try_inode(heal->inode)) {
-		ret = 0;
-		if (hugepoison_heal_is_wanted(heal))
-			ret = hugepoison_heal_retrying(heal);
-		if (ret == -EAGAIN)
-			heal->needs_fresh = true;
-		inode_unlock(heal->inode);
-	}
+	/* a caller that keeps the inode lock has looked, and waits for the worker */
+	if (heal->keeps_inode)
+		ret = hugepoison_heal_retrying(heal);
+	else
+		ret = hugepoison_heal_with_inode(heal);
 	mutex_unlock(&hugepoison_heal_mutex);
 	return ret;
 }
 
 /*
  * Allocate the fresh hugepage if it is needed, with no lock held: that may migrate a GiB.
- * The worker serves one heal at a time, so there is one fresh hugepage.
+ * It is allocated once: a worker that finds the inode lock taken leaves it to the next one.
  */
 static int hugepoison_heal_with_spare(struct hugepoison_heal *heal)
 {
-	int ret;
-
-	if (heal->needs_fresh) {
+	if (heal->needs_fresh && !heal->fresh) {
 		heal->fresh = hugepoison_pool_spare(heal->order, heal->nid,
 						    heal->payer);
 		if (!heal->fresh)
 			return -ENOMEM;
 	}
-	ret = hugepoison_heal_exclusively(heal);
-	if (heal->fresh)
-		folio_put(heal->fresh);
-	heal->fresh = NULL;
-	return ret;
+	return hugepoison_heal_exclusively(heal);
 }
 
 static void hugepoison_heal_work(struct work_struct *work)
 {
 	struct hugepoison_heal *heal =
 		container_of(work, struct hugepoison_heal, work);
+	u64 begin = task_sched_runtime(current);
 
 	heal->ret = READ_ONCE(heal->killed) ? -EINTR :
 					      hugepoison_heal_with_spare(heal);
+	heal->worked += task_sched_runtime(current) - begin;
 	complete(&heal->done);
 }
 
@@ -847,30 +887,14 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal)
 	return heal->ret;
 }
 
-/*
- * Wait for the inode lock, and look. The wait is for other users of the file, and no other
- * lock is held.
- *
- * Return: 1 if there is something to heal, else 0, or -EINTR.
- */
-static int hugepoison_heal_look(struct hugepoison_heal *heal)
-{
-	int ret;
-
-	if (inode_lock_killable(heal->inode))
-		return -EINTR;
-	ret = hugepoison_heal_is_wanted(heal);
-	inode_unlock(heal->inode);
-	return ret;
-}
-
-/* One round: the caller pays if a fresh hugepage is needed, the worker heals. */
-static int hugepoison_heal_round(struct hugepoison_heal *heal)
+/* The caller pays if a fresh hugepage is needed, the worker heals. */
+static int hugepoison_heal_paid(struct hugepoison_heal *heal)
 {
 	struct hugepoison_payer payer = { };
 	int ret;
 
-	if (heal->needs_fresh && hugepoison_pool_get_payer(heal->order, &payer))
+	if (heal->needs_fresh && !heal->fresh &&
+	    hugepoison_pool_get_payer(heal->order, &payer))
 		return -ENOMEM;
 	heal->payer = &payer;
 	ret = hugepoison_heal_by_worker(heal);
@@ -879,19 +903,58 @@ static int hugepoison_heal_round(struct hugepoison_heal *heal)
 	return ret;
 }
 
-/* One round finds out whether a fresh hugepage is needed, others that users have the file. */
+/*
+ * One round: wait for the inode lock and look, then have a worker heal. The wait is for other
+ * users of the file, and no other lock is held. Where they keep the lock from a worker, the
+ * caller, for which the lock is fair, keeps it from them: after the allocation, as that may
+ * take long.
+ *
+ * Return: as hugepoison_heal_with_inode(), or -EINTR.
+ */
+static int hugepoison_heal_round(struct hugepoison_heal *heal)
+{
+	int ret = 0;
+	bool wanted;
+
+	if (inode_lock_killable(heal->inode))
+		return -EINTR;
+	wanted = hugepoison_heal_is_wanted(heal);
+	heal->keeps_inode = wanted && heal->contended &&
+			    (heal->fresh || !heal->needs_fresh);
+	if (!heal->keeps_inode)
+		inode_unlock(heal->inode);
+	if (wanted)
+		ret = hugepoison_heal_paid(heal);
+	if (heal->keeps_inode)
+		inode_unlock(heal->inode);
+	return ret;
+}
+
 static int hugepoison_heal_rounds(struct hugepoison_heal *heal)
 {
-	int rounds, ret;
+	int rounds, ret = -EAGAIN;
 
-	for (rounds = 0; rounds < HUGEPOISON_HEAL_ROUNDS; rounds++) {
-		ret = hugepoison_heal_look(heal);
-		if (ret > 0)
-			ret = hugepoison_heal_round(heal);
-		if (ret != -EAGAIN)
-			return ret;
-	}
-	return -EBUSY;
+	for (rounds = 0; ret == -EAGAIN && rounds < HUGEPOISON_HEAL_ROUNDS; rounds++)
+		ret = hugepoison_heal_round(heal);
+	if (heal->fresh)
+		folio_put(heal->fresh);
+	heal->fresh = NULL;
+	return ret == -EAGAIN ? -EBUSY : ret;
+}
+
+/*
+ * Wait after a heal that healed nothing. The worker's CPU time is on nobody's account, at a
+ * high priority, and a caller can have heals fail as often as it likes: the wait leaves the
+ * worker a tenth of a CPU for each poisoned file. The file's other healers wait as well.
+ */
+static void hugepoison_heal_pause(struct hugepoison_heal *heal)
+{
+	u64 ns = min_t(u64, heal->worked * HUGEPOISON_HEAL_PAUSE,
+		       HUGEPOISON_HEAL_PAUSE_MAX);
+	ktime_t pause = ns_to_ktime(ns);
+
+	set_current_state(TASK_KILLABLE);
+	schedule_hrtimeout_range(&pause, ns / 8, HRTIMER_MODE_REL);
 }
 
 /* Become the one healer of the file, unless there is another one. */
@@ -920,6 +983,21 @@ static void hugepoison_end_healer(struct hugepoison_heal *heal)
 	wake_up_var(heal->inode);
 }
 
+/*
+ * Wait for the inode lock, and look. Return: 1 if there is something to heal, else 0, or
+ * -EINTR.
+ */
+static int hugepoison_heal_look(struct hugepoison_heal *heal)
+{
+	int ret;
+
+	if (inode_lock_killable(heal->inode))
+		return -EINTR;
+	ret = hugepoison_heal_is_wanted(heal);
+	inode_unlock(heal->inode);
+	return ret;
+}
+
 /* Heal, after the other healers of the file. A caller with nothing to heal does not wait. */
 static int hugepoison_heal_in_turn(struct hugepoison_heal *heal)
 {
@@ -930,6 +1008,8 @@ static int hugepoison_heal_in_turn(struct hugepoison_heal *heal)
 	if (wait_var_event_killable(heal->inode, hugepoison_become_healer(heal)))
 		return -EINTR;
 	ret = hugepoison_heal_rounds(heal);
+	if (ret || !heal->raw)
+		hugepoison_heal_pause(heal);
 	hugepoison_end_healer(heal);
 	return ret;
 }
@@ -1088,7 +1168,8 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
 	if (!folio)
 		return false;
 	if (folio_trylock(folio)) {
-		if (!folio_maybe_dma_pinned(folio) && hugepoison_next_refilled(folio))
+		if (folio_order(folio) == heal->order &&
+		    !folio_maybe_dma_pinned(folio) && hugepoison_next_refilled(folio))
 			hugepoison_hold_file(folio, file);
 		heal->inode = file->inode;
 		heal->index = folio->index;
@@ -1100,9 +1181,9 @@ static bool hugepoison_begin_reheal(struct hugepoison_heal *heal, unsigned long 
 }
 
 /*
- * Heal a hugepage that was refilled. The worker serves all files, and must not wait for one
- * user with the locks of another: it allocates without any, and only tries the inode lock.
- * Its hugepage is charged to nobody; the file's charge moves to it.
+ * Heal a hugepage that was refilled, by a worker of the queue of heals, which comes after the
+ * heals of others and only tries the inode lock. Its hugepage is charged to nobody; the
+ * file's charge moves to it.
  *
  * Return: false if it is not healed.
  */
@@ -1113,9 +1194,12 @@ static bool hugepoison_reheal(const struct hugepoison_record *picked,
 		.order = picked->order,
 		.needs_fresh = true,
 	};
+	bool healed = hugepoison_begin_reheal(&heal, picked->pfn, file) &&
+		      !hugepoison_heal_by_worker(&heal);
 
-	return hugepoison_begin_reheal(&heal, picked->pfn, file) &&
-	       !hugepoison_heal_with_spare(&heal);
+	if (heal.fresh)
+		folio_put(heal.fresh);
+	return healed;
 }
 
 /* The next hugepage to heal in this pass; @picked gets its page frame and order. */
@@ -1175,17 +1259,13 @@ static void hugepoison_reheal_work(struct work_struct *work)
  */
 static int __init hugepoison_alloc_heal_wqs(void)
 {
-	static const char *const names[] = {
-		"hugepoison_heal", "hugepoison_heal_gigantic",
-	};
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		hugepoison_heal_wqs[i] = alloc_ordered_workqueue("%s", WQ_HIGHPRI,
-								 names[i]);
-		if (!hugepoison_heal_wqs[i])
-			hugepoison_heal_wqs[i] = system_unbound_wq;
-	}
+	hugepoison_heal_wqs[0] = alloc_ordered_workqueue("hugepoison_heal", WQ_HIGHPRI);
+	hugepoison_heal_wqs[1] = alloc_workqueue("hugepoison_heal_gigantic",
+						 WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!hugepoison_heal_wqs[0])
+		hugepoison_heal_wqs[0] = system_unbound_wq;
+	if (!hugepoison_heal_wqs[1])
+		hugepoison_heal_wqs[1] = system_unbound_wq;
 	return 0;
 }
 core_initcall(hugepoison_alloc_heal_wqs);

@@ -363,6 +363,7 @@ void hugepoison_hold_rmap(struct hugepoison_rmap_lock *rmap);
 void hugepoison_release_rmap(void);
 void hugepoison_unmap_small(struct folio *folio, struct page *page,
 			    unsigned long nr_pages);
+bool hugepoison_try_unmap_small(struct folio *folio);
 
 /* mappers.c: narrow mappings of other processes */
 bool hugepoison_is_kept(struct folio *folio, struct anon_vma *anon_vma);

@@ -210,6 +210,19 @@ static bool hugepoison_lock_soon(struct folio *folio)
 	return false;
 }
 
+/* As hugepoison_lock_soon(), to unmap a file's hugepage where it is mapped below its size. */
+static bool hugepoison_unmap_soon(struct folio *folio)
+{
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		if (hugepoison_try_unmap_small(folio))
+			return true;
+		usleep_range(500, 1000);
+	}
+	return false;
+}
+
 /*
  * Lock the poisoned hugepage of a record, with mf_mutex held. A heal waits for mf_mutex
  * with hugepoison_healing locked, so waiting for that folio would deadlock.

@@ -894,7 +894,8 @@ static int hugepoison_charge_spare(struct hstate *h, struct folio *spare,
  * temporary, not in the pool's size, until hugepoison_pool_take_over(). Else, and with
  * replacing off, a free one of the pool that is not reserved.
  *
- * The caller makes sure that there is one spare at a time.
+ * The caller makes sure that there is at most one spare for each file with a poisoned
+ * hugepage.
  *
  * Context: Process context, may sleep and allocate. Allocating a gigantic one may
  * migrate a GiB, so the caller should hold no lock that others need.

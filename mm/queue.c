@@ -184,7 +184,7 @@ void hugepoison_await_handled(void)
 
 static void hugepoison_queue_reheal_work(void)
 {
-	queue_delayed_work(hugepoison_heal_wq(0), &hugepoison_reheal_dwork,
+	queue_delayed_work(hugepoison_wq, &hugepoison_reheal_dwork,
 			   HUGEPOISON_REHEAL_DELAY);
 }
 

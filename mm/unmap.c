@@ -331,6 +331,16 @@ static void hugepoison_unmap_small_anon(struct folio *folio, pgoff_t first,
 	hugepoison_walk_rmap(folio, &rwc);
 }
 
+/* Unmap pages of a file's hugepage. The lock of the file's mappings is held. */
+static void hugepoison_unmap_small_file(struct address_space *mapping, pgoff_t first,
+					unsigned long nr_pages)
+{
+	struct vm_area_struct *vma;
+
+	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1)
+		hugepoison_zap_hugepage(vma, first, first + nr_pages);
+}
+
 /**
  * hugepoison_unmap_small - unmap pages of a poisoned hugepage where it is mapped
  *			  below its size
@@ -350,7 +360,6 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
 {
 	struct address_space *mapping = folio_mapping(folio);
 	pgoff_t first = folio->index + folio_page_idx(folio, page);
-	struct vm_area_struct *vma;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (folio_test_anon(folio)) {
@@ -360,9 +369,29 @@ void hugepoison_unmap_small(struct folio *folio, struct page *page,
 	if (!mapping)
 		return;
 	hugepoison_lock_file_mappers(mapping);
-	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1)
-		hugepoison_zap_hugepage(vma, first, first + nr_pages);
+	hugepoison_unmap_small_file(mapping, first, nr_pages);
 	hugepoison_unlock_file_mappers(mapping);
+}
+
+/**
+ * hugepoison_try_unmap_small - hugepoison_unmap_small() of all pages, without a wait
+ * @folio: the poisoned hugepage, in the page cache
+ *
+ * A user may hold the lock of the file's mappings, and be preempted with it.
+ *
+ * Context: Process context, may sleep; folio lock held, i_mmap_rwsem only tried.
+ * Return: false with nothing unmapped if the lock is taken.
+ */
+bool hugepoison_try_unmap_small(struct folio *folio)
+{
+	struct address_space *mapping = folio_mapping(folio);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!i_mmap_trylock_read(mapping))
+		return false;
+	hugepoison_unmap_small_file(mapping, folio->index, folio_nr_pages(folio));
+	i_mmap_unlock_read(mapping);
+	return true;
 }
 
 /**

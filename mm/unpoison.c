@@ -54,18 +54,18 @@ hugepoison_why_in_use(struct hugepoison_record *record, struct folio *folio,
 
 /*
  * Put all of a hugepage back into use: its last error is undone. A healthy hugepage must
- * not be mapped below its size, so these entries are cleared; the folio lock keeps faults
- * from setting new ones, and the next fault promotes. A fault that finds a hwpoison entry
- * clears it.
+ * not be mapped below its size, so the caller has cleared these entries; the folio lock
+ * keeps faults from setting new ones, and the next fault promotes. A fault that finds a
+ * hwpoison entry clears it.
  */
 static void hugepoison_back_in_use(struct hugepoison_record *record,
 				   struct folio *folio,
 				   enum hugepoison_outcome outcome)
 {
 	/* private mappings stay narrowed, see promote.c */
-	if (folio_mapping(folio))
-		hugepoison_unmap_small(folio, &folio->page,
-				       folio_nr_pages(folio));
+	VM_WARN_ON_ONCE_FOLIO(folio_mapping(folio) &&
+			      folio_mapcount(folio) != folio_entire_mapcount(folio),
+			      folio);
 	/* a file's or a private one is in use: the next error has to find it so */
 	if (READ_ONCE(folio->mapping))
 		folio_set_hugetlb_migratable(folio);
@@ -126,6 +126,22 @@ static int hugepoison_undo(struct hugepoison_record *record,
 	return 0;
 }
 
+/*
+ * Lock the hugepage, and unmap it where it is mapped below its size. Users hold both locks;
+ * with mf_mutex held each wait is short.
+ */
+static bool hugepoison_lock_unpoisoned(struct hugepoison_record *record,
+				       struct folio *folio)
+{
+	if (!hugepoison_lock_poisoned(record, folio))
+		return false;
+	if (!folio_mapping(folio) || !folio_mapped(folio) ||
+	    hugepoison_unmap_soon(folio))
+		return true;
+	folio_unlock(folio);
+	return false;
+}
+
 /* Undo an error in a hugepage; with the last one drop the handler's reference. */
 static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 				     unsigned long pfn)
@@ -136,7 +152,7 @@ static int hugepoison_unpoison_folio(struct hugepoison_record *record,
 	unsigned long left;
 	int ret;
 
-	if (got && !hugepoison_lock_poisoned(record, folio)) {
+	if (got && !hugepoison_lock_unpoisoned(record, folio)) {
 		pr_err("%#lx: not unpoisoned: its hugepage is locked\n", pfn);
 		folio_put(folio);
 		return -EBUSY;

@@ -336,6 +336,82 @@ static void hugepoison_test_locked_poisoned(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+/* Heal page 5 while a user has the lock of the file's mappings, then without the user. */
+static void hugepoison_test_heal_beside_user(struct kunit *test,
+					     struct hugepoison_test_file *f)
+{
+	struct hugepoison_test_healer healer = {
+		.run = hugepoison_test_punch, .file = f->file,
+	};
+
+	i_mmap_lock_write(f->file->f_mapping);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	KUNIT_EXPECT_EQ(test, healer.ret, -EBUSY);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&hugepoison_heal_mutex));
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&mf_mutex));
+	i_mmap_unlock_write(f->file->f_mapping);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_TRUE(test, hugepoison_test_ends(test, &healer));
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, healer.ret, 0);
+}
+
+/* A user keeps the lock of a file's mappings: its heal ends, and delays no other. */
+static void hugepoison_test_locked_mappings(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	hugepoison_test_heal_beside_user(test, &f);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/*
+ * The last lost page of a hugepage is healed in place, which needs the hugepage unmapped. No
+ * error waits for a user that keeps the lock of the file's mappings.
+ */
+static void hugepoison_test_locked_in_place(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5, 9 };
+	struct hugepoison_test_file f;
+	struct folio *fresh;
+	char byte;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[1], MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_hole(file_inode(f.file),
+						   raw[1] * PAGE_SIZE, PAGE_SIZE), 0);
+	fresh = xa_load(&f.file->f_mapping->i_pages, 0);
+	KUNIT_EXPECT_TRUE(test, folio_test_hwpoison(fresh));
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
+	KUNIT_EXPECT_TRUE(test, folio_mapped(fresh));
+	hugepoison_test_heal_beside_user(test, &f);
+	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0), fresh);
+	KUNIT_EXPECT_FALSE(test, folio_test_hwpoison(fresh));
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address + 5 * PAGE_SIZE, &byte), 0);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* To unpoison a narrowed hugepage does not wait for a user that keeps that lock either. */
+static void hugepoison_test_locked_unpoison(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+	char byte;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
+	i_mmap_lock_write(f.file->f_mapping);
+	KUNIT_EXPECT_EQ(test, unpoison_memory(f.pfn + raw[0]), -EBUSY);
+	i_mmap_unlock_write(f.file->f_mapping);
+	KUNIT_EXPECT_EQ(test, unpoison_memory(f.pfn + raw[0]), 0);
+	hugepoison_test_leave(&f);
+}
+
 /* A caller that waits for another heal does not have its file's lock, which users need. */
 static void hugepoison_test_heal_waits(struct kunit *test)
 {
@@ -363,6 +439,17 @@ static void hugepoison_test_heal_waits(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
+static struct hugepoison_heal
+hugepoison_test_hole(struct hugepoison_test_file *f, unsigned long page)
+{
+	return (struct hugepoison_heal) {
+		.inode = file_inode(f->file),
+		.order = huge_page_order(&default_hstate),
+		.first = page,
+		.end = page + 1,
+	};
+}
+
 /* A user of the file has its lock: other heals do not wait for him. */
 static void hugepoison_test_locked_inode(struct kunit *test)
 {
@@ -373,9 +460,7 @@ static void hugepoison_test_locked_inode(struct kunit *test)
 
 	hugepoison_test_open(test, &f);
 	healer.file = f.file;
-	heal = (struct hugepoison_heal) {
-		.inode = file_inode(f.file), .first = 5, .end = 6,
-	};
+	heal = hugepoison_test_hole(&f, 5);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED),
 			0);
 	inode_lock(heal.inode);
@@ -388,6 +473,127 @@ static void hugepoison_test_locked_inode(struct kunit *test)
 	wait_for_completion(&healer.done);
 	KUNIT_EXPECT_EQ(test, healer.ret, 0);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* Keep the inode lock of a file, for another user in turn, until told to stop. */
+static int hugepoison_test_keep_inode(void *data)
+{
+	struct hugepoison_test_healer *user = data;
+	struct inode *inode = file_inode(user->file);
+
+	while (!kthread_should_stop()) {
+		inode_lock(inode);
+		msleep(20);
+		inode_unlock(inode);
+	}
+	return 0;
+}
+
+/*
+ * Users of the file keep its lock, each for a moment, and one of them always waits: a worker
+ * that tries the lock does not get it, but the caller's turn comes.
+ */
+static void hugepoison_test_contended_inode(struct kunit *test)
+{
+	struct hugepoison_test_healer user;
+	static const unsigned int raw[] = { 5 };
+	struct task_struct *users[3];
+	struct hugepoison_test_file f;
+	struct hugepoison_heal heal;
+	int i;
+
+	hugepoison_test_open(test, &f);
+	user.file = f.file;
+	heal = hugepoison_test_hole(&f, 5);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	for (i = 0; i < ARRAY_SIZE(users); i++) {
+		users[i] = kthread_run(hugepoison_test_keep_inode, &user,
+				       "hugepoison_test");
+		KUNIT_ASSERT_FALSE(test, IS_ERR(users[i]));
+	}
+	msleep(100);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), 0);
+	KUNIT_EXPECT_NOT_NULL(test, heal.raw);
+	KUNIT_EXPECT_PTR_EQ(test, heal.fresh, NULL);
+	for (i = 0; i < ARRAY_SIZE(users); i++)
+		kthread_stop(users[i]);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* A caller whose heals fail, again and again, leaves others the worker's CPU time. */
+static void hugepoison_test_pause(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_test_file f;
+	struct hugepoison_heal heal;
+	u64 begin;
+
+	hugepoison_test_open(test, &f);
+	heal = hugepoison_test_hole(&f, 5);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	folio_get(f.folio);
+	begin = ktime_get_ns();
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), -EBUSY);
+	KUNIT_EXPECT_GT(test, heal.worked, 0ULL);
+	KUNIT_EXPECT_GE(test, ktime_get_ns() - begin, 10 * heal.worked);
+	folio_put(f.folio);
+	/* nothing to heal in the hole: the worker has looked for it */
+	heal = hugepoison_test_hole(&f, 6);
+	begin = ktime_get_ns();
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), 0);
+	KUNIT_EXPECT_GE(test, ktime_get_ns() - begin, 10 * heal.worked);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* The raw page of an earlier round is not healed when a later one finds nothing to heal. */
+static void hugepoison_test_nothing_left(struct kunit *test)
+{
+	struct hugepoison_test_file f;
+	struct hugepoison_heal heal;
+
+	hugepoison_test_open(test, &f);
+	heal = hugepoison_test_hole(&f, 5);
+	heal.raw = folio_page(f.folio, 5);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_with_inode(&heal), 0);
+	KUNIT_EXPECT_PTR_EQ(test, heal.raw, NULL);
+	hugepoison_test_leave(&f);
+}
+
+struct hugepoison_test_queued {
+	struct work_struct work;
+	struct completion *until;
+	struct completion done;
+};
+
+static void hugepoison_test_queued_work(struct work_struct *work)
+{
+	struct hugepoison_test_queued *queued =
+		container_of(work, struct hugepoison_test_queued, work);
+
+	if (queued->until)
+		wait_for_completion(queued->until);
+	complete(&queued->done);
+}
+
+/* The allocation of one gigantic hugepage may never end: heals of other files go on. */
+static void hugepoison_test_stuck_gigantic(struct kunit *test)
+{
+	struct workqueue_struct *wq = hugepoison_heal_wq(PUD_SHIFT - PAGE_SHIFT);
+	struct hugepoison_test_queued stuck = { }, other = { };
+
+	init_completion(&stuck.done);
+	init_completion(&other.done);
+	stuck.until = &other.done;
+	INIT_WORK_ONSTACK(&stuck.work, hugepoison_test_queued_work);
+	INIT_WORK_ONSTACK(&other.work, hugepoison_test_queued_work);
+	queue_work(wq, &stuck.work);
+	queue_work(wq, &other.work);
+	KUNIT_EXPECT_NE(test, wait_for_completion_timeout(&stuck.done, 5 * HZ), 0UL);
+	complete_all(&other.done);
+	flush_work(&stuck.work);
+	flush_work(&other.work);
+	destroy_work_on_stack(&stuck.work);
+	destroy_work_on_stack(&other.work);
 }
 
 static int hugepoison_test_end_exchange(void *data)
@@ -540,7 +746,7 @@ static void hugepoison_test_reheal_waits(struct kunit *test)
 						(char __user *)f.address), 0);
 	before = READ_ONCE(default_hstate.nr_huge_pages);
 	mutex_lock(&hugepoison_heal_mutex);
-	mod_delayed_work(hugepoison_heal_wq(0), &hugepoison_reheal_dwork, 0);
+	mod_delayed_work(hugepoison_wq, &hugepoison_reheal_dwork, 0);
 	for (i = 0; i < 250; i++) {
 		spared = READ_ONCE(default_hstate.nr_huge_pages) - before;
 		if (spared)
@@ -589,8 +795,15 @@ static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_locked_failed),
 	KUNIT_CASE(hugepoison_test_locked_fresh),
 	KUNIT_CASE(hugepoison_test_locked_poisoned),
+	KUNIT_CASE(hugepoison_test_locked_mappings),
+	KUNIT_CASE(hugepoison_test_locked_in_place),
+	KUNIT_CASE(hugepoison_test_locked_unpoison),
 	KUNIT_CASE(hugepoison_test_heal_waits),
 	KUNIT_CASE(hugepoison_test_locked_inode),
+	KUNIT_CASE(hugepoison_test_contended_inode),
+	KUNIT_CASE(hugepoison_test_pause),
+	KUNIT_CASE(hugepoison_test_nothing_left),
+	KUNIT_CASE(hugepoison_test_stuck_gigantic),
 	KUNIT_CASE(hugepoison_test_locked_undo),
 	KUNIT_CASE(hugepoison_test_settled),
 	KUNIT_CASE(hugepoison_test_refused),
