@@ -10,7 +10,7 @@
  *
  *	hugepoison_heal_mutex	one heal at a time; for workers only
  *	mmap_lock		narrowing and promoting, for writing
- *	inode lock		heal, only tried; mmap() of a file takes it under mmap_lock
+ *	inode lock		heal; mmap() of a file takes it under mmap_lock
  *	mf_mutex		one error at a time; the records
  *	hugetlb VMA lock	shared page tables
  *	folio lock		which pages faults may map

@@ -42,6 +42,8 @@
 #include "unpoison.c"
 #include "offline.c"
 #include "heal.c"
+#include "heal-worker.c"
+#include "file.c"
 #include "inject.c"
 #include "sysfs.c"
 #include "proc.c"

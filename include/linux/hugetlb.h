@@ -80,8 +80,10 @@ bool hugepoison_unpoison(unsigned long pfn, int *ret);
 int hugepoison_page_handle_poison(struct page *page);
 int hugepoison_filter(struct page *page);
 
-/* mm/hugepoison/heal.c: good memory in place of the bad */
+/* mm/hugepoison/heal-worker.c: good memory in place of the bad */
 long hugepoison_heal_hole(struct inode *inode, loff_t offset, loff_t len);
+
+/* mm/hugepoison/file.c: stock's ways to the hugepages of a file */
 void hugepoison_zero_segment(struct folio *folio, size_t start, size_t end);
 struct folio *hugepoison_lock_folio(struct hstate *h,
 				    struct address_space *mapping, pgoff_t idx);
