@@ -85,20 +85,23 @@ deb-lean: ## the same with the guest's kernel, in minutes
 	@scripts/deb kernel --lean
 
 .PHONY: demo bench pool hostile check check-long selftests soak fuzz mutants vm
+linux = $(if $(filter-out 6.12,$(line)),--linux $(line))
 demo: ## a database is hit by memory errors: stock kernel and ours; KERNEL=7.3
-	@scripts/demo $(if $(filter-out 6.12,$(line)),--linux $(line))
-bench: ## what it costs, in guest instructions: stock kernel and ours
-	@scripts/bench
-pool: ## what errors do to the pool: the table of docs/pool.md, stock and ours
-	@scripts/pool
-hostile: ## what 1000 hostile processes can delay or have allocated: docs/hostile.md
-	@scripts/hostile
+	@scripts/demo $(linux)
+# The kernel to judge; scripts find the stock kernel of its line.
+ours = $(if $(KERNEL),--kernel $(call guest,hugepoison))
+bench: ## what it costs, in guest instructions: stock kernel and ours; KERNEL=7.3
+	@scripts/bench $(ours)
+pool: ## what errors do to the pool: the table of docs/pool.md, stock and ours; KERNEL=7.3
+	@scripts/pool $(ours)
+hostile: ## what 1000 hostile processes can delay or have allocated: docs/hostile.md; KERNEL=7.3
+	@scripts/hostile $(if $(KERNEL),--kernel $(call guest,hostile))
 check: ## every check, long ones in their short form (about an hour from nothing)
 	@scripts/check
 check-long: ## in full what make check shortens, and what it has no time for
 	@CHECKS=tests/checks-long CHECK_LOGS=build/check-long scripts/check
-selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug
-	@scripts/selftests $(if $(KERNEL),--kernel $(call guest,hugepoison))
+selftests: ## the kernel's own hugetlb selftests, on stock and on ours; KERNEL=debug, 7.3
+	@scripts/selftests $(ours)
 soak: tests ## 10000 errors, 10000 in private hugepages; SOAK_ERRORS= SOAK_PRIVATES= KERNEL=
 	@scripts/vm --kernel $(call guest,debug) --no-kmemleak --timeout 7200 -- \
 		build/tests/soak --errors $(or $(SOAK_ERRORS),10000) \
@@ -113,10 +116,10 @@ vm: ## a shell in a guest; KERNEL=stock|hugepoison|debug, or 7.3/stock
 	@scripts/vm --kernel $(call guest,hugepoison)
 
 .PHONY: prove
-prove: ## databases, virtual machines, machine checks: stock and ours, docs/proofs.md
-	@scripts/prove $(if $(QUICK),--quick)
+prove: ## databases, virtual machines, machine checks: stock and ours, docs/proofs.md; KERNEL=7.3
+	@scripts/prove $(linux) $(if $(QUICK),--quick)
 prove-%: ## one of them; QUICK=1 for its short version
-	@scripts/prove $(if $(QUICK),--quick) $*
+	@scripts/prove $(linux) $(if $(QUICK),--quick) $*
 
 .PHONY: series series-tree check-series
 # The patches are for the newest line; KERNEL=6.12 says so for the other.

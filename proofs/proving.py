@@ -4,7 +4,8 @@ A proof NAME is a program proofs/NAME, run by scripts/prove. It boots guests of
 the stock kernel and of ours with the same script, proofs/NAME-guest, which leaves its
 results in $SCRATCH/NAME.json. The proof checks them as TAP, so scripts/check counts them,
 and writes docs/proofs/NAME.md; with --quick, the short version, build/proofs/NAME.md. Other
-files of a guest (logs) stay in build/proofs/NAME/KERNEL.
+files of a guest (logs) stay in build/proofs/NAME/KERNEL. With --linux 7.3 all is in
+build/7.3/proofs.
 """
 
 import re
@@ -18,7 +19,7 @@ import subprocess
 
 sys.dont_write_bytecode = True
 sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../scripts"))
-from guest import TOP, Guest
+from guest import TOP, Guest, build_of
 
 STOCK, OURS = "stock", "hugepoison"
 KERNELS = (STOCK, OURS)
@@ -34,12 +35,16 @@ class Proof:
                             help="the short version, which make check runs")
         parser.add_argument("--kernel", metavar="K",
                             help="only this kernel, one with ours: nothing is written")
+        parser.add_argument("--linux", metavar="LINE", default="",
+                            help="both kernels are of another line of Linux, such as 7.3")
         args = parser.parse_args()
+        self.line = args.linux + "/" if args.linux else ""
         self.quick = args.quick
         self.kernels = (args.kernel,) if args.kernel else KERNELS
         self.ours = self.kernels[-1]
         self.name = name
-        self.place = os.path.join(TOP, "build/proofs", name)
+        self.proofs = os.path.join(build_of(self.line), "proofs")
+        self.place = os.path.join(self.proofs, name)
         self.count = self.failed = 0
 
     def expect(self, what, holds, detail=""):
@@ -71,7 +76,7 @@ class Proof:
             words += ("--quick",)
         begin = time.monotonic()
         print(f"# {self.name}: {kernel} {what} ...", flush=True)
-        guest = Guest(kernel, command, os.path.join("proofs", self.name + "-guest"), *words)
+        guest = Guest(self.line + kernel, command, os.path.join("proofs", self.name + "-guest"), *words)
         run = guest.run(text=True, stderr=subprocess.PIPE if dies else None)
         status = guest.status
         print(f"# {self.name}: {kernel} {what}: {time.monotonic() - begin:.0f} s", flush=True)
@@ -88,12 +93,14 @@ class Proof:
 
     def write(self, text):
         """Writes the page, with the command that made it."""
-        directory = os.path.join(TOP, "build/proofs" if self.quick else "docs/proofs")
+        documented = not (self.quick or self.line)
+        directory = os.path.join(TOP, "docs/proofs") if documented else self.proofs
         os.makedirs(directory, exist_ok=True)
-        command = f"scripts/prove {'--quick ' if self.quick else ''}{self.name}"
+        command = " ".join(["scripts/prove", *["--linux " + self.line[:-1]] * bool(self.line),
+                            *["--quick"] * self.quick, self.name])
         with open(os.path.join(directory, self.name + ".md"), "w", encoding="utf-8") as file:
             file.write(f"<!-- written by {command} -->\n{text.rstrip()}\n\n"
-                       f"Made by `{command}` on {', '.join(versions())}.\n")
+                       f"Made by `{command}` on {', '.join(versions(line=self.line))}.\n")
 
     def end(self):
         """The plan, and the exit status."""
@@ -101,9 +108,9 @@ class Proof:
         sys.exit(1 if self.failed else 0)
 
 
-def versions(*packages):
-    """Versions: the kernel, QEMU and Debian packages."""
-    with open(os.path.join(TOP, "build/hugepoison/config"), encoding="utf-8") as file:
+def versions(*packages, line=""):
+    """Versions: the kernel of a line, QEMU and Debian packages."""
+    with open(os.path.join(build_of(line), "hugepoison/config"), encoding="utf-8") as file:
         kernel = next(line for line in file if line.startswith("# Linux/")).split()[2]
     return [f"Linux {kernel}"] + [
         f"{package} {version(package)}" for package in ("qemu-system-x86",) + packages]

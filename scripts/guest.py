@@ -70,6 +70,12 @@ def line_and_name(kernel):
     return (line[1], kernel[line.end():]) if line else ("", kernel)
 
 
+def stock_of(kernel):
+    """The stock kernel of the same line."""
+    line, _ = line_and_name(kernel)
+    return f"{line}/stock" if line else "stock"
+
+
 def build_of(kernel):
     """The directory of a line's source and kernels, for KERNEL=7.3 or 7.3/debug."""
     line = re.match(r"\d+\.\d+(?=/|$)", kernel)
