@@ -6,31 +6,66 @@
  * waits for a worker, which heals as heal.c says. After a refill a work of ours is the
  * caller.
  */
-#include <linux/hrtimer.h>
+#include <linux/list.h>
 #include <linux/sched/cputime.h>
 #include <linux/sched/signal.h>
-#include <linux/wait_bit.h>
+#include <linux/semaphore.h>
+#include <linux/timekeeping.h>
 
 /*
  * One heal at a time. Only workers take the mutex, and with it they wait for no user: they
  * try the locks of the file and of its hugepages, wait HUGEPOISON_HEAL_TRIES times for
- * references, each time bounded, and copy one hugepage. A caller of any priority waits for
- * its worker, killably. So neither a caller nor a task that holds a lock of its file can
- * prolong the heals of others.
- *
- * A heal needs one hugepage more than its file has. Of the ordinary hugepages there is one
- * such in the system, however many processes heal: their workqueue does one heal after the
- * other. A gigantic one is allocated for each poisoned file that is healed: its allocation
- * migrates the pages of others, and may wait for a file system of one of them for ever.
+ * references, each time bounded, walk the mappings of one file, and copy one hugepage. A
+ * caller of any priority waits for its worker, killably. So neither a caller nor a task that
+ * holds a lock of its file can prolong the heals of others.
  */
 static DEFINE_MUTEX(hugepoison_heal_mutex);
 
 /*
- * The heals that wait for a worker, or have one: one for each file, so that the others
- * in the workqueue wait for as many as there are poisoned files, not processes.
+ * The workers of ordinary hugepages have an order: one allocates at a time. Gigantic ones are
+ * allocated without an order: each allocation migrates other users' pages, and may wait for a
+ * file system of one of them for ever. A round whose caller keeps the inode lock allocates
+ * nothing, and must not wait while others do.
  */
-static LIST_HEAD(hugepoison_healers);
-static DEFINE_SPINLOCK(hugepoison_healers_lock);
+static struct workqueue_struct *hugepoison_heal_ordered_wq __ro_after_init;
+static struct workqueue_struct *hugepoison_heal_unordered_wq __ro_after_init;
+
+static bool hugepoison_is_gigantic(struct hugepoison_heal *heal)
+{
+	return PAGE_SIZE << heal->order > PMD_SIZE;
+}
+
+static struct workqueue_struct *hugepoison_heal_wq(struct hugepoison_heal *heal)
+{
+	if (heal->keeps_inode || hugepoison_is_gigantic(heal))
+		return hugepoison_heal_unordered_wq;
+	return hugepoison_heal_ordered_wq;
+}
+
+/**
+ * struct hugepoison_turn - the heals of one file, which come one after the other
+ * @list: in hugepoison_turns
+ * @inode: the file; only compared, and no longer the same file when its callers have gone:
+ *	   then another file's heals may wait once
+ * @users: callers, and @debt while it runs
+ * @turn: for the one that heals. A semaphore hands the turn to the caller that has waited
+ *	  longest, so no caller that comes again and again keeps it from the others.
+ * @debt: gives the turn back
+ *
+ * A heal needs one hugepage more than its file has. There are at most as many of those as
+ * there are poisoned files, however many processes heal, and as many heals wait for the one
+ * at hand.
+ */
+struct hugepoison_turn {
+	struct list_head list;
+	struct inode *inode;
+	unsigned int users;
+	struct semaphore turn;
+	struct delayed_work debt;
+};
+
+static LIST_HEAD(hugepoison_turns);
+static DEFINE_SPINLOCK(hugepoison_turns_lock);
 
 /* How often the log has the same hugepage, where heals fail. */
 #define HUGEPOISON_TELL_AGAIN		(5 * HZ)
@@ -41,9 +76,8 @@ static DEFINE_SPINLOCK(hugepoison_healers_lock);
  */
 #define HUGEPOISON_HEAL_ROUNDS		4
 
-/* How long a caller whose heal fails waits, for each ns of the worker's, and at most. */
-#define HUGEPOISON_HEAL_PAUSE		10
-#define HUGEPOISON_HEAL_PAUSE_MAX	(10 * NSEC_PER_SEC)
+/* How long the heals of a file wait after one that healed nothing: so often its own time. */
+#define HUGEPOISON_HEAL_DEBT		10
 
 /* As hugepoison_lock_soon(), for the file: any call that changes it has its lock. */
 static bool hugepoison_heal_try_inode(struct inode *inode)
@@ -131,7 +165,9 @@ static int hugepoison_heal_exclusively(struct hugepoison_heal *heal)
 
 	mutex_lock(&hugepoison_heal_mutex);
 	/* a caller that keeps the inode lock has looked, and waits for the worker */
-	if (heal->keeps_inode)
+	if (READ_ONCE(heal->killed))
+		ret = -EINTR;
+	else if (heal->keeps_inode)
 		ret = hugepoison_heal_retrying(heal);
 	else
 		ret = hugepoison_heal_with_inode(heal);
@@ -154,15 +190,25 @@ static int hugepoison_heal_with_spare(struct hugepoison_heal *heal)
 	return hugepoison_heal_exclusively(heal);
 }
 
+/*
+ * The worker's time. Allocating a gigantic hugepage has all CPUs work, and the worker wait
+ * for them: there all the time counts.
+ */
+static u64 hugepoison_heal_clock(struct hugepoison_heal *heal)
+{
+	return hugepoison_is_gigantic(heal) ? ktime_get_ns() :
+					      task_sched_runtime(current);
+}
+
 static void hugepoison_heal_work(struct work_struct *work)
 {
 	struct hugepoison_heal *heal =
 		container_of(work, struct hugepoison_heal, work);
-	u64 begin = task_sched_runtime(current);
+	u64 begin = hugepoison_heal_clock(heal);
 
 	heal->ret = READ_ONCE(heal->killed) ? -EINTR :
 					      hugepoison_heal_with_spare(heal);
-	heal->worked += task_sched_runtime(current) - begin;
+	heal->worked += hugepoison_heal_clock(heal) - begin;
 	complete(&heal->done);
 }
 
@@ -179,7 +225,7 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal)
 	heal->ret = -EINTR;
 	init_completion(&heal->done);
 	INIT_WORK_ONSTACK(&heal->work, hugepoison_heal_work);
-	queue_work(hugepoison_heal_wq(heal->order), &heal->work);
+	queue_work(hugepoison_heal_wq(heal), &heal->work);
 	if (wait_for_completion_killable(&heal->done))
 		WRITE_ONCE(heal->killed, true);
 	/* a worker that has begun allocates to the end, and does not copy on */
@@ -188,12 +234,22 @@ static int hugepoison_heal_by_worker(struct hugepoison_heal *heal)
 	return heal->ret;
 }
 
+static void hugepoison_put_fresh(struct hugepoison_heal *heal)
+{
+	if (heal->fresh)
+		folio_put(heal->fresh);
+	heal->fresh = NULL;
+}
+
 /* The caller pays if a fresh hugepage is needed, the worker heals. */
 static int hugepoison_heal_paid(struct hugepoison_heal *heal)
 {
 	struct hugepoison_payer payer = { };
 	int ret;
 
+	/* an error since the round before */
+	if (heal->fresh && folio_test_hwpoison(heal->fresh))
+		hugepoison_put_fresh(heal);
 	if (heal->needs_fresh && !heal->fresh &&
 	    hugepoison_pool_get_payer(heal->order, &payer))
 		return -ENOMEM;
@@ -237,51 +293,80 @@ static int hugepoison_heal_rounds(struct hugepoison_heal *heal)
 
 	for (rounds = 0; ret == -EAGAIN && rounds < HUGEPOISON_HEAL_ROUNDS; rounds++)
 		ret = hugepoison_heal_round(heal);
-	if (heal->fresh)
-		folio_put(heal->fresh);
-	heal->fresh = NULL;
+	hugepoison_put_fresh(heal);
 	return ret == -EAGAIN ? -EBUSY : ret;
 }
 
+static void hugepoison_put_turn(struct hugepoison_turn *turn)
+{
+	spin_lock(&hugepoison_turns_lock);
+	if (--turn->users)
+		turn = NULL;
+	else
+		list_del(&turn->list);
+	spin_unlock(&hugepoison_turns_lock);
+	kfree(turn);
+}
+
+static void hugepoison_end_turn(struct hugepoison_turn *turn)
+{
+	up(&turn->turn);
+	hugepoison_put_turn(turn);
+}
+
+static void hugepoison_debt_work(struct work_struct *work)
+{
+	hugepoison_end_turn(container_of(to_delayed_work(work),
+					 struct hugepoison_turn, debt));
+}
+
+/* The turn of a file; if there is none, @fresh becomes it. */
+static struct hugepoison_turn *hugepoison_find_turn(struct inode *inode,
+						    struct hugepoison_turn *fresh)
+{
+	struct hugepoison_turn *turn;
+
+	lockdep_assert_held(&hugepoison_turns_lock);
+	list_for_each_entry(turn, &hugepoison_turns, list) {
+		if (turn->inode == inode) {
+			turn->users++;
+			return turn;
+		}
+	}
+	fresh->inode = inode;
+	fresh->users = 1;
+	sema_init(&fresh->turn, 1);
+	INIT_DELAYED_WORK(&fresh->debt, hugepoison_debt_work);
+	list_add(&fresh->list, &hugepoison_turns);
+	return fresh;
+}
+
+/* The turn of a file, for hugepoison_put_turn(); NULL without memory. */
+static struct hugepoison_turn *hugepoison_get_turn(struct inode *inode)
+{
+	struct hugepoison_turn *fresh = kmalloc_obj(*fresh, GFP_KERNEL_ACCOUNT);
+	struct hugepoison_turn *turn;
+
+	if (!fresh)
+		return NULL;
+	spin_lock(&hugepoison_turns_lock);
+	turn = hugepoison_find_turn(inode, fresh);
+	spin_unlock(&hugepoison_turns_lock);
+	if (turn != fresh)
+		kfree(fresh);
+	return turn;
+}
+
 /*
- * Wait after a heal that healed nothing. The worker's CPU time is on nobody's account, at a
- * high priority, and a caller can have heals fail as often as it likes: the wait leaves the
- * worker a tenth of a CPU for each poisoned file. The file's other healers wait as well.
+ * End a turn that healed nothing. The worker's CPU time is on nobody's account, at a high
+ * priority, and users can have heals fail as often as they like, and be killed meanwhile.
+ * So the file owes the time, and has no other turn until HUGEPOISON_HEAL_DEBT times as much
+ * has passed: that leaves the worker a tenth of a CPU for each poisoned file.
  */
-static void hugepoison_heal_pause(struct hugepoison_heal *heal)
+static void hugepoison_end_turn_later(struct hugepoison_turn *turn, u64 worked)
 {
-	u64 ns = min_t(u64, heal->worked * HUGEPOISON_HEAL_PAUSE,
-		       HUGEPOISON_HEAL_PAUSE_MAX);
-	ktime_t pause = ns_to_ktime(ns);
-
-	set_current_state(TASK_KILLABLE);
-	schedule_hrtimeout_range(&pause, ns / 8, HRTIMER_MODE_REL);
-}
-
-/* Become the one healer of the file, unless there is another one. */
-static bool hugepoison_become_healer(struct hugepoison_heal *heal)
-{
-	struct hugepoison_heal *other;
-	bool ret = true;
-
-	spin_lock(&hugepoison_healers_lock);
-	list_for_each_entry(other, &hugepoison_healers, waiting)
-		if (other->inode == heal->inode)
-			ret = false;
-	if (ret)
-		list_add(&heal->waiting, &hugepoison_healers);
-	spin_unlock(&hugepoison_healers_lock);
-	return ret;
-}
-
-static void hugepoison_end_healer(struct hugepoison_heal *heal)
-{
-	spin_lock(&hugepoison_healers_lock);
-	list_del(&heal->waiting);
-	spin_unlock(&hugepoison_healers_lock);
-	/* a waiter queues, then looks at the list: one side sees the other */
-	smp_mb();
-	wake_up_var(heal->inode);
+	queue_delayed_work(hugepoison_wq, &turn->debt,
+			   nsecs_to_jiffies(worked * HUGEPOISON_HEAL_DEBT) + 1);
 }
 
 /*
@@ -303,15 +388,22 @@ static int hugepoison_heal_look(struct hugepoison_heal *heal)
 static int hugepoison_heal_in_turn(struct hugepoison_heal *heal)
 {
 	int ret = hugepoison_heal_look(heal);
+	struct hugepoison_turn *turn;
 
 	if (ret <= 0)
 		return ret;
-	if (wait_var_event_killable(heal->inode, hugepoison_become_healer(heal)))
+	turn = hugepoison_get_turn(heal->inode);
+	if (!turn)
+		return -ENOMEM;
+	if (down_killable(&turn->turn)) {
+		hugepoison_put_turn(turn);
 		return -EINTR;
+	}
 	ret = hugepoison_heal_rounds(heal);
-	if (ret || !heal->raw)
-		hugepoison_heal_pause(heal);
-	hugepoison_end_healer(heal);
+	if (heal->worked && (ret || !heal->raw))
+		hugepoison_end_turn_later(turn, heal->worked);
+	else
+		hugepoison_end_turn(turn);
 	return ret;
 }
 
@@ -495,12 +587,22 @@ static bool hugepoison_reheal(const struct hugepoison_record *picked,
 		.order = picked->order,
 		.needs_fresh = true,
 	};
-	bool healed = hugepoison_begin_reheal(&heal, picked->pfn, file) &&
-		      !hugepoison_heal_by_worker(&heal);
+	struct hugepoison_turn *turn;
+	int ret;
 
-	if (heal.fresh)
-		folio_put(heal.fresh);
-	return healed;
+	if (!hugepoison_begin_reheal(&heal, picked->pfn, file))
+		return false;
+	turn = hugepoison_get_turn(heal.inode);
+	if (!turn)
+		return false;
+	if (down_trylock(&turn->turn)) {
+		hugepoison_put_turn(turn);
+		return false;
+	}
+	ret = hugepoison_heal_by_worker(&heal);
+	hugepoison_put_fresh(&heal);
+	hugepoison_end_turn(turn);
+	return !ret;
 }
 
 /* The next hugepage to heal in this pass; @picked gets its page frame and order. */
@@ -560,13 +662,13 @@ static void hugepoison_reheal_work(struct work_struct *work)
  */
 static int __init hugepoison_alloc_heal_wqs(void)
 {
-	hugepoison_heal_wqs[0] = alloc_ordered_workqueue("hugepoison_heal", WQ_HIGHPRI);
-	hugepoison_heal_wqs[1] = alloc_workqueue("hugepoison_heal_gigantic",
-						 WQ_UNBOUND | WQ_HIGHPRI, 0);
-	if (!hugepoison_heal_wqs[0])
-		hugepoison_heal_wqs[0] = system_unbound_wq;
-	if (!hugepoison_heal_wqs[1])
-		hugepoison_heal_wqs[1] = system_unbound_wq;
+	hugepoison_heal_ordered_wq = alloc_ordered_workqueue("hugepoison_heal", WQ_HIGHPRI);
+	hugepoison_heal_unordered_wq = alloc_workqueue("hugepoison_heal_unordered",
+						       WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!hugepoison_heal_ordered_wq)
+		hugepoison_heal_ordered_wq = system_unbound_wq;
+	if (!hugepoison_heal_unordered_wq)
+		hugepoison_heal_unordered_wq = system_unbound_wq;
 	return 0;
 }
 core_initcall(hugepoison_alloc_heal_wqs);

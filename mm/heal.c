@@ -43,7 +43,6 @@
  */
 #include <linux/completion.h>
 #include <linux/fs.h>
-#include <linux/list.h>
 #include <linux/workqueue.h>
 
 /*
@@ -55,7 +54,6 @@
 /**
  * struct hugepoison_heal - a hole in a file that is smaller than a hugepage, or a hugepage
  *			    with pages that were refilled
- * @waiting: in hugepoison_healers
  * @inode: the file
  * @index: of the hugepage that the hole is in, in base pages of the file
  * @order: of the hugepage
@@ -76,7 +74,7 @@
  * @needs_unmap: a worker has found that it cannot heal what is mapped
  * @contended: a worker has found the inode lock taken
  * @keeps_inode: the caller has the inode lock until the worker has ended
- * @worked: CPU time of the workers, in ns
+ * @worked: the workers' time, in ns, see hugepoison_heal_clock()
  * @payer: the caller, who pays for @fresh, or NULL
  * @work: does the heal in a worker
  * @done: when the worker has
@@ -84,7 +82,6 @@
  * @ret: the result
  */
 struct hugepoison_heal {
-	struct list_head waiting;
 	struct inode *inode;
 	pgoff_t index;
 	unsigned int order;
@@ -585,10 +582,17 @@ static int hugepoison_heal_folio(struct hugepoison_heal *heal)
 	return -EAGAIN;
 }
 
-/* Unmap the hugepage if that is needed. Return: false when users keep the lock to do so. */
+/*
+ * Unmap the hugepage, and what stands in for its raw pages, if that is needed. Return: false
+ * when users keep the lock to do so.
+ */
 static bool hugepoison_heal_unmap(struct hugepoison_heal *heal, struct folio *folio)
 {
-	return (!heal->fresh && !heal->needs_unmap) || hugepoison_unmap_soon(folio);
+	if (!heal->fresh && !heal->needs_unmap)
+		return true;
+	if (!folio_mapped(folio) && !hugepoison_next_refilled(folio))
+		return true;
+	return hugepoison_unmap_soon(folio);
 }
 
 /*

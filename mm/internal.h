@@ -8,6 +8,7 @@
  * held: a process can hold its mmap_lock for as long as it likes, and all errors
  * would wait for it.
  *
+ *	hugepoison_turn		one heal of a file at a time; for callers only
  *	hugepoison_heal_mutex	one heal at a time; for workers only
  *	mmap_lock		narrowing and promoting, for writing
  *	inode lock		heal; mmap() of a file takes it under mmap_lock

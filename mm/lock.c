@@ -210,13 +210,17 @@ static bool hugepoison_lock_soon(struct folio *folio)
 	return false;
 }
 
-/* As hugepoison_lock_soon(), to unmap a file's hugepage where it is mapped below its size. */
+/*
+ * As hugepoison_lock_soon(), to unmap a file's hugepage where it is mapped below its size. A
+ * user's munmap() that has cleared an entry may have yet to uncount it.
+ */
 static bool hugepoison_unmap_soon(struct folio *folio)
 {
 	int tries;
 
 	for (tries = 0; tries < 20; tries++) {
-		if (hugepoison_try_unmap_small(folio))
+		if (hugepoison_try_unmap_small(folio) &&
+		    folio_mapcount(folio) == folio_entire_mapcount(folio))
 			return true;
 		usleep_range(500, 1000);
 	}

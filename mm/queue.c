@@ -40,14 +40,6 @@ static struct delayed_work hugepoison_log_dwork;
 static struct delayed_work hugepoison_release_dwork;
 static struct delayed_work hugepoison_reheal_dwork;
 
-/* The queues of heals, set up there as well: of ordinary hugepages, and of gigantic ones. */
-static struct workqueue_struct *hugepoison_heal_wqs[2] __ro_after_init;
-
-static struct workqueue_struct *hugepoison_heal_wq(unsigned int order)
-{
-	return hugepoison_heal_wqs[PAGE_SIZE << order > PMD_SIZE];
-}
-
 /*
  * Run the release worker before its delay of a second ends. This work has a timer of its
  * own, which is never reset while pending: users could cause errors and unmap faster than

@@ -337,8 +337,10 @@ static void hugepoison_unmap_small_file(struct address_space *mapping, pgoff_t f
 {
 	struct vm_area_struct *vma;
 
-	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1)
+	mapping_rmap_tree_foreach(vma, mapping, first, first + nr_pages - 1) {
 		hugepoison_zap_hugepage(vma, first, first + nr_pages);
+		cond_resched();
+	}
 }
 
 /**

@@ -361,9 +361,11 @@ static void hugepoison_test_locked_mappings(struct kunit *test)
 {
 	static const unsigned int raw[] = { 5 };
 	struct hugepoison_test_file f;
+	char byte;
 
 	hugepoison_test_open(test, &f);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	KUNIT_EXPECT_EQ(test, hugepoison_test_read(f.address, &byte), 0);
 	hugepoison_test_heal_beside_user(test, &f);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
@@ -520,29 +522,79 @@ static void hugepoison_test_contended_inode(struct kunit *test)
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
 }
 
-/* A caller whose heals fail, again and again, leaves others the worker's CPU time. */
-static void hugepoison_test_pause(struct kunit *test)
+/* Heals that fail, again and again, leave others the worker's CPU time. */
+static void hugepoison_test_debt(struct kunit *test)
+{
+	static const unsigned int raw[] = { 5 };
+	struct hugepoison_heal heal, next;
+	struct hugepoison_test_file f;
+	u64 begin;
+
+	hugepoison_test_open(test, &f);
+	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
+	folio_get(f.folio);
+	heal = hugepoison_test_hole(&f, 5);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), -EBUSY);
+	KUNIT_EXPECT_GT(test, heal.worked, 0ULL);
+	begin = ktime_get_ns();
+	next = hugepoison_test_hole(&f, 5);
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&next), -EBUSY);
+	KUNIT_EXPECT_GE(test, ktime_get_ns() - begin, 10 * heal.worked);
+	folio_put(f.folio);
+	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+/* A caller is killed when its worker has a hugepage: the worker does not go on. */
+static void hugepoison_test_killed(struct kunit *test)
 {
 	static const unsigned int raw[] = { 5 };
 	struct hugepoison_test_file f;
 	struct hugepoison_heal heal;
-	u64 begin;
 
 	hugepoison_test_open(test, &f);
-	heal = hugepoison_test_hole(&f, 5);
 	KUNIT_EXPECT_EQ(test, memory_failure(f.pfn + raw[0], MF_SW_SIMULATED), 0);
-	folio_get(f.folio);
-	begin = ktime_get_ns();
-	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), -EBUSY);
-	KUNIT_EXPECT_GT(test, heal.worked, 0ULL);
-	KUNIT_EXPECT_GE(test, ktime_get_ns() - begin, 10 * heal.worked);
-	folio_put(f.folio);
-	/* nothing to heal in the hole: the worker has looked for it */
-	heal = hugepoison_test_hole(&f, 6);
-	begin = ktime_get_ns();
-	KUNIT_EXPECT_EQ(test, hugepoison_heal_in_turn(&heal), 0);
-	KUNIT_EXPECT_GE(test, ktime_get_ns() - begin, 10 * heal.worked);
+	heal = hugepoison_test_hole(&f, 5);
+	heal.needs_fresh = true;
+	heal.killed = true;
+	KUNIT_EXPECT_EQ(test, hugepoison_heal_with_spare(&heal), -EINTR);
+	KUNIT_EXPECT_NOT_NULL(test, heal.fresh);
+	hugepoison_put_fresh(&heal);
+	KUNIT_EXPECT_PTR_EQ(test, xa_load(&f.file->f_mapping->i_pages, 0), f.folio);
 	hugepoison_test_close(test, &f, raw, ARRAY_SIZE(raw));
+}
+
+static int hugepoison_test_take_turn(void *data)
+{
+	struct hugepoison_test_healer *healer = data;
+	struct hugepoison_turn *turn = hugepoison_get_turn(file_inode(healer->file));
+
+	/* the test gives it back */
+	down(&turn->turn);
+	hugepoison_put_turn(turn);
+	complete_all(&healer->done);
+	return 0;
+}
+
+/* A caller that comes again does not overtake another one that waits for its turn. */
+static void hugepoison_test_in_turn(struct kunit *test)
+{
+	struct hugepoison_test_healer healer = { .run = hugepoison_test_take_turn };
+	struct hugepoison_turn *turn;
+	struct hugepoison_test_file f;
+
+	hugepoison_test_open(test, &f);
+	healer.file = f.file;
+	turn = hugepoison_get_turn(file_inode(f.file));
+	KUNIT_ASSERT_NOT_NULL(test, turn);
+	down(&turn->turn);
+	hugepoison_test_start(test, &healer);
+	KUNIT_EXPECT_EQ(test, wait_for_completion_timeout(&healer.done, HZ / 5), 0UL);
+	up(&turn->turn);
+	KUNIT_EXPECT_NE(test, down_trylock(&turn->turn), 0);
+	wait_for_completion(&healer.done);
+	KUNIT_EXPECT_EQ(test, turn->users, 1U);
+	hugepoison_end_turn(turn);
+	hugepoison_test_leave(&f);
 }
 
 /* The raw page of an earlier round is not healed when a later one finds nothing to heal. */
@@ -578,7 +630,8 @@ static void hugepoison_test_queued_work(struct work_struct *work)
 /* The allocation of one gigantic hugepage may never end: heals of other files go on. */
 static void hugepoison_test_stuck_gigantic(struct kunit *test)
 {
-	struct workqueue_struct *wq = hugepoison_heal_wq(PUD_SHIFT - PAGE_SHIFT);
+	struct hugepoison_heal heal = { .order = PUD_SHIFT - PAGE_SHIFT };
+	struct workqueue_struct *wq = hugepoison_heal_wq(&heal);
 	struct hugepoison_test_queued stuck = { }, other = { };
 
 	init_completion(&stuck.done);
@@ -801,7 +854,9 @@ static struct kunit_case hugepoison_heal_cases[] = {
 	KUNIT_CASE(hugepoison_test_heal_waits),
 	KUNIT_CASE(hugepoison_test_locked_inode),
 	KUNIT_CASE(hugepoison_test_contended_inode),
-	KUNIT_CASE(hugepoison_test_pause),
+	KUNIT_CASE(hugepoison_test_debt),
+	KUNIT_CASE(hugepoison_test_killed),
+	KUNIT_CASE(hugepoison_test_in_turn),
 	KUNIT_CASE(hugepoison_test_nothing_left),
 	KUNIT_CASE(hugepoison_test_stuck_gigantic),
 	KUNIT_CASE(hugepoison_test_locked_undo),
