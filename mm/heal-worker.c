@@ -45,8 +45,8 @@ static struct workqueue_struct *hugepoison_heal_wq(struct hugepoison_heal *heal)
 /**
  * struct hugepoison_turn - the heals of one file, which come one after the other
  * @list: in hugepoison_turns
- * @inode: the file; only compared, and no longer the same file when its callers have gone:
- *	   then another file's heals may wait once
+ * @inode: the file; only compared, as the debt outlives the callers that keep it
+ * @ino: its number, which another file in the same memory does not have
  * @users: callers, and @debt while it runs
  * @turn: for the one that heals. A semaphore hands the turn to the caller that has waited
  *	  longest, so no caller that comes again and again keeps it from the others.
@@ -59,6 +59,7 @@ static struct workqueue_struct *hugepoison_heal_wq(struct hugepoison_heal *heal)
 struct hugepoison_turn {
 	struct list_head list;
 	struct inode *inode;
+	unsigned long ino;
 	unsigned int users;
 	struct semaphore turn;
 	struct delayed_work debt;
@@ -328,12 +329,13 @@ static struct hugepoison_turn *hugepoison_find_turn(struct inode *inode,
 
 	lockdep_assert_held(&hugepoison_turns_lock);
 	list_for_each_entry(turn, &hugepoison_turns, list) {
-		if (turn->inode == inode) {
+		if (turn->inode == inode && turn->ino == inode->i_ino) {
 			turn->users++;
 			return turn;
 		}
 	}
 	fresh->inode = inode;
+	fresh->ino = inode->i_ino;
 	fresh->users = 1;
 	sema_init(&fresh->turn, 1);
 	INIT_DELAYED_WORK(&fresh->debt, hugepoison_debt_work);
