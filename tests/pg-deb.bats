@@ -2,7 +2,7 @@
 # shellcheck disable=SC2030,SC2031 # variables of each test
 # SPDX-License-Identifier: GPL-2.0
 # The package of pg_hugepoison: what is in it, a server loads it, it comes and goes without a
-# trace. Run as root.
+# trace. Run as root. SERVER=17 tests that for PostgreSQL 17, in a root of its Debian.
 
 bats_require_minimum_version 1.5.0
 
@@ -10,15 +10,28 @@ setup_file()
 {
 	cd "$BATS_TEST_DIRNAME/.." || return
 	[ "$(id -u)" = 0 ] || skip "not root"
-	PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
-	BIN=$("$PG_CONFIG" --bindir)
-	LIBRARY=$("$PG_CONFIG" --pkglibdir)/pg_hugepoison.so
-	EXTENSION=$("$PG_CONFIG" --sharedir)/extension
+	PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/${SERVER:-15}/bin/pg_config}
+	[ ! "$SERVER" ] || OTHER=$(extensions/postgresql/debian-root "$SERVER")
+	TREE=$PWD
+	export OTHER TREE
+	BIN=$(with_server "$PG_CONFIG" --bindir)
+	LIBRARY=$(with_server "$PG_CONFIG" --pkglibdir)/pg_hugepoison.so
+	EXTENSION=$(with_server "$PG_CONFIG" --sharedir)/extension
 	# a version of its own: not the file of somebody who has built one
-	PACKAGE=$PWD/$(REVISION=0test$$ extensions/postgresql/deb | tail -n 1)
+	PACKAGE=$PWD/$(REVISION=0test$$ extensions/postgresql/deb ${SERVER:+--server "$SERVER"} | tail -n 1)
 	[ -f "$PACKAGE" ]
 	NAME=$(dpkg-deb -f "$PACKAGE" Package)
 	export PACKAGE NAME PG_CONFIG BIN LIBRARY EXTENSION
+}
+
+# Runs a command where the server is: in the root OTHER, if there is one.
+with_server()
+{
+	if [ "$OTHER" ]; then
+		"$TREE/extensions/postgresql/in-root" "$OTHER" "$@"
+	else
+		"$@"
+	fi
 }
 
 teardown_file()
@@ -34,7 +47,7 @@ setup()
 
 teardown()
 {
-	[ ! "$server" ] || rm -rf "$server"
+	[ ! "$server" ] || rm -rf "$OTHER$server"
 }
 
 # A dpkg without Debian: what the package depends on is not there.
@@ -66,7 +79,7 @@ files()
 	local major newest stated
 
 	run -0 dpkg-deb -f "$PACKAGE" Depends
-	major=$("$PG_CONFIG" --version | grep -oE '[0-9]+' | head -n 1)
+	major=$(with_server "$PG_CONFIG" --version | grep -oE '[0-9]+' | head -n 1)
 	[[ ", $output," == *", postgresql-$major,"* ]]
 	stated=$(grep -oE 'libc6 \(>= [0-9.]+' <<< "$output" | cut -d ' ' -f 3)
 	dpkg-deb -x "$PACKAGE" "$root"
@@ -88,20 +101,20 @@ files()
 	local sql
 
 	# the server's user does not come into bats' own directories
-	server=$(mktemp -d)
-	dpkg-deb -x "$PACKAGE" "$server/root"
-	chown postgres "$server"
-	sql=$(ls "$server/root$EXTENSION"/*.sql)
+	server=$(with_server mktemp -d)
+	dpkg-deb -x "$PACKAGE" "$OTHER$server/root"
+	with_server chown postgres "$server"
+	sql=$(ls "$OTHER$server/root$EXTENSION"/*.sql)
 	cd / || return
-	run -0 runuser -u postgres -- "$BIN/initdb" -N -A trust -D "$server/data"
+	run -0 with_server runuser -u postgres -- "$BIN/initdb" -N -A trust -D "$server/data"
 	# The library by its path, as the host may have another one. A command ends with an empty
 	# line.
 	{
 		sed -e '/^\\echo/d' -e "s|MODULE_PATHNAME|$server/root$LIBRARY|" "$sql"
 		printf '\n%s\n\n' 'show pg_hugepoison.timeout;' 'select count(*) as events from pg_hugepoison;'
-	} > "$server/commands"
-	run -0 runuser -u postgres -- "$BIN/postgres" --single -j -D "$server/data" \
-		-c "shared_preload_libraries=$server/root$LIBRARY" postgres < "$server/commands"
+	} > "$OTHER$server/commands"
+	run -0 with_server runuser -u postgres -- "$BIN/postgres" --single -j -D "$server/data" \
+		-c "shared_preload_libraries=$server/root$LIBRARY" postgres < "$OTHER$server/commands"
 	[[ $output == *'pg_hugepoison.timeout = "10s"'* && $output == *'events = "0"'* &&
 		$output != *ERROR* ]] || { echo "$output"; return 1; }
 }

@@ -329,10 +329,11 @@ static enum outcome fill(int own, uintptr_t page, const char *contents, enum out
 	if (error)
 		return of_kernel(error, finding);
 	/*
-	 * mdread() zeroes a block when a read of it is short, if it is for the recovery or
-	 * zero_damaged_pages is on. A read into the lost page is short. So the zeros have to wait
-	 * for the page, as all that store to it do: but they do not, if the read began before the
-	 * page was filled and they come after. The state does not say when it began.
+	 * Before PostgreSQL 17 mdread() zeroes a block when a read of it is short, if it is for
+	 * the recovery or zero_damaged_pages is on. A read into the lost page is short. So the
+	 * zeros have to wait for the page, as all that store to it do: but they do not, if the
+	 * read began before the page was filled and they come after. The state does not say when
+	 * it began.
 	 */
 	pg_memory_barrier();
 	finding->in_doubt = (RecoveryInProgress() || zero_damaged_pages) && has_begun(finding);

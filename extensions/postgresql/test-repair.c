@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of repair.c without a server, with the headers of PostgreSQL 15: its buffers, files and
+ * Tests of repair.c without a server, with the headers of one: its buffers, files and
  * kernel are made up here, and something happens to a buffer at the very moment when a file is
  * read or a page is filled.
  */
@@ -70,17 +70,12 @@ void LWLockRelease(LWLock *lock)
 {
 }
 
-SMgrRelation smgropen(RelFileNode node, BackendId backend)
-{
-	return NULL;
-}
-
 void smgrclose(SMgrRelation file)
 {
 }
 
 /* Each byte of a block is its number. */
-void smgrread(SMgrRelation file, ForkNumber fork, BlockNumber number, char *block)
+static void read_file(BlockNumber number, void *block)
 {
 	if (on_read)
 		on_read();
@@ -89,6 +84,53 @@ void smgrread(SMgrRelation file, ForkNumber fork, BlockNumber number, char *bloc
 	memset(block, number, BLCKSZ);
 	PageXLogRecPtrSet(((PageHeader)block)->pd_lsn, lsn_in_file);
 }
+
+#if PG_VERSION_NUM >= 170000
+SMgrRelation smgropen(RelFileLocator locator, ProcNumber backend)
+{
+	return NULL;
+}
+
+void smgrreadv(SMgrRelation file, ForkNumber fork, BlockNumber number, void **blocks,
+	       BlockNumber count)
+{
+	read_file(number, blocks[0]);
+}
+
+void smgrdestroyall(void)
+{
+}
+
+static void clear_tag(BufferTag *tag)
+{
+	ClearBufferTag(tag);
+}
+
+static void set_tag(BufferTag *tag, BlockNumber block)
+{
+	InitBufferTag(tag, &(RelFileLocator){ 1, 2, 3 }, MAIN_FORKNUM, block);
+}
+#else
+SMgrRelation smgropen(RelFileNode node, BackendId backend)
+{
+	return NULL;
+}
+
+void smgrread(SMgrRelation file, ForkNumber fork, BlockNumber number, char *block)
+{
+	read_file(number, block);
+}
+
+static void clear_tag(BufferTag *tag)
+{
+	CLEAR_BUFFERTAG(*tag);
+}
+
+static void set_tag(BufferTag *tag, BlockNumber block)
+{
+	INIT_BUFFERTAG(*tag, ((RelFileNode){ 1, 2, 3 }), MAIN_FORKNUM, block);
+}
+#endif
 
 bool PageIsVerifiedExtended(Page block, BlockNumber number, int flags)
 {
@@ -143,9 +185,9 @@ static void set(int buffer, uint32 state, BlockNumber block)
 	BufferDesc *desc = GetBufferDescriptor(buffer);
 
 	pg_atomic_write_u32(&desc->state, state);
-	CLEAR_BUFFERTAG(desc->tag);
+	clear_tag(&desc->tag);
 	if (state & BM_TAG_VALID)
-		INIT_BUFFERTAG(desc->tag, ((RelFileNode){ 1, 2, 3 }), MAIN_FORKNUM, block);
+		set_tag(&desc->tag, block);
 }
 
 /* Two buffers with parts in the page: blocks 5 and 6, clean. */
