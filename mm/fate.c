@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: the fate of a hugepage in a mapping.
- *
- * Included by hugepoison/hugetlb.c.
  */
+#include <linux/sched/signal.h>
+
+#include "internal.h"
 
 /*
  * The fate of the hugepage at an address. For a shared mapping the page cache decides: an

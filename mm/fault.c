@@ -2,10 +2,14 @@
 /*
  * Memory errors in hugepages: page faults.
  *
- * Included by hugepoison/hugetlb.c. Where stock ends a fault with an error, the fault
- * narrows, or waits for the handler's decision. A fault in a narrowed VMA maps the
- * healthy pages.
+ * Where stock ends a fault with an error, the fault narrows, or waits for the handler's
+ * decision. A fault in a narrowed VMA maps the healthy pages.
  */
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+
+#include "internal.h"
 
 /* The hook in hugetlb_vm_ops replaces the only use; the function stays for =n. */
 static vm_fault_t __maybe_unused hugetlb_vm_op_fault(struct vm_fault *vmf);

@@ -2,11 +2,16 @@
 /*
  * Memory errors in hugepages: stock's ways to the hugepages of a file.
  *
- * Included by hugepoison/memory-failure.c. Reading a file, zeroing a part of it and giving its
- * hugepages to a device pass by raw pages, and wait for heals.
+ * Reading a file, zeroing a part of it and giving its hugepages to a device pass by raw pages,
+ * and wait for heals.
  */
 #include <linux/folio_batch.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/pagemap.h>
 #include <linux/uio.h>
+
+#include "internal.h"
 
 /**
  * hugepoison_lock_folio - look up and lock a hugepage to change part of it

@@ -2,8 +2,7 @@
 /*
  * Memory errors in hugepages: the error handler's hugepage half.
  *
- * Included by hugepoison/memory-failure.c. memory_failure() calls this first. All of it
- * runs under mf_mutex, one error at a time.
+ * memory_failure() calls this first. All of it runs under mf_mutex, one error at a time.
  *
  * The steps for an error:
  *
@@ -16,6 +15,12 @@
  *	hugepoison_*_work()		afterwards: narrow mappings whose faults
  *					cannot, release when unused
  */
+#include <linux/delay.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /* The policy for new errors: whether to contain a page, not the hugepage. */
 static bool hugepoison_narrow_policy = true;

@@ -2,15 +2,25 @@
 /*
  * Memory errors in hugepages: the callers of a heal, and their workers.
  *
- * Included by hugepoison/memory-failure.c. A caller that punches a raw page out of a file
- * waits for a worker, which heals as heal.c says. After a refill a work of ours is the
- * caller.
+ * A caller that punches a raw page out of a file waits for a worker, which heals as heal.c
+ * says. After a refill a work of ours is the caller.
  */
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/list.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/sched/cputime.h>
 #include <linux/sched/signal.h>
 #include <linux/semaphore.h>
+#include <linux/slab.h>
 #include <linux/timekeeping.h>
+#include <linux/workqueue.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /*
  * One heal at a time. Only workers take the mutex, and with it they wait for no user: they

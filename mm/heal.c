@@ -2,10 +2,9 @@
 /*
  * Memory errors in hugepages: good memory in place of the bad.
  *
- * Included by hugepoison/memory-failure.c. When the owner of a narrowed hugepage does
- * not need the lost contents it punches the raw page out of the file. Then a fresh
- * hugepage with the healthy contents takes the place of the poisoned one, and the next
- * fault promotes each mapping.
+ * When the owner of a narrowed hugepage does not need the lost contents it punches the raw
+ * page out of the file. Then a fresh hugepage with the healthy contents takes the place of
+ * the poisoned one, and the next fault promotes each mapping.
  *
  * At no moment can a reader find wrong contents. All that look up a hugepage in the file take
  * its lock before they use it, or wait for it: in memfd_pin_folios() a hook does.
@@ -42,8 +41,16 @@
  * mmap_lock.
  */
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/llist.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
 #include <linux/workqueue.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /*
  * How often a heal is tried while a user has a reference to the hugepage, or its lock. Each

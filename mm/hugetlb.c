@@ -8,18 +8,7 @@
  * mf_mutex, and mmap_lock is always outside of the folio lock.
  */
 #ifdef CONFIG_HUGEPOISON
-#undef pr_fmt
-#define pr_fmt(fmt) "hugepoison: " fmt
-
-#include <linux/hash.h>
-#include <linux/huge_mm.h>
-#include <linux/rmap.h>
-#include <linux/sched/mm.h>
-#include "vma.h"
-
-#define CREATE_TRACE_POINTS
-#include <trace/events/hugepoison.h>
-#include "internal.h"
+#include "trace.c"
 
 #include "pool.c"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: gigantic ones that CMA gave.
- *
- * Included at the end of the stock file of this name, to reach its statics.
  */
 #if defined(CONFIG_HUGEPOISON) && defined(CONFIG_CMA)
+#include <linux/cma.h>
+
 #include "internal.h"
 
 /**

@@ -2,11 +2,17 @@
 /*
  * Memory errors in hugepages: injecting them.
  *
- * Included at the end of the stock file of this name. Stock's debugfs files take a page
- * frame number; those here select a hugepage in other ways.
+ * Stock's debugfs files take a page frame number; those here select a hugepage in other
+ * ways. They are built in also where stock's are a module.
  */
-#ifdef CONFIG_HUGEPOISON
+#if IS_ENABLED(CONFIG_HWPOISON_INJECT)
+#include <linux/debugfs.h>
+#include <linux/export.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
+
 #include "internal.h"
 
 /* "SIZE NODE [SUBPAGE]", as in "2M 1 5"; every field is checked before use. */
@@ -105,4 +111,5 @@ void hugepoison_inject_init(struct dentry *dir)
 				   &hugepoison_filter_cgroup,
 				   &hugepoison_filter_fops);
 }
-#endif /* CONFIG_HUGEPOISON */
+EXPORT_SYMBOL_GPL(hugepoison_inject_init);
+#endif /* CONFIG_HWPOISON_INJECT */

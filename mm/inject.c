@@ -2,8 +2,15 @@
 /*
  * Memory errors in hugepages: the error handler's part of the injector.
  *
- * Included by hugepoison/memory-failure.c; hwpoison-inject.c has the injector's files.
+ * hwpoison-inject.c has the injector's files.
  */
+#include <linux/cgroup.h>
+#include <linux/export.h>
+#include <linux/hugetlb.h>
+#include <linux/hugetlb_cgroup.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /**
  * hugepoison_corrupt_free - inject an error into a free hugepage
@@ -54,15 +61,9 @@ int hugepoison_corrupt_free(unsigned long size, int nid, unsigned long subpage)
 }
 
 #if IS_ENABLED(CONFIG_HWPOISON_INJECT)
-EXPORT_SYMBOL_GPL(hugepoison_corrupt_free);
-#endif
-
-#if IS_ENABLED(CONFIG_HWPOISON_INJECT)
 /* Set through debugfs; 0 excludes nothing. */
 u64 hugepoison_filter_size;
-EXPORT_SYMBOL_GPL(hugepoison_filter_size);
 u64 hugepoison_filter_cgroup;
-EXPORT_SYMBOL_GPL(hugepoison_filter_cgroup);
 
 /* Inode number of the hugetlb cgroup a hugepage is charged to, 0 for none. */
 static u64 hugepoison_cgroup_ino(struct folio *folio)

@@ -27,10 +27,26 @@
 #ifndef _MM_HUGEPOISON_INTERNAL_H
 #define _MM_HUGEPOISON_INTERNAL_H
 
+#include <linux/hashtable.h>
+#include <linux/hugepoison.h>
+#include <linux/hugetlb.h>
+#include <linux/kobject.h>
 #include <linux/ktime.h>
 #include <linux/leafops.h>
-#include <linux/mm_types.h>
+#include <linux/list.h>
+#include <linux/mempool.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/nodemask.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "../internal.h"
+
+#undef pr_fmt
+#define pr_fmt(fmt) "hugepoison: " fmt
 
 struct anon_vma;
 struct cma;

@@ -2,11 +2,17 @@
 /*
  * Memory errors in hugepages: the locks of a hugepage that has an error.
  *
- * Included by hugepoison/memory-failure.c. Any user may hold the lock of a hugepage,
- * or the lock of its mappings, for long. All errors need mf_mutex: a wait for a user
- * under mf_mutex would delay them all. So with mf_mutex held the handler tries these
- * locks, a bounded number of times.
+ * Any user may hold the lock of a hugepage, or the lock of its mappings, for long. All
+ * errors need mf_mutex: a wait for a user under mf_mutex would delay them all. So with
+ * mf_mutex held the handler tries these locks, a bounded number of times.
  */
+#include <linux/delay.h>
+#include <linux/init.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+
+#include "internal.h"
 
 /*
  * How often the handler waits for a hugepage's locks with mf_mutex dropped. Each time

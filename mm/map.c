@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: map the healthy pages.
- *
- * Included by hugepoison/hugetlb.c.
  */
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "internal.h"
 
 /* Count @nr mappings of base pages, or one mapping of a block. */
 static void hugepoison_count_mapped(struct vm_area_struct *vma,

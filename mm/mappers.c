@@ -2,9 +2,12 @@
 /*
  * Memory errors in hugepages: narrow mappings of other processes.
  *
- * Included by hugepoison/hugetlb.c. The narrow worker finds the mappings of a poisoned
- * hugepage and narrows them.
+ * The narrow worker finds the mappings of a poisoned hugepage and narrows them.
  */
+#include <linux/rmap.h>
+#include <linux/sched/mm.h>
+
+#include "internal.h"
 
 /*
  * How many mappings one search looks at: it holds the hugepage's locks at a priority before

@@ -2,12 +2,11 @@
 /*
  * Memory errors in hugepages: what a narrowed VMA is.
  *
- * Included by hugepoison/hugetlb.c. After an error in a file's hugepage every mapping
- * has a hwpoison entry in its place. The next fault narrows: the range of that one
- * hugepage becomes a VMA of its own without VM_HUGETLB, so no hugetlb VMA. Then file
- * faults map the healthy pages: by a PMD where a 2 MiB block is healthy, else by base
- * pages. The raw page stays unmapped, and an access to it is SIGBUS. private.c has what
- * differs for private mappings.
+ * After an error in a file's hugepage every mapping has a hwpoison entry in its place. The
+ * next fault narrows: the range of that one hugepage becomes a VMA of its own without
+ * VM_HUGETLB, so no hugetlb VMA. Then file faults map the healthy pages: by a PMD where a
+ * 2 MiB block is healthy, else by base pages. The raw page stays unmapped, and an access
+ * to it is SIGBUS. private.c has what differs for private mappings.
  *
  * A narrowed VMA keeps its file, offset and operations. It covers exactly one hugepage
  * as long as it is narrowed: may_split() forbids splitting it, and VM_DONTEXPAND, which
@@ -15,6 +14,8 @@
  * hugepage, or it is healthy, the next fault promotes: the VMA is a hugetlb VMA again.
  * So only poisoned hugepages are ever mapped below their size.
  */
+
+#include "internal.h"
 
 /**
  * hugepoison_vma_is_narrowed - whether a VMA maps a hugepage below its size

@@ -7,24 +7,8 @@
  * use the first seven; the other files here use those of hugetlb.c and rmap.c.
  */
 #ifdef CONFIG_HUGEPOISON
-#undef pr_fmt
-#define pr_fmt(fmt) "hugepoison: " fmt
-
-#include <linux/delay.h>
-#include <linux/hashtable.h>
-#include <linux/hugetlb_cgroup.h>
-#include <linux/kobject.h>
-#include <linux/memory.h>
-#include <linux/mutex.h>
-#include <linux/sched.h>
-#include <linux/sched/signal.h>
-#include <linux/sysfs.h>
-#include <linux/workqueue.h>
-
-/* stock's file makes its own event; ours are made in hugetlb.c */
+/* stock's file makes its own event; ours are made in trace.c */
 #undef CREATE_TRACE_POINTS
-#include <trace/events/hugepoison.h>
-#include "internal.h"
 
 #include "reason.c"
 #include "wq.c"
@@ -45,6 +29,7 @@
 #include "heal-worker.c"
 #include "file.c"
 #include "inject.c"
+#include "hwpoison-inject.c"
 #include "sysfs.c"
 #include "proc.c"
 

@@ -2,10 +2,15 @@
 /*
  * Memory errors in hugepages: narrow mappings that have had no fault since the error.
  *
- * Included by hugepoison/memory-failure.c. The handler and faults queue this work, see
- * queue.c. The worker never holds mf_mutex, and tries the locks that a user can keep: see
- * hugepoison_try_narrow().
+ * The handler and faults queue this work, see queue.c. The worker never holds mf_mutex,
+ * and tries the locks that a user can keep: see hugepoison_try_narrow().
  */
+#include <linux/init.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+
+#include "internal.h"
 
 /* How often a pass looks for more mappings: users can create new ones for ever. */
 #define HUGEPOISON_EAGER_ROUNDS		64

@@ -2,8 +2,15 @@
 /*
  * Memory errors in hugepages: narrow a hugetlb VMA, and promote it again.
  *
- * Included by hugepoison/hugetlb.c. promote.c promotes private mappings.
+ * promote.c promotes private mappings.
  */
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <asm/tlb.h>
+#include <trace/events/hugepoison.h>
+
+#include "../vma.h"
+#include "internal.h"
 
 /* Split the range of one hugepage off as a VMA of its own, or return ERR_PTR(). */
 static struct vm_area_struct *hugepoison_isolate_vma(struct vm_area_struct *vma,

@@ -2,8 +2,9 @@
 /*
  * Memory errors in hugepages: soft-offline a page of a free hugepage.
  *
- * Included by hugepoison/memory-failure.c, for soft_offline_page().
+ * soft_offline_page() calls it.
  */
+#include "internal.h"
 
 /* Dissolve an isolated free hugepage, and keep one page of it out of use. */
 static int hugepoison_retire(struct page *page, struct folio *folio)

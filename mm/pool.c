@@ -2,14 +2,23 @@
 /*
  * Memory errors in hugepages: the pool.
  *
- * Included by hugepoison/hugetlb.c.
- *
  * A poisoned hugepage leaves its pool in three steps: the error handler gets the
  * only reference (hugepoison_pool_isolate() for a free one), the hugepage is
  * prepared to be dissolved (hugepoison_pool_seize()), and it leaves while a fresh
  * hugepage takes its place (hugepoison_pool_leave()). If there is no fresh one at
  * once the pool has a deficit, and a worker refills it.
  */
+#include <linux/cgroup.h>
+#include <linux/cpuset.h>
+#include <linux/gfp.h>
+#include <linux/hugetlb.h>
+#include <linux/hugetlb_cgroup.h>
+#include <linux/init.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/signal.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /*
  * How often the worker tries again to allocate a fresh hugepage, and its delay before

@@ -2,13 +2,12 @@
 /*
  * Memory errors in hugepages: the pages of a narrowed private mapping.
  *
- * Included by hugepoison/hugetlb.c. A private mapping narrows in place, as a
- * shared one does: the hugepage stays where it is, and its healthy pages are
- * mapped below its size. struct hugepoison_private is to a private mapping what
- * the page cache is to a shared one: it holds the hugepage, and records which of
- * its pages the process has discarded. Where an entry is none the next fault
- * looks there. So the kernel may clear an entry of the hugepage anywhere (to
- * split a block, to fork, to unmap a raw page) and loses nothing.
+ * A private mapping narrows in place, as a shared one does: the hugepage stays where it
+ * is, and its healthy pages are mapped below its size. struct hugepoison_private is to a
+ * private mapping what the page cache is to a shared one: it holds the hugepage, and
+ * records which of its pages the process has discarded. Where an entry is none the next
+ * fault looks there. So the kernel may clear an entry of the hugepage anywhere (to split a
+ * block, to fork, to unmap a raw page) and loses nothing.
  *
  * The process writes to the hugepage in place as long as no other process shares
  * it. PageAnonExclusive of the head page says so for the whole hugepage: under
@@ -22,9 +21,16 @@
  * the swap entry's exclusive bit, which has no other meaning there. When fork
  * copies such an entry it takes one more reference.
  */
+#include <linux/highmem.h>
 #include <linux/memcontrol.h>
-#include <linux/refcount.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/task_work.h>
+#include <asm/tlb.h>
+
+#include "internal.h"
 
 /**
  * struct hugepoison_promotion - a range that waits for a hugepage of the pool

@@ -2,7 +2,7 @@
 /*
  * Memory errors in hugepages: /proc/hugepoison/.
  *
- * Included by hugepoison/memory-failure.c. Bad pages, one a line:
+ * Bad pages, one a line:
  *  - bad_pages: all, by page frame. For CAP_SYS_ADMIN.
  *  - own: those of the reader's address space, by address. For anybody. Writing to it fills
  *    them again.
@@ -13,10 +13,16 @@
  */
 #ifdef CONFIG_PROC_FS
 #include <linux/dcache.h>
+#include <linux/init.h>
 #include <linux/kdev_t.h>
+#include <linux/memory_hotplug.h>
+#include <linux/pagemap.h>
 #include <linux/proc_fs.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+
+#include "internal.h"
 
 /* Characters that would split a name into words or lines. */
 #define HUGEPOISON_ESCAPED	" \t\n\\"

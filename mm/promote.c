@@ -2,11 +2,11 @@
 /*
  * Memory errors in hugepages: faults of private mappings, and promoting them.
  *
- * Included by hugepoison/hugetlb.c. A fault maps the pages that the mapping has of
- * its hugepage. Where the process has discarded a page the fault allocates an
- * anonymous page, as in a private mapping of any file: so a private raw page heals.
- * When no page is poisoned and the pool has a hugepage to spare, that fault makes the
- * range a hugepage again. If the pool has none the range waits in a list.
+ * A fault maps the pages that the mapping has of its hugepage. Where the process has
+ * discarded a page the fault allocates an anonymous page, as in a private mapping of any
+ * file: so a private raw page heals. When no page is poisoned and the pool has a hugepage
+ * to spare, that fault makes the range a hugepage again. If the pool has none the range
+ * waits in a list.
  *
  * Copying a GiB would hold mmap_lock for too long. So the range moves to the fresh
  * hugepage by one page table each time that mmap_lock is held. In between, faults of
@@ -16,7 +16,23 @@
  * pinned the poisoned hugepage, or fork shares the fresh one) the range stays as it is,
  * and a task tries again each few seconds.
  */
+#include <linux/cgroup.h>
+#include <linux/highmem.h>
+#include <linux/hugetlb.h>
+#include <linux/hugetlb_cgroup.h>
+#include <linux/init.h>
 #include <linux/oom.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/task_work.h>
+#include <asm/tlb.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /* --- promote ---------------------------------------------------------------- */
 

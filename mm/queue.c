@@ -2,13 +2,15 @@
 /*
  * Memory errors in hugepages: the workers' works, and when they run.
  *
- * Included by hugepoison/memory-failure.c. The handler, page faults and files queue
- * four works here:
+ * The handler, page faults and files queue four works here:
  *  - narrow mappings whose faults cannot,
  *  - log the errors in hugepages that were narrowed,
  *  - release a poisoned hugepage when its last user has left it,
  *  - heal a hugepage whose lost pages were filled again.
  */
+#include <linux/sched/signal.h>
+
+#include "internal.h"
 
 /*
  * The delay from an error to the narrow worker: ptrace and /proc/PID/mem fail until then.

@@ -2,10 +2,15 @@
 /*
  * Memory errors in hugepages: which pages of a hugepage are bad.
  *
- * Included by hugepoison/memory-failure.c. Stock's list of raw pages, under hugetlb_lock,
- * has the bad pages of a hugepage. PG_hwpoison on a subpage says that it is out of use:
- * the raw pages are, or all subpages when the hugepage as a whole is.
+ * Stock's list of raw pages, under hugetlb_lock, has the bad pages of a hugepage.
+ * PG_hwpoison on a subpage says that it is out of use: the raw pages are, or all subpages
+ * when the hugepage as a whole is.
  */
+#include <linux/llist.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "internal.h"
 
 /*
  * Set or clear PG_hwpoison on all subpages of a hugepage, in one operation.

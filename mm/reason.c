@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: why something cannot be done, in words for the log.
- *
- * Included by hugepoison/memory-failure.c.
  */
+#include "internal.h"
 
 static const char * const hugepoison_reasons[NR_HUGEPOISON_REASONS] = {
 	[HUGEPOISON_WHY_USERFAULTFD] =

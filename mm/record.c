@@ -2,10 +2,17 @@
 /*
  * Memory errors in hugepages: the record of each poisoned hugepage.
  *
- * Included by hugepoison/memory-failure.c. A record says which part of a poisoned hugepage
- * is out of use; marks and counters follow the record, and are never read in its place.
- * How the handling of an error ends is its outcome: one table says how to report it.
+ * A record says which part of a poisoned hugepage is out of use; marks and counters follow
+ * the record, and are never read in its place. How the handling of an error ends is its
+ * outcome: one table says how to report it.
  */
+#include <linux/llist.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+
+#include "internal.h"
 
 /**
  * struct hugepoison_action - how an outcome is reported

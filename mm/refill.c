@@ -2,10 +2,10 @@
 /*
  * Memory errors in hugepages: a process fills a lost page again.
  *
- * Included by hugepoison/hugetlb.c. In a private mapping the new contents are an anonymous
- * page of the process, as a copy on write is. In a shared mapping they are a page that
- * stands in for the raw page, see stand-in.c: all mappings get it. In both cases the
- * hugepage stays as it is, and nothing of its size is allocated, copied or unmapped.
+ * In a private mapping the new contents are an anonymous page of the process, as a copy on
+ * write is. In a shared mapping they are a page that stands in for the raw page, see
+ * stand-in.c: all mappings get it. In both cases the hugepage stays as it is, and nothing
+ * of its size is allocated, copied or unmapped.
  *
  * The page is complete before anybody can find it, and one store makes it found: an entry
  * with the page table locked, or the table of stand-ins with the hugepage locked. Before
@@ -15,6 +15,15 @@
  * under which that changes. In between no lock is held, as reading the caller's memory may
  * fault.
  */
+#include <linux/highmem.h>
+#include <linux/memcontrol.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/uaccess.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /**
  * struct hugepoison_new_page - a page to be filled again

@@ -2,10 +2,16 @@
 /*
  * Memory errors in hugepages: release a hugepage when its last user has left it.
  *
- * Included by hugepoison/memory-failure.c. The handler and files queue this work, see
- * queue.c. The worker also contains errors that the handler could not contain when they
- * were reported.
+ * The handler and files queue this work, see queue.c. The worker also contains errors that
+ * the handler could not contain when they were reported.
  */
+#include <linux/init.h>
+#include <linux/llist.h>
+#include <linux/memory_hotplug.h>
+#include <linux/sched.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /*
  * Reuse the good pages of a hugepage whose contents were lost by an error in another

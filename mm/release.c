@@ -2,9 +2,16 @@
 /*
  * Memory errors in hugepages: dissolve a poisoned hugepage.
  *
- * Included by hugepoison/memory-failure.c. The healthy pages become free, each raw page
- * stays out of use and gets a record, and the pool gets another hugepage.
+ * The healthy pages become free, each raw page stays out of use and gets a record, and the
+ * pool gets another hugepage.
  */
+#include <linux/delay.h>
+#include <linux/llist.h>
+#include <linux/memory_hotplug.h>
+#include <linux/slab.h>
+#include <trace/events/hugepoison.h>
+
+#include "internal.h"
 
 /*
  * Raw pages of dissolved hugepages that have no record yet. page->__folio_index is the

@@ -2,12 +2,15 @@
 /*
  * Memory errors in hugepages: a memory reserve for errors.
  *
- * Included by hugepoison/memory-failure.c. An error needs an entry in its hugepage's list of
- * raw pages, and a record. Without the entry all of the hugepage is out of use until the
- * host restarts, without the record until there is memory. The handler cannot wait for
- * memory, so it has a reserve; a worker refills the reserve.
+ * An error needs an entry in its hugepage's list of raw pages, and a record. Without the
+ * entry all of the hugepage is out of use until the host restarts, without the record
+ * until there is memory. The handler cannot wait for memory, so it has a reserve; a worker
+ * refills the reserve.
  */
+#include <linux/init.h>
 #include <linux/mempool.h>
+
+#include "internal.h"
 
 /* How many errors may come at once while there is no other memory. */
 #define HUGEPOISON_RESERVED_RECORDS	32

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: whether a page fault may come back.
- *
- * Included by hugepoison/hugetlb.c.
  */
+#include <linux/hash.h>
+#include <linux/sched.h>
+
+#include "internal.h"
 
 /*
  * Whether a fault must not drop mmap_lock. Then it fails, or returns VM_FAULT_RETRY at

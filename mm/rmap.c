@@ -5,12 +5,6 @@
  * Included at the end of the stock file of this name, to reach its statics.
  */
 #ifdef CONFIG_HUGEPOISON
-#include <linux/mutex.h>
-#include <linux/sched.h>
-#include <linux/sched/signal.h>
-#include <linux/workqueue.h>
-#include "internal.h"
-
 #include "small-rmap.c"
 #include "unmap.c"
 

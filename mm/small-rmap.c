@@ -2,9 +2,11 @@
 /*
  * Memory errors in hugepages: count the mappings of a hugepage that is mapped below
  * its size.
- *
- * Included by hugepoison/rmap.c.
  */
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
 
 /*
  * On while hugepages may be mapped below their size. _large_mapcount is the only count:
@@ -48,7 +50,7 @@ static bool hugepoison_stop_small_rmap(void)
 		return false;
 	}
 	static_branch_disable(&hugepoison_small_rmap_key);
-	pr_info("hugepoison: no mapping is narrowed any more\n");
+	pr_info("no mapping is narrowed any more\n");
 	return true;
 }
 

@@ -2,10 +2,10 @@
 /*
  * Memory errors in hugepages: good pages that stand in for raw pages.
  *
- * Included by hugepoison/memory-failure.c. When a process refills a raw page of a file's
- * hugepage, the new contents are in a base page of their own, the stand-in: each mapping
- * maps it in the raw page's place, read() of the file reads it. The hugepage stays as it
- * is, with the raw page out of use, until a heal copies both to a fresh hugepage.
+ * When a process refills a raw page of a file's hugepage, the new contents are in a base
+ * page of their own, the stand-in: each mapping maps it in the raw page's place, read() of
+ * the file reads it. The hugepage stays as it is, with the raw page out of use, until a
+ * heal copies both to a fresh hugepage.
  *
  * A stand-in is added and removed with the hugepage locked, as the lock says which pages
  * faults may map. A remover unmaps the stand-in before it drops the lock. Others look the
@@ -15,6 +15,10 @@
  * it. It is charged to the memory cgroup of the process that refills.
  */
 #include <linux/gfp.h>
+#include <linux/llist.h>
+#include <linux/slab.h>
+
+#include "internal.h"
 
 /* All stand-ins. Writers hold the spinlock, and the lock of the hugepage. */
 static DEFINE_HASHTABLE(hugepoison_stand_ins, 8);

@@ -2,12 +2,17 @@
 /*
  * Memory errors in hugepages: /sys/kernel/mm/hugepoison/.
  *
- * Included by hugepoison/memory-failure.c. The gauges are sums over the records, and so
- * always agree with them; the counters are outcomes since boot.
+ * The gauges are sums over the records, and so always agree with them; the counters are
+ * outcomes since boot.
  *
  * Any user can read the files at any rate: so reading takes no lock that the error
  * handler waits for.
  */
+#include <linux/init.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "internal.h"
 
 /* One directory: a hugepage size, on one node or (NUMA_NO_NODE) on all. */
 struct hugepoison_dir {

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: unmap a poisoned hugepage.
- *
- * Included by hugepoison/rmap.c.
  */
+#include <linux/hash.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+#include <asm/tlb.h>
+
+#include "internal.h"
 
 /*
  * The lock of the mappings that the error handler holds, and the handler's task. Under

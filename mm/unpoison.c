@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: undo an injected error.
- *
- * Included by hugepoison/memory-failure.c.
  */
+#include <linux/highmem.h>
+#include <linux/memory_hotplug.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "internal.h"
 
 /*
  * Fill a raw page as a free page is filled. The buddy allocator relies on that for pages

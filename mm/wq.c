@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: the workqueue.
- *
- * Included by hugepoison/memory-failure.c.
  */
+#include <linux/init.h>
+#include <linux/sched.h>
+
+#include "internal.h"
 
 /*
  * Runs the works that follow an error.

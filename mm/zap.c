@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory errors in hugepages: clear entries of narrowed VMAs.
- *
- * Included by hugepoison/hugetlb.c.
  */
+#include "internal.h"
 
 /* Return: false when @vma is a hugetlb VMA. */
 static bool hugepoison_zap(struct vm_area_struct *vma, pgoff_t start,

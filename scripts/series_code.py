@@ -21,7 +21,7 @@ import re
 # Words before a parenthesis that do not name a defined thing.
 NOT_NAMES = {"IS_ENABLED", "sizeof", "defined"}
 DEFINES_ITS_ARGUMENT = re.compile(
-    r"(?:static\s+)?(?:DEFINE_\w+|DECLARE_\w+|LLIST_HEAD|LIST_HEAD|\w+_initcall"
+    r"(?:(?:static|extern|VISIBLE_IF_KUNIT)\s+)?(?:DEFINE_\w+|DECLARE_\w+|LLIST_HEAD|LIST_HEAD|\w+_initcall"
     r"|EXPORT_SYMBOL_GPL|kunit_test_suites?)\(\s*&?(\w+)")
 
 
@@ -62,11 +62,12 @@ def name_of(text):
     head = code.split("{")[0].split("=")[0].rstrip("; \n")
     if match := re.fullmatch(r"(?:static\s+)?(struct|enum)\s+(\w+)", head):
         return f"{match[1]}_{match[2]}"
+    head = re.sub(r"\[[^\]]*\]", "", head)
     calls = [name for name in re.findall(r"(\w+)\s*\(", head)
              if name not in NOT_NAMES and not name.startswith("__")]
     if calls:
         return calls[0]
-    found = re.findall(r"\w+", re.sub(r"\[[^\]]*\]|\b__\w+$", "", head))
+    found = re.findall(r"\w+", re.sub(r"\b__\w+$", "", head))
     return found[-1] if found else None
 
 
@@ -266,10 +267,11 @@ class Code:
     """Which pieces there are after which step. A step has a number, files, names (pieces
     that do not come before it) and stubs (names with their bodies until they come)."""
 
-    def __init__(self, texts, steps, hook_words):
-        """Our code by path; the steps; the words that hooks add, step by step."""
+    def __init__(self, texts, steps, hook_words, local=()):
+        """Our code by path; the steps; the words that hooks add, step by step; the names that
+        are global for our own files only."""
         self.last = len(steps)
-        self.steps, self.hook_words = steps, hook_words
+        self.steps, self.hook_words, self.local = steps, hook_words, local
         self.pieces = {file: Reader(text).pieces() for file, text in texts.items()}
         for file, text in texts.items():
             if "".join(all_lines(self.pieces[file])) != text:
@@ -504,7 +506,8 @@ class Code:
         if thing.named:
             body = thing.body()
             return thing.named <= number and (name in self.unused or
-                                              (body and not is_static(body[1])))
+                                              (body and not is_static(body[1])
+                                               and name not in self.local))
         if name not in self.unused or self.is_with_file(name):
             return False
         floor = max(self.floor_of(file) for file in thing.files())

@@ -101,8 +101,9 @@ copy_of_our_code()
 	copy_of_our_code
 	cd "$HUGEPOISON_TOP"
 	sed -i 's/\<hugepoison_retire_all\>/hugepoison_mark_whole/' mm/*.c mm/tests/*.c
-	sed -n '/^static void hugepoison_log(/,/^}/p' mm/record.c > mm/log.c
-	[ -s mm/log.c ]
+	printf '%s\n' '/*' ' * Memory errors in hugepages: the log.' ' */' '#include "internal.h"' > mm/log.c
+	sed -n '/^static void hugepoison_log(/,/^}/p' mm/record.c >> mm/log.c
+	grep -q '^}' mm/log.c
 	sed -i '/^static void hugepoison_log(/,/^}/d' mm/record.c
 	sed -i 's/^#include "record.c"$/#include "log.c"\n&/' mm/memory-failure.c
 	cd "$OLDPWD"
@@ -161,13 +162,62 @@ copy_of_our_code()
 	# a stub, then the function
 	n=$(number_of "$(with '^names:.* hugepoison_add_deficit\>')")
 	before=$steps/$(printf %02d $((n - 1)))/mm/hugepoison/pool.c
-	grep -A1 -x 'static void hugepoison_add_deficit(.*)' "$before" > /dev/null
+	grep -A1 -x 'VISIBLE_IF_KUNIT void hugepoison_add_deficit(.*)' "$before" > /dev/null
 	run -1 grep -q hugepoison_clear_deficit "$before"
 	grep -q hugepoison_clear_deficit "$steps/$(printf %02d "$n")/mm/hugepoison/pool.c"
 	last=$(printf '%s\n' "$steps"/?? | tail -n 1)
-	for file in mm/hugepoison/narrow.c include/linux/hugepoison.h mm/hugetlb.c; do
+	for file in mm/hugepoison/Kconfig include/linux/hugepoison.h mm/memory.c; do
 		cmp "$last/$file" "build/7.3/linux-hugepoison/$file"
 	done
+}
+
+@test "in the patches our files are objects, and no .c file includes another" {
+	run -0 scripts/series --states --out "$out"
+	last=$(printf '%s\n' "$out"/steps/?? | tail -n 1)
+	run -1 grep -rE '^#include ".*\.c"' "$out/steps"
+	for file in "$last"/mm/hugepoison/*.c; do
+		grep -qx "obj-y += $(basename "$file" .c).o" "$last/mm/hugepoison/Makefile"
+	done
+	for file in memory-failure hugetlb rmap; do
+		[ ! -e "$last/mm/hugepoison/$file.c" ]
+	done
+	grep -qx 'obj-.(CONFIG_HUGEPOISON) += hugepoison/' "$last/mm/Makefile"
+	# others use it; only tests do; nobody does
+	grep -q '^static void hugepoison_become(' mm/record.c
+	grep -q '^void hugepoison_become(' "$last/mm/hugepoison/record.c"
+	grep -q '^void hugepoison_become(' "$last/mm/hugepoison/internal.h"
+	grep -q '^VISIBLE_IF_KUNIT bool hugepoison_is_step(' "$last/mm/hugepoison/record.c"
+	grep -q '^static atomic_t hugepoison_handling = ' "$last/mm/hugepoison/record.c"
+}
+
+@test "one patch makes stock's statics global" {
+	run -0 scripts/series --states --out "$out"
+	n=$(number_of "$(with '^symbols$')")
+	[ "$(cat "$out/steps/symbols")" = "$n" ]
+	before=$out/steps/$(printf %02d $((n - 1))) after=$out/steps/$(printf %02d "$n")
+	grep -qx 'static DEFINE_MUTEX(mf_mutex);' "$before/mm/memory-failure.c"
+	grep -qx 'DEFINE_MUTEX(mf_mutex);' "$after/mm/memory-failure.c"
+	grep -qx 'extern struct mutex mf_mutex;' "$after/mm/hugepoison/stock.h"
+	grep -q '^struct raw_hwp_page {' "$before/mm/memory-failure.c"
+	run -1 grep -q '^struct raw_hwp_page {' "$after/mm/memory-failure.c"
+	grep -q '^struct raw_hwp_page {' "$after/mm/hugepoison/stock.h"
+	sed -i '/^symbols$/d' "$(with '^symbols$')"
+	run -1 scripts/series --check
+	assert_says "0 steps of series/ have a line symbols"
+}
+
+@test "a name that would be global is ours, and of a kind that can be declared" {
+	copy_of_our_code
+	sed -i 's/\<hugepoison_become\>/become/' "$HUGEPOISON_TOP"/mm/*.c
+	run -1 scripts/series --check
+	assert_says "become of mm/hugepoison/record.c is used by another file, and would be global"
+	sed -i 's/\<become\>(/hugepoison_become(/' "$HUGEPOISON_TOP"/mm/*.c
+	run -0 scripts/series --check
+	sed -i 's/^static DEFINE_SPINLOCK(hugepoison_records_lock/static DEFINE_ODD(hugepoison_records_lock/' \
+		"$HUGEPOISON_TOP"/mm/record.c
+	run -1 scripts/series --check
+	assert_says "hugepoison_records_lock is defined by DEFINE_ODD, and used by another file"
+	assert_says "DEFINED_BY of scripts/series_objects.py"
 }
 
 @test "the tool is a project of its own: mounted, and no patch" {

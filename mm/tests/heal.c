@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: good memory in place of the bad. Included by hugepoison/memory-failure.c.
+ * KUnit: good memory in place of the bad.
  */
+#include <kunit/test.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kthread.h>
+
+#include "internal.h"
 
 /* Zeroing passes by the raw pages. */
 static void hugepoison_test_zero(struct kunit *test)

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: the pool under memory errors. Included by hugepoison/hugetlb.c.
+ * KUnit: the pool under memory errors.
  */
 #include <kunit/test.h>
+#include <linux/cma.h>
 #include <linux/delay.h>
 #include <linux/file.h>
+
+#include "internal.h"
 
 struct hugepoison_test_pool {
 	unsigned long nr, free, surplus, resv;

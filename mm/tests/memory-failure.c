@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: the marks, the records and the accounting of memory errors in
- * hugepages. Included by hugepoison/memory-failure.c.
+ * KUnit: the marks, the records and the accounting of memory errors in hugepages.
  */
 #include <kunit/test.h>
+
+#include "internal.h"
 
 /* A hugepage of the default size, from the pool or beside it, for this test. */
 static struct folio *hugepoison_test_folio(struct kunit *test)

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: hugepages that lose their raw pages only. Included by
- * hugepoison/memory-failure.c.
+ * KUnit: hugepages that lose their raw pages only.
  *
  * User space cannot test these: faults that may not drop mmap_lock, an unreliable list of
  * raw pages, and the order of locks.
  */
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/shmem_fs.h>
+
+#include "internal.h"
 
 /* A file with one hugepage of the default size, mapped here and written to. */
 struct hugepoison_test_file {

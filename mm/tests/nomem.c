@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: memory errors in hugepages while there is no memory. Included by
- * hugepoison/memory-failure.c.
+ * KUnit: memory errors in hugepages while there is no memory.
  */
+#include <kunit/test.h>
+
+#include "internal.h"
 
 static void *hugepoison_test_no_memory(gfp_t gfp, void *data)
 {

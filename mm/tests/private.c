@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: the pages of narrowed private mappings. Included by hugepoison/hugetlb.c.
+ * KUnit: the pages of narrowed private mappings.
  */
+#include <kunit/test.h>
+
+#include "internal.h"
 
 /* The entry of a private mapping after an error in its hugepage. */
 static pte_t hugepoison_test_entry(unsigned long pfn)

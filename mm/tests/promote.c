@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: promoting private mappings. Included by hugepoison/hugetlb.c.
+ * KUnit: promoting private mappings.
  */
+#include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/mman.h>
+#include <linux/task_work.h>
+
+#include "internal.h"
 
 /* A private mapping of one hugepage, with an error in a page of it, and narrowed. */
 struct hugepoison_test_narrowed {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: the reverse map of hugepages. Included by hugepoison/rmap.c.
+ * KUnit: the reverse map of hugepages.
  */
 #include <kunit/test.h>
 #include <linux/mman.h>
 #include <linux/sched/rt.h>
+
+#include "internal.h"
 
 static struct folio *hugepage_test_folio(struct kunit *test)
 {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit: pages that stand in for raw pages. Included by hugepoison/memory-failure.c.
+ * KUnit: pages that stand in for raw pages.
  */
+#include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
+
+#include "internal.h"
 
 #define HUGEPOISON_TEST_WORD	0x5afe5afe5afe5afeUL
 
