@@ -117,3 +117,27 @@ assert_judged()
 	run -2 "$BATS_TEST_DIRNAME/../scripts/selftests" no-such-test
 	[[ $output == *"no test 'no-such-test'"* ]]
 }
+
+@test "a source without any of the tests is a failure" {
+	run -1 "$BATS_TEST_DIRNAME/../scripts/selftests" --no-build --kernel 9.9/hugepoison map_hugetlb
+	[[ $output == *"build/9.9/source has none of the tests"* ]]
+}
+
+@test "the table names the tests that a source lacks" {
+	run -0 python3 - "$BATS_TEST_DIRNAME/../scripts" "$results" <<- 'END'
+	import os, sys
+	sys.path.insert(0, sys.argv[1])
+	from loading import load
+	selftests = load("selftests")
+	mm = os.path.join(sys.argv[2], selftests.TESTS_AT, "mm")
+	os.makedirs(mm)
+	for name in "map_hugetlb.c", "hugetlb_reparenting_test.sh":
+	    open(os.path.join(mm, name), "w").close()
+	tests = [one for one in selftests.TESTS if "map_" in one["name"] or "repar" in one["name"]]
+	print(selftests.lacking(sys.argv[2], tests))
+	tests += [one for one in selftests.TESTS if one["name"] == "thuge-gen"]
+	print(selftests.lacking(sys.argv[2], tests))
+	END
+	[ "${lines[0]}" = '[]' ]
+	[ "${lines[1]}" = "[\"not among this kernel's selftests: thuge-gen\"]" ]
+}
