@@ -17,7 +17,7 @@ identifier mm, start, len, behavior, error, mb;
   error = madvise_lock(&mb);
   ...
   madvise_unlock(&mb);
-+ if (hugepoison_advise_again(mm, start, len, behavior, error, &raced))
++ if (hugepoison_advise_again(mb.mm, start, len, mb.behavior, error, &raced))
 + 	goto hugepoison_again;
   return error;
   }

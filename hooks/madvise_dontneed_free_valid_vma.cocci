@@ -13,8 +13,8 @@ expression E;
   ...
   struct madvise_behavior_range *range = ...;
   ...
-+ if (hugepoison_cuts_poison(vma, range->end))
-+ 	return false;
-  range->end = ALIGN_DOWN(range->end, E);
-  ...
+- range->end = ALIGN_DOWN(range->end, E);
+-
+- return true;
++ return hugepoison_discard_end(vma, &range->end, E);
   }

@@ -11,6 +11,6 @@ symbol folio_provided;
   {
   <...
 - huge_pte_clear(E1, E2, E3, E4)
-+ hugepoison_clear_entry(E1, E2, E3, E4, folio_provided)
++ hugepoison_clear_entry(E1, E2, E4, folio_provided, E3)
   ...>
   }

@@ -98,22 +98,28 @@ short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
 }
 
 /**
- * hugepoison_cuts_poison - whether a range ends in a poisoned hugepage
+ * hugepoison_discard_end - end a range that MADV_DONTNEED discards with a whole hugepage
  * @vma: a hugetlb VMA
- * @end: where the range ends
+ * @end: where the range ends, rounded down here
+ * @size: of @vma's hugepages
  *
  * Stock skips a hugepage that is only partly in the range. If it can be narrowed, the
- * process may want to discard its raw page.
+ * process may want to discard its raw page. Not inline, and the last call of stock's
+ * function: ordinary mappings must not pay for it.
  *
  * Context: mmap_lock held for reading.
- * Return: true if it can be narrowed, or may be soon.
+ * Return: false if the range ends in a hugepage that can be narrowed, or may be soon.
  */
-bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end)
+bool hugepoison_discard_end(struct vm_area_struct *vma, unsigned long *end,
+			    unsigned long size)
 {
 	enum hugepoison_fate fate;
 
-	if (IS_ALIGNED(end, huge_page_size(hstate_vma(vma))))
-		return false;
-	fate = hugepoison_fate_at(vma, end);
-	return fate == HUGEPOISON_NARROW || fate == HUGEPOISON_UNDECIDED;
+	if (!IS_ALIGNED(*end, size)) {
+		fate = hugepoison_fate_at(vma, *end);
+		if (fate == HUGEPOISON_NARROW || fate == HUGEPOISON_UNDECIDED)
+			return false;
+		*end = ALIGN_DOWN(*end, size);
+	}
+	return true;
 }

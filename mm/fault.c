@@ -74,8 +74,8 @@ static void hugepoison_clear_stale(struct vm_area_struct *vma,
 		return;
 	ptl = huge_pte_lock(h, mm, ptep);
 	if (pte_same(huge_ptep_get(mm, start, ptep), stale))
-		hugepoison_clear_entry(mm, start, ptep, huge_page_size(h),
-				       false);
+		hugepoison_clear_entry(mm, start, huge_page_size(h), false,
+				       ptep);
 	spin_unlock(ptl);
 }
 

@@ -369,7 +369,7 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
  * hugepoison_narrow_ends - narrow where a range that cannot be discarded ends
  * @mm: the address space
  * @start: the first byte
- * @len: bytes, whole pages
+ * @len: bytes; the last page counts as a whole
  * @raced: set when somebody else has narrowed where the range ends, the worker for
  *	   instance; this is worth one more try, so only if it was false
  *
@@ -381,10 +381,11 @@ static bool hugepoison_narrow_at(struct mm_struct *mm, unsigned long at)
  * Return: true when another try may succeed.
  */
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long len, bool *raced)
+			    size_t len, bool *raced)
 {
 	bool first, last, narrowed;
 
+	len = PAGE_ALIGN(len);
 	/* the lock alone is refused only to a task that would have to wait for it */
 	if (fatal_signal_pending(current) || mmap_read_lock_killable(mm))
 		return false;

@@ -392,12 +392,13 @@ bool hugepoison_copy_entry(pte_t *entry)
  * hugepoison_clear_entry - clear an entry that maps nothing
  * @mm: the address space
  * @address: the address that the entry is for
- * @ptep: the entry, of any kind that is not present
  * @size: of its hugepage, in bytes
  * @only_one: whether a certain hugepage is to be unmapped, not any
+ * @ptep: the entry, of any kind that is not present
  *
  * Stock's huge_pte_clear() that also drops the reference of a kept hugepage. Not
- * inline: unmapping present entries must not pay for it.
+ * inline: unmapping present entries must not pay for it. That is why @ptep comes last
+ * as well: on x86-64 the caller then has it in the register that stock has it in.
  *
  * With @only_one the owner of a private mapping copies on write, the pool is empty,
  * and the children lose that hugepage. A hwpoison entry stays: it does not map that one,
@@ -407,7 +408,7 @@ bool hugepoison_copy_entry(pte_t *entry)
  * Context: Page table lock held.
  */
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size, bool only_one)
+			    unsigned long size, bool only_one, pte_t *ptep)
 {
 	pte_t entry = huge_ptep_get(mm, address, ptep);
 

@@ -103,7 +103,8 @@ int hugepoison_entry_nr(struct page *page);
 /* mm/hugepoison/fate.c: the fate of a hugepage in a mapping */
 short hugepoison_accessed_shift(struct mm_struct *mm, unsigned long address,
 				short shift);
-bool hugepoison_cuts_poison(struct vm_area_struct *vma, unsigned long end);
+bool hugepoison_discard_end(struct vm_area_struct *vma, unsigned long *end,
+			    unsigned long size);
 
 /* mm/hugepoison/zap.c: clear entries of narrowed VMAs */
 bool hugepoison_zap_narrowed(struct vm_area_struct *vma, pgoff_t start,
@@ -115,7 +116,7 @@ bool hugepoison_zap_hugepage(struct vm_area_struct *vma, pgoff_t start,
 void hugepoison_vm_op_open(struct vm_area_struct *vma);
 void hugepoison_vm_op_close(struct vm_area_struct *vma);
 bool hugepoison_narrow_ends(struct mm_struct *mm, unsigned long start,
-			    unsigned long len, bool *raced);
+			    size_t len, bool *raced);
 
 /* mm/hugepoison/fault.c: page faults */
 vm_fault_t hugepoison_hit_fault(struct mm_struct *mm, struct vm_area_struct *vma,
@@ -142,7 +143,7 @@ int hugepoison_fork_narrowed(struct vm_area_struct *child,
 bool hugepoison_copy_entry(pte_t *entry);
 #define hugepoison_copied(entry, ...)	hugepoison_copy_entry(&(entry))
 void hugepoison_clear_entry(struct mm_struct *mm, unsigned long address,
-			    pte_t *ptep, unsigned long size, bool only_one);
+			    unsigned long size, bool only_one, pte_t *ptep);
 
 /* mm/hugepoison/unmap.c: unmap a poisoned hugepage */
 #define hugepoison_gets_hwpoison_entry(folio, page)			\
@@ -285,7 +286,7 @@ static inline bool hugepoison_advise_again(struct mm_struct *mm,
 	return unlikely(error == -EINVAL) &&
 	       (behavior == MADV_DONTNEED || behavior == MADV_DONTNEED_LOCKED ||
 		behavior == MADV_FREE) &&
-	       hugepoison_narrow_ends(mm, start, PAGE_ALIGN(len), raced);
+	       hugepoison_narrow_ends(mm, start, len, raced);
 }
 
 /**
@@ -363,14 +364,19 @@ static inline struct page *hugepoison_get_remote(struct mm_struct *mm,
  * @start: the first byte
  * @end: the byte after the last
  *
+ * By pointers, as then a caller loads the addresses only if they are needed. Anonymous
+ * mappings pay no call, also while hugepages of other processes may be mapped below their
+ * size.
+ *
  * Context: Process context, may sleep; mmap_lock held for reading.
  */
 static inline void hugepoison_prepare_discard(struct vm_area_struct *vma,
-					      unsigned long start, unsigned long end)
+					      const unsigned long *start,
+					      const unsigned long *end)
 {
-	if (static_branch_unlikely(&hugepoison_small_rmap_key) &&
+	if (static_branch_unlikely(&hugepoison_small_rmap_key) && vma->vm_file &&
 	    hugepoison_vma_is_narrowed(vma))
-		hugepoison_discard(vma, start, end);
+		hugepoison_discard(vma, *start, *end);
 }
 
 /**
@@ -538,7 +544,6 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 #define hugepoison_shares_writes(vma, ...)	((vma)->vm_flags & VM_SHARED)
 #define hugepoison_is_cow(folio)		folio_test_anon(folio)
 #define hugepoison_block_counter(folio)		mm_counter_file(folio)
-#define hugepoison_cuts_poison(...)		false
 #define hugepoison_advise_again(mm, start, len, behavior, error, raced)	\
 	((void)(mm), (void)(start), (void)(len), (void)(behavior),	\
 	 (void)(error), (void)(raced), false)
@@ -550,7 +555,7 @@ static inline bool hugepoison_table_is_shared(unsigned long size,
 #define hugepoison_get_remote(mm, address, gup_flags, vma)		\
 	get_user_page_vma_remote(mm, address, gup_flags, vma)
 #define hugepoison_copied(entry, stock)	((void)(entry), (stock))
-#define hugepoison_clear_entry(mm, address, ptep, size, only_one)	\
+#define hugepoison_clear_entry(mm, address, size, only_one, ptep)	\
 	((void)(only_one), huge_pte_clear(mm, address, ptep, size))
 #define hugepoison_vma_is_narrowed(...)		false
 /* not inline: the compiler would then arrange its caller's code in another way */
@@ -570,6 +575,13 @@ static inline short hugepoison_kill_shift(const struct page *page,
 					  short shift)
 {
 	return shift;
+}
+
+static inline bool hugepoison_discard_end(struct vm_area_struct *vma,
+					  unsigned long *end, unsigned long size)
+{
+	*end = ALIGN_DOWN(*end, size);
+	return true;
 }
 
 static inline void hugepoison_delete(struct folio *folio)

@@ -36,11 +36,11 @@ static void hugepoison_test_kept(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	KUNIT_EXPECT_FALSE(test, PageAnonExclusive(&folio->page));
 	/* where another hugepage is taken away the entry stays */
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, true);
+	hugepoison_clear_entry(&init_mm, 0, PMD_SIZE, true, &copy);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	hugepoison_clear_entry(&init_mm, 0, &copy, PMD_SIZE, false);
+	hugepoison_clear_entry(&init_mm, 0, PMD_SIZE, false, &copy);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
-	hugepoison_clear_entry(&init_mm, 0, &other, PMD_SIZE, false);
+	hugepoison_clear_entry(&init_mm, 0, PMD_SIZE, false, &other);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	folio->mapping = NULL;
 	folio_put(folio);

@@ -9,8 +9,8 @@ expression E;
   madvise_dontneed_free_valid_vma(struct vm_area_struct *vma, ..., unsigned long *end, ...)
   {
   ...
-+ if (hugepoison_cuts_poison(vma, *end))
-+ 	return false;
-  *end = ALIGN_DOWN(*end, E);
-  ...
+- *end = ALIGN_DOWN(*end, E);
+-
+- return true;
++ return hugepoison_discard_end(vma, end, E);
   }

@@ -7,6 +7,6 @@ identifier vma, start, end;
 @@
   madvise_dontneed_single_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end)
   {
-+ hugepoison_prepare_discard(vma, start, end);
++ hugepoison_prepare_discard(vma, &start, &end);
   ...
   }

@@ -11,6 +11,6 @@ symbol ref_page;
   {
   <...
 - huge_pte_clear(E1, E2, E3, E4)
-+ hugepoison_clear_entry(E1, E2, E3, E4, ref_page)
++ hugepoison_clear_entry(E1, E2, E4, ref_page, E3)
   ...>
   }
