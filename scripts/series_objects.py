@@ -117,6 +117,12 @@ def is_prototype(piece):
         and bool(re.match(r"(?:\w+[\s*]+)+(?![A-Z_]+\()\w+\(", code))
 
 
+def is_wrapper(piece):
+    """Whether it is a macro that calls the function of its own name."""
+    code = without_comments("".join(code_of(piece)))
+    return is_macro(piece) and len(re.findall(rf"\b{re.escape(piece.name)}\b", code)) > 1
+
+
 def stock_name(piece):
     """The name that a piece of stock defines, which may begin with underscores."""
     if is_function(piece) or (piece.name and is_prototype(piece)):
@@ -193,8 +199,11 @@ class Mailed:
     def __init__(self, texts, order):
         """Path -> text of our code; the paths of its files in the order of the layers."""
         self.order = order
-        self.names = {name for text in texts.values() for piece in leaves(Reader(text).pieces())
-                      if (name := piece.name)}
+        self.names = {piece.name for text in texts.values()
+                      for piece in leaves(Reader(text).pieces())
+                      if piece.name and not is_wrapper(piece)}
+        self.tests = [DIRECTORY + name for _, text in sorted(texts.items()) if is_list(text)
+                      for name in re.findall(r'^#include "(tests/.*\.c)"$', text, re.MULTILINE)]
         texts = {file: text for file, text in texts.items() if not is_list(text)}
         self.pieces = {file: Reader(text).pieces() for file, text in texts.items()}
         self.words = {file: words(text) for file, text in texts.items()}
@@ -211,8 +220,10 @@ class Mailed:
         return self.shared | self.tested
 
     def sources(self):
-        """Our C files, bottom first, then the tests."""
-        known = [file for file in self.order if file in self.pieces and file.endswith(".c")]
+        """Our C files, bottom first, then the tests, which run as they do where the files are
+        mounted."""
+        known = [file for file in self.order + self.tests
+                 if file in self.pieces and file.endswith(".c")]
         return known + sorted(file for file in self.pieces
                               if file.endswith(".c") and file not in known)
 
