@@ -215,20 +215,23 @@ static void setup_small(void)
 	touch_all(area, area_len, HP_BASE);
 }
 
+static void need_thp(bool wanted)
+{
+	if (!(hp_pageflags(hp_pfn(area)) & KPF_THP) == wanted) {
+		printf("bench: got %s transparent hugepage\n", wanted ? "no" : "a");
+		exit(EXIT_FAILURE);
+	}
+}
+
+/* Of base pages, though setup_file_thp() may have run before. */
 static void setup_small_file(void)
 {
+	hp_write("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "never");
 	area_len = SMALL_LEN;
 	fd = need_memfd(0, area_len);
 	area = need_map(area_len, MAP_SHARED, fd);
 	touch_all(area, area_len, HP_BASE);
-}
-
-static void need_thp(void)
-{
-	if (!(hp_pageflags(hp_pfn(area)) & KPF_THP)) {
-		printf("bench: got no transparent hugepage\n");
-		exit(EXIT_FAILURE);
-	}
+	need_thp(false);
 }
 
 static void setup_thp(void)
@@ -238,7 +241,7 @@ static void setup_thp(void)
 	area = need_aligned(area_len, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	madvise(area, area_len, MADV_HUGEPAGE);
 	touch_all(area, area_len, HP_2M);
-	need_thp();
+	need_thp(true);
 }
 
 static void setup_file_thp(void)
@@ -248,7 +251,7 @@ static void setup_file_thp(void)
 	fd = need_memfd(0, area_len);
 	area = need_aligned(area_len, MAP_SHARED, fd);
 	touch_all(area, area_len, HP_2M);
-	need_thp();
+	need_thp(true);
 }
 
 static void tear_down(void)
