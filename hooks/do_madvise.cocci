@@ -11,13 +11,14 @@ identifier mm, start, len, behavior, error, mb;
 @@
   do_madvise(struct mm_struct *mm, unsigned long start, size_t len, int behavior)
   {
-+ bool raced = false;
++ bool raced = false, again;
   ...
 + hugepoison_again:
   error = madvise_lock(&mb);
   ...
   madvise_unlock(&mb);
-+ if (hugepoison_advise_again(mb.mm, start, len, mb.behavior, error, &raced))
++ again = hugepoison_advise_again(mb.mm, start, len, mb.behavior, error, &raced);
++ if (again)
 + 	goto hugepoison_again;
   return error;
   }
