@@ -121,8 +121,8 @@ static bool hugepoison_are_settled(struct address_space *mapping,
  * @folios: folios that are about to be given, with a pin each
  * @nr: how many
  *
- * A device that has a hugepage whole reads what is in its raw pages, or in the place of
- * lost ones, while a process gets SIGBUS; and it does not see what a refill has put there.
+ * A device with a whole hugepage reads raw pages, or the pages in place of lost ones, where a
+ * process gets SIGBUS; and the device does not see the contents that a refill has put there.
  *
  * Context: Any but interrupts.
  * Return: 0, or -EHWPOISON if one is poisoned: no folio is pinned any more then.

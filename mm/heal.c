@@ -78,7 +78,7 @@
  * @lost: the future list of lost pages in that record, @nr_kept entries
  * @raws: the future list of raw pages of @fresh, @nr_kept entries
  * @needs_fresh: a worker has found that it cannot heal without @fresh
- * @needs_unmap: a worker has found that it cannot heal what is mapped
+ * @needs_unmap: a worker has found the hugepage mapped, so the next try unmaps it first
  * @contended: a worker has found the inode lock taken
  * @keeps_inode: the caller has the inode lock until the worker has ended
  * @worked: the workers' time, in ns, see hugepoison_heal_clock()
